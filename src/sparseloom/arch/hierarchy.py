@@ -1,0 +1,113 @@
+"""What hardware exists: storage levels, outermost first, over an array of compute units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sparseloom.arch.actions import EnergyTable
+from sparseloom.errors import ArchitectureError, Fault
+
+
+@dataclass(frozen=True)
+class Network:
+    """How a level reaches the level below it: whether one read may serve several children (``multicast``) and whether
+    children's partial sums of one point are added on their way up (``spatial_reduction``)."""
+
+    multicast: bool = True
+    spatial_reduction: bool = True
+
+
+@dataclass(frozen=True)
+class StorageLevel:
+    """A storage level, all of its instances alike.
+
+    ``capacity_words`` and ``metadata_capacity_bits`` are per instance, ``None`` for unbounded; ``block_words`` is the
+    words one data access moves, ``metadata_width_bits`` the bits one metadata access moves (0: the level has no
+    metadata store and metadata is free of energy); bandwidths are words per cycle per instance, ``None`` for
+    unbounded; ``instances = mesh_x * mesh_y`` counts the whole design's instances.
+    """
+
+    name: str
+    word_bits: int = 16
+    capacity_words: int | None = None
+    block_words: int = 1
+    metadata_capacity_bits: int | None = None
+    metadata_width_bits: int = 0
+    read_words_per_cycle: float | None = None
+    write_words_per_cycle: float | None = None
+    shared_words_per_cycle: float | None = None
+    mesh_x: int = 1
+    mesh_y: int = 1
+    network: Network = Network()
+    energy: EnergyTable = field(default_factory=EnergyTable)
+
+    @property
+    def instances(self) -> int:
+        return self.mesh_x * self.mesh_y
+
+
+@dataclass(frozen=True)
+class ComputeLevel:
+    """The compute units: ``instances = mesh_x * mesh_y`` of them, one multiply-accumulate a cycle each."""
+
+    name: str
+    word_bits: int = 16
+    mesh_x: int = 1
+    mesh_y: int = 1
+    energy: EnergyTable = field(default_factory=EnergyTable)
+
+    @property
+    def instances(self) -> int:
+        return self.mesh_x * self.mesh_y
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Storage levels, outermost (usually DRAM) first, then the compute units below the last of them.
+
+    Raises ArchitectureError for duplicate names, a level with more instances than a lower one, meshes that do not
+    divide, and sizes that are not positive.
+    """
+
+    levels: tuple[StorageLevel, ...]
+    compute: ComputeLevel
+
+    def __post_init__(self) -> None:
+        faults = _faults(self)
+        if faults:
+            raise ArchitectureError(faults)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the storage levels, outermost first."""
+        return tuple(level.name for level in self.levels)
+
+    def index(self, name: str) -> int:
+        return self.names.index(name)
+
+    def fanout(self, index: int) -> tuple[int, int]:
+        """Children (X, Y) of one instance of storage level ``index``."""
+        outer: StorageLevel = self.levels[index]
+        inner = self.levels[index + 1] if index + 1 < len(self.levels) else self.compute
+        return inner.mesh_x // outer.mesh_x, inner.mesh_y // outer.mesh_y
+
+
+def _faults(arch: Architecture) -> list[Fault]:
+    faults = []
+    if not arch.levels:
+        faults.append(Fault("an architecture needs at least one storage level", path="levels", fix="add a level"))
+    names = [*arch.names, arch.compute.name]
+    for name in sorted({n for n in names if names.count(n) > 1}):
+        faults.append(Fault(f"level name {name} is used {names.count(name)} times", path="levels", fix="rename one"))
+    for i, level in enumerate(arch.levels):
+        for key in ("word_bits", "block_words", "mesh_x", "mesh_y"):
+            if getattr(level, key) < 1:
+                faults.append(Fault(f"{level.name}: {key} is {getattr(level, key)}, below 1", path=f"levels[{i}].{key}"))
+    chain = [*arch.levels, arch.compute]
+    for outer, inner in zip(chain, chain[1:], strict=False):
+        for axis in ("mesh_x", "mesh_y"):
+            many, few = getattr(inner, axis), getattr(outer, axis)
+            if few >= 1 and (many < few or many % few):
+                what = f"{inner.name} has {axis} {many}, which the {few} of {outer.name} above it do not divide"
+                faults.append(Fault(what, path=axis, fix="a lower level's mesh is a multiple of the upper one's"))
+    return faults

@@ -1,0 +1,178 @@
+"""YAML text as nodes that remember their line: data only, no code, no tags, no expansion bombs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sparseloom.errors import Fault, InputError
+
+MAX_BYTES = 32 * 2**20
+MAX_NODES = 2_000_000
+
+Plain = None | bool | int | float | str | list[Any] | dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A value of a file with its place. ``value`` is a scalar, a list of nodes or a dict of nodes by key.
+
+    ``path`` is the key path from the top (``levels[0].name``), ``tag`` a YAML tag if the text carried one that the
+    caller allowed (``!Container``).
+    """
+
+    value: Any
+    file: str
+    line: int
+    path: str = ""
+    tag: str = ""
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    def plain(self) -> Plain:
+        """The value without places."""
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        if isinstance(self.value, list):
+            return [node.plain() for node in self.value]
+        return self.value  # type: ignore[no-any-return]
+
+    def get(self, *keys: str) -> Node | None:
+        """The child under the first of ``keys`` that is present in a dict node, else None."""
+        if isinstance(self.value, dict):
+            for key in keys:
+                if key in self.value:
+                    return self.value[key]  # type: ignore[no-any-return]
+        return None
+
+    def at(self, path: tuple[str | int, ...]) -> Node:
+        """The deepest node that exists along ``path``: where a fault about that path is to be shown."""
+        node = self
+        for step in path:
+            if isinstance(node.value, dict) and step in node.value:
+                node = node.value[step]
+            elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
+                node = node.value[step]
+            else:
+                break
+        return node
+
+    def fault(self, what: str, fix: str = "") -> Fault:
+        """A fault at this node."""
+        return Fault(what, self.where, self.path, fix)
+
+
+def read(path: str | Path, tags: frozenset[str] = frozenset()) -> Node:
+    """Read one YAML file; the top must be a mapping.
+
+    ``tags`` lists the tags that are accepted on mappings and ignored otherwise (``!Container``).
+    Raises InputError, with file:line, for a file that is missing, not text, too large, not YAML, has a duplicate key, an
+    alias that expands without end, or a tag that is not in ``tags``.
+    """
+    file = str(path)
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(Fault(f"cannot read the file: {error.strerror}", file, fix="check the path")) from None
+    if len(raw) > MAX_BYTES:
+        raise InputError(Fault(f"the file has {len(raw)} bytes, the limit is {MAX_BYTES}", file, fix="split the file"))
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        fix = "save it as UTF-8 text"
+        raise InputError(Fault(f"byte 0x{raw[error.start]:02x} is not UTF-8 text", f"{file}:{line}", fix=fix)) from None
+    return parse(text, file, tags)
+
+
+def parse(text: str, file: str = "<text>", tags: frozenset[str] = frozenset()) -> Node:
+    """As :func:`read`, from text."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    yaml = YAML(typ="safe", pure=True)
+    try:
+        root = yaml.compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        problem = " ".join(filter(None, (error.context, error.problem)))
+        raise InputError(Fault(f"not YAML: {problem}", f"{file}:{line}", fix="mend the syntax on this line")) from None
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise InputError(Fault(f"not YAML: {str(error).splitlines()[0]}", file, fix="mend the syntax")) from None
+    if root is None:
+        raise InputError(Fault("the file is empty", file, fix="see `sparseloom schema` for what it may hold"))
+    builder = _Builder(file, tags, yaml)
+    try:
+        node = builder.build(root, "", ())
+    except RecursionError:
+        raise InputError(Fault("the file nests too deeply", file, fix="flatten it")) from None
+    if builder.faults:
+        raise InputError(builder.faults)
+    if not isinstance(node.value, dict):
+        raise InputError(node.fault("the top of the file is not a mapping", fix="write `key: value` lines"))
+    return node
+
+
+class _Builder:
+    """Turns the nodes of ruamel's composer into :class:`Node`, resolving scalars as YAML 1.2 does."""
+
+    def __init__(self, file: str, tags: frozenset[str], yaml: Any) -> None:
+        self.file, self.tags, self.faults, self.count = file, tags, list[Fault](), 0
+        self.constructor = yaml.constructor
+
+    def build(self, raw: Any, path: str, parents: tuple[int, ...]) -> Node:
+        from ruamel.yaml.nodes import MappingNode, ScalarNode
+
+        self.count += 1
+        line = raw.start_mark.line + 1
+        if self.count > MAX_NODES:
+            what = f"aliases expand the file to more than {MAX_NODES} values"
+            raise InputError(Fault(what, f"{self.file}:{line}", path, "write the values out"))
+        if id(raw) in parents:
+            raise InputError(Fault("an alias contains itself", f"{self.file}:{line}", path, "write the values out"))
+        if isinstance(raw, ScalarNode):
+            return Node(self._scalar(raw, path, line), self.file, line, path)
+        tag = self._tag(raw, path, line)
+        inside = (*parents, id(raw))
+        if isinstance(raw, MappingNode):
+            return Node(dict(self._items(raw, path, inside)), self.file, line, path, tag)
+        items = [self.build(item, f"{path}[{i}]", inside) for i, item in enumerate(raw.value)]
+        return Node(items, self.file, line, path, tag)
+
+    def _items(self, raw: Any, path: str, inside: tuple[int, ...]) -> Iterator[tuple[str, Node]]:
+        seen: dict[str, int] = {}
+        for key_node, value_node in raw.value:
+            line = key_node.start_mark.line + 1
+            key = str(key_node.value)
+            here = f"{path}.{key}" if path else key
+            if key in seen:
+                what = f"key '{key}' occurs again, first on line {seen[key]}"
+                self.faults.append(Fault(what, f"{self.file}:{line}", here, "keep one of them"))
+                continue
+            seen[key] = line
+            node = self.build(value_node, here, inside)
+            yield key, Node(node.value, node.file, line, node.path, node.tag)
+
+    def _tag(self, raw: Any, path: str, line: int) -> str:
+        tag = str(getattr(raw.tag, "value", raw.tag) or "")
+        if not tag.startswith("!") or tag == "!":
+            return ""
+        if tag not in self.tags:
+            allowed = f"allowed here: {', '.join(sorted(self.tags))}" if self.tags else "YAML is read as data, without tags"
+            self.faults.append(Fault(f"tag {tag} is not allowed", f"{self.file}:{line}", path, allowed))
+        return tag
+
+    def _scalar(self, raw: Any, path: str, line: int) -> Any:
+        self._tag(raw, path, line)
+        try:
+            value = self.constructor.construct_object(raw, deep=True)
+        except Exception as error:  # the constructor raises its own kinds for malformed scalars
+            what = f"cannot read '{raw.value}': {str(error).splitlines()[0]}"
+            self.faults.append(Fault(what, f"{self.file}:{line}", path, "quote it to make it text"))
+            return None
+        return value if isinstance(value, (bool, int, float, str, type(None))) else str(raw.value)
