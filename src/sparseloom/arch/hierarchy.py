@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from sparseloom.arch.actions import EnergyTable
 from sparseloom.errors import ArchitectureError, Fault
@@ -24,7 +25,8 @@ class StorageLevel:
     ``capacity_words`` and ``metadata_capacity_bits`` are per instance, ``None`` for unbounded; ``block_words`` is the
     words one data access moves, ``metadata_width_bits`` the bits one metadata access moves (0: the level has no
     metadata store and metadata is free of energy); bandwidths are words per cycle per instance, ``None`` for
-    unbounded; ``instances = mesh_x * mesh_y`` counts the whole design's instances.
+    unbounded; ``instances = mesh_x * mesh_y`` counts the whole design's instances; ``holds`` names the tensors that
+    the level is built for, ``None`` for any (a scratchpad of its own for each tensor of a processing element).
     """
 
     name: str
@@ -40,6 +42,7 @@ class StorageLevel:
     mesh_y: int = 1
     network: Network = Network()
     energy: EnergyTable = field(default_factory=EnergyTable)
+    holds: frozenset[str] | None = None
 
     @property
     def instances(self) -> int:
@@ -103,11 +106,13 @@ def _faults(arch: Architecture) -> list[Fault]:
         for key in ("word_bits", "block_words", "mesh_x", "mesh_y"):
             if getattr(level, key) < 1:
                 faults.append(Fault(f"{level.name}: {key} is {getattr(level, key)}, below 1", path=f"levels[{i}].{key}"))
-    chain = [*arch.levels, arch.compute]
-    for outer, inner in zip(chain, chain[1:], strict=False):
+    chain: list[StorageLevel | ComputeLevel] = [*arch.levels, arch.compute]
+    for i, (outer, inner) in enumerate(pairwise(chain), start=1):
+        place = f"levels[{i}]" if i < len(arch.levels) else "compute"
         for axis in ("mesh_x", "mesh_y"):
             many, few = getattr(inner, axis), getattr(outer, axis)
             if few >= 1 and (many < few or many % few):
                 what = f"{inner.name} has {axis} {many}, which the {few} of {outer.name} above it do not divide"
-                faults.append(Fault(what, path=axis, fix="a lower level's mesh is a multiple of the upper one's"))
+                fix = "a lower level's mesh is a multiple of the upper one's"
+                faults.append(Fault(what, path=f"{place}.{axis}", fix=fix))
     return faults

@@ -1,0 +1,5 @@
+"""Published accelerators as data, each with its source."""
+
+from sparseloom.designs.load import case_file, cases, load, names
+
+__all__ = ["case_file", "cases", "load", "names"]

@@ -112,14 +112,23 @@ def _loop_faults(mapping: Mapping, shape: Table[str, int]) -> list[Fault]:
 
 
 def _fanout_faults(mapping: Mapping, architecture: Architecture) -> list[Fault]:
+    from sparseloom.mapping.render import render  # the renderer draws the mappings of this module
+
     faults = []
     for i, level in enumerate(mapping.levels):
         for axis, fanout in zip("XY", architecture.fanout(i), strict=True):
             used = prod(loop.bound for loop in level.spatial if loop.axis == axis)
             if used > fanout:
-                loops = ", ".join(f"'{loop}'" for loop in level.spatial if loop.axis == axis and loop.bound > 1)
-                what = f"{level.level} has {fanout} children along {axis}, the loops {loops} need {used}"
-                faults.append(Fault(what, path=level.level, fix=f"keep the product of {axis} bounds at {fanout} or less"))
+                places = [
+                    (i, len(level.temporal) + j)
+                    for j, loop in enumerate(level.spatial)
+                    if loop.axis == axis and loop.bound > 1
+                ]
+                loops = "the loop needs" if len(places) == 1 else "the loops need"
+                what = f"{level.level} has {fanout} children along {axis}, {loops} {used}"
+                excerpt = render(mapping, {**dict.fromkeys(places, ""), places[-1]: what})
+                fix = f"keep the product of {axis} bounds at {fanout} or less\n{excerpt}"
+                faults.append(Fault(what, path=level.level, fix=fix))
     return faults
 
 

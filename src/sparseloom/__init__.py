@@ -1,0 +1,63 @@
+"""Sparse tensor accelerators, modelled: what is computed, on what hardware, when and where, and what that costs.
+
+>>> import sparseloom as sl
+>>> str(sl.Einsum.parse("Z[m,n] = A[m,k] * B[k,n]"))
+'Z[m,n] = A[m,k] * B[k,n]'
+
+The names below are in the order of the flow. Each is loaded when it is first used, so that the import costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sparseloom.arch.actions import EnergyTable as EnergyTable
+    from sparseloom.arch.design import Design as Design
+    from sparseloom.arch.features import Features as Features
+    from sparseloom.arch.features import Saf as Saf
+    from sparseloom.arch.hierarchy import Architecture as Architecture
+    from sparseloom.arch.hierarchy import ComputeLevel as ComputeLevel
+    from sparseloom.arch.hierarchy import Network as Network
+    from sparseloom.arch.hierarchy import StorageLevel as StorageLevel
+    from sparseloom.errors import SparseloomError as SparseloomError
+    from sparseloom.mapping.mapping import LevelMapping as LevelMapping
+    from sparseloom.mapping.mapping import Loop as Loop
+    from sparseloom.mapping.mapping import Mapping as Mapping
+    from sparseloom.results import Result as Result
+    from sparseloom.workload.einsum import Einsum as Einsum
+    from sparseloom.workload.workload import Workload as Workload
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "sparseloom.fibertree.pattern": ("Pattern",),
+    "sparseloom.fibertree.density": ("ActualData", "Dense", "Uniform"),
+    "sparseloom.fibertree.format": ("Format",),
+    "sparseloom.workload.einsum": ("Einsum",),
+    "sparseloom.workload.workload": ("Workload",),
+    "sparseloom.arch.hierarchy": ("Architecture", "ComputeLevel", "Network", "StorageLevel"),
+    "sparseloom.arch.actions": ("EnergyTable",),
+    "sparseloom.arch.features": ("Features", "Saf"),
+    "sparseloom.arch.design": ("Design",),
+    "sparseloom.mapping.mapping": ("LevelMapping", "Loop", "Mapping"),
+    "sparseloom.model.evaluate": ("evaluate",),
+    "sparseloom.results": ("Result",),
+    "sparseloom.errors": ("SparseloomError",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'sparseloom' has no attribute '{name}'")
+    value: object = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

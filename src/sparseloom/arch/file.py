@@ -1,0 +1,259 @@
+"""A design as people write it: the ``design:`` of a YAML file. Imports pydantic: load it on demand only.
+
+Sparse features are written in the thesis' notation (section 3.2): ``W <- I`` (the follower W is not accessed where the
+leader I is empty), ``O <- I & W`` (where either leader is empty), ``A <-> B`` (each leads the other), and ``A <- B |
+B <- A`` (one unit, used the way that saves most). Formats are those of :mod:`sparseloom.fibertree.format`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from sparseloom.arch.actions import DATA_ACTIONS, OUTCOMES, EnergyTable
+from sparseloom.arch.design import Design
+from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING, Features, Saf
+from sparseloom.arch.hierarchy import Architecture, ComputeLevel, Network, StorageLevel
+from sparseloom.document import Node
+from sparseloom.document_model import (
+    Bits,
+    Count,
+    Energy,
+    FileModel,
+    Name,
+    Rate,
+    Size,
+    Source,
+    Switch,
+    file_schema,
+    gather,
+    section,
+    validate,
+)
+from sparseloom.errors import Fault, InputError, suggest
+from sparseloom.fibertree.format import Format
+
+KEY = "design"
+
+Mesh = Annotated[tuple[Count, Count], Field(description="instances along X and Y, of the whole design")]
+EnergyPj = Annotated[dict[str, Energy], Field(description="pJ of one access, by action")]
+SafTexts = Annotated[tuple[Name, ...], Field(description="sparse features, as 'W <- I'")]
+
+STORAGE_ACTIONS: Final = tuple(
+    f"{prefix}{kind}{action}"
+    for action in DATA_ACTIONS
+    for kind in ("", "metadata_")
+    for prefix in ("", *(f"{outcome}_" for outcome in OUTCOMES[1:]))
+)
+COMPUTE_ACTIONS: Final = ("compute", *(f"{outcome}_compute" for outcome in OUTCOMES[1:]))
+
+_KINDS: Final = {
+    "gating": GATING,
+    "skipping": SKIPPING,
+    "spatial_skipping": SPATIAL_SKIPPING,
+    "position_skipping": POSITION_SKIPPING,
+}
+_NAME: Final = r"[A-Za-z_]\w*"
+_BOTH: Final = re.compile(rf"^\s*({_NAME})\s*<->\s*({_NAME})\s*$")
+_ONE: Final = re.compile(rf"^\s*({_NAME})\s*<-\s*({_NAME}(?:\s*&\s*{_NAME})*)\s*$")
+_ALONE: Final = re.compile(rf"^\s*({_NAME})\s*$")
+
+
+class LevelModel(FileModel):
+    """One storage level; numbers are per instance."""
+
+    name: Name
+    word_bits: Bits = 16
+    block_words: Count = Field(default=1, description="words that one access moves")
+    capacity_words: Size | None = Field(default=None, description="absent: unbounded")
+    capacity_bits: Size | None = Field(default=None, description="in place of capacity_words")
+    metadata_capacity_bits: Size | None = Field(default=None, description="absent: unbounded")
+    metadata_width_bits: Size = Field(default=0, description="bits of one metadata access; 0: no metadata store")
+    read_words_per_cycle: Rate | None = Field(default=None, description="absent: unbounded")
+    write_words_per_cycle: Rate | None = Field(default=None, description="absent: unbounded")
+    shared_words_per_cycle: Rate | None = Field(default=None, description="reads and writes together")
+    instances: Mesh = (1, 1)
+    holds: tuple[Name, ...] | None = Field(default=None, description="the tensors the level is built for; absent: any")
+    multicast: Switch = Field(default=True, description="one read may serve several children")
+    spatial_reduction: Switch = Field(default=True, description="partial sums are added on their way up")
+    formats: dict[Name, Name] = Field(default_factory=dict, description="tensor: format, as 'UOP(M)-CP(K):4'")
+    gating: SafTexts = ()
+    skipping: SafTexts = ()
+    spatial_skipping: SafTexts = ()
+    position_skipping: SafTexts = ()
+    decompresses: Switch = Field(default=False, description="keeps tiles plain that its parent keeps compressed")
+    compresses: Switch = Field(default=False, description="writes plain tiles back to its parent compressed")
+    energy_pj: EnergyPj = Field(default_factory=dict)
+    energy_source: str = ""
+
+
+class ComputeModel(FileModel):
+    """The compute units: one multiply-accumulate a cycle each."""
+
+    name: Name
+    word_bits: Bits = 16
+    instances: Mesh = (1, 1)
+    gating: Switch = Field(default=False, description="a compute with a zero operand is gated")
+    skipping: Switch = Field(default=False, description="a compute whose operands do not all arrive is skipped")
+    energy_pj: EnergyPj = Field(default_factory=dict)
+    energy_source: str = ""
+
+
+class DesignModel(FileModel):
+    """An architecture, outermost level first, and its sparse features."""
+
+    name: Name
+    source: str = Field(default="", description="the publication the design is from")
+    levels: tuple[LevelModel, ...] = Field(min_length=1, description="storage levels, outermost first")
+    compute: ComputeModel
+
+
+def read(source: Source) -> Design:
+    """The design of a file.
+
+    Raises InputError with every fault of the file, each with file:line, key path and fix.
+    """
+    return build(section(source, KEY))
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a design file, for editors."""
+    return file_schema(KEY, DesignModel, "Sparseloom design")
+
+
+def build(node: Node) -> Design:
+    """As :func:`read`, from the node under ``design:``."""
+    if isinstance(node.value, str):
+        fix = "write the design out, or evaluate the file as a case"
+        raise InputError(node.fault(f"'{node.value}' is the name of a design, not a design", fix))
+    model = validate(DesignModel, node)
+    faults: list[Fault] = []
+    formats: dict[str, dict[str, Format]] = {}
+    safs: list[Saf] = []
+    for i, level in enumerate(model.levels):
+        at = node.at(("levels", i))
+        faults += [*_energy_faults(at, level.energy_pj, STORAGE_ACTIONS), *_capacity_faults(at, level)]
+        formats[level.name] = _formats(at, level, faults)
+        safs += _safs(at, level, faults)
+    faults += _energy_faults(node.at(("compute",)), model.compute.energy_pj, COMPUTE_ACTIONS)
+    with gather(faults, node):
+        architecture = Architecture(tuple(_storage(level) for level in model.levels), _compute(model.compute))
+        if not faults:
+            features = _features(model, {name: table for name, table in formats.items() if table}, tuple(safs))
+            return Design(architecture, features, model.name, model.source)
+    raise InputError(faults)
+
+
+def _storage(level: LevelModel) -> StorageLevel:
+    words = level.capacity_words
+    if words is None and level.capacity_bits is not None:
+        words = level.capacity_bits // level.word_bits
+    return StorageLevel(
+        name=level.name,
+        word_bits=level.word_bits,
+        capacity_words=words,
+        block_words=level.block_words,
+        metadata_capacity_bits=level.metadata_capacity_bits,
+        metadata_width_bits=level.metadata_width_bits,
+        read_words_per_cycle=level.read_words_per_cycle,
+        write_words_per_cycle=level.write_words_per_cycle,
+        shared_words_per_cycle=level.shared_words_per_cycle,
+        mesh_x=level.instances[0],
+        mesh_y=level.instances[1],
+        holds=None if level.holds is None else frozenset(level.holds),
+        network=Network(level.multicast, level.spatial_reduction),
+        energy=EnergyTable(level.energy_pj, level.energy_source),
+    )
+
+
+def _compute(model: ComputeModel) -> ComputeLevel:
+    energy = EnergyTable(model.energy_pj, model.energy_source)
+    return ComputeLevel(model.name, model.word_bits, model.instances[0], model.instances[1], energy)
+
+
+def _features(model: DesignModel, formats: dict[str, dict[str, Format]], safs: tuple[Saf, ...]) -> Features:
+    return Features(
+        formats=formats,
+        safs=safs,
+        compute_gating=model.compute.gating,
+        compute_skipping=model.compute.skipping,
+        decompression=frozenset(level.name for level in model.levels if level.decompresses),
+        compression=frozenset(level.name for level in model.levels if level.compresses),
+    )
+
+
+def _energy_faults(node: Node, energies: dict[str, float], actions: tuple[str, ...]) -> list[Fault]:
+    return [
+        node.at(("energy_pj", name)).fault(f"unknown action '{name}'", suggest(name, actions))
+        for name in energies
+        if name not in actions
+    ]
+
+
+def _capacity_faults(node: Node, level: LevelModel) -> list[Fault]:
+    if level.capacity_bits is None:
+        return []
+    at = node.at(("capacity_bits",))
+    if level.capacity_words is not None:
+        what = f"capacity_bits {level.capacity_bits} and capacity_words {level.capacity_words} are both given"
+        return [at.fault(what, "keep one of them")]
+    if level.capacity_bits % level.word_bits:
+        what = f"capacity_bits {level.capacity_bits} is not a whole number of words of {level.word_bits} bits"
+        return [at.fault(what, f"write {level.capacity_bits // level.word_bits * level.word_bits}, or capacity_words")]
+    return []
+
+
+def _formats(node: Node, level: LevelModel, faults: list[Fault]) -> dict[str, Format]:
+    found = {}
+    for tensor, text in level.formats.items():
+        with gather(faults, node.at(("formats", tensor))):
+            found[tensor] = Format.parse(text)
+    return found
+
+
+def _safs(node: Node, level: LevelModel, faults: list[Fault]) -> list[Saf]:
+    found: list[Saf] = []
+    for key, kind in _KINDS.items():
+        texts: tuple[str, ...] = getattr(level, key)
+        for i, text in enumerate(texts):
+            with gather(faults, node.at((key, i))):
+                found += parse_saf(text, level.name, kind)
+    return found
+
+
+def parse_saf(text: str, level: str, kind: str) -> tuple[Saf, ...]:
+    """The features that ``text`` writes for ``level``: two for ``A <-> B``, else one.
+
+    >>> parse_saf("O <- I & W", "PE", "skipping")
+    (Saf(level='PE', kind='skipping', target='O', leaders=('I', 'W'), alternatives=()),)
+
+    Raises InputError when the text is none of the forms, or when a tensor leads itself.
+    """
+    both, alone = _BOTH.match(text), _ALONE.match(text)
+    ways: list[tuple[str, tuple[str, ...]]]
+    if both:
+        ways = [(both[1], (both[2],)), (both[2], (both[1],))]
+    elif alone and kind == POSITION_SKIPPING:
+        ways = [(alone[1], ())]
+    else:
+        ways = [_way(part, text, kind) for part in text.split("|")]
+    for target, leaders in ways:
+        if target in leaders or len(set(leaders)) < len(leaders):
+            what = f"in '{text}' a tensor leads itself or leads twice"
+            raise InputError(Fault(what, fix="a follower and its leaders are different tensors"))
+    if both:
+        return tuple(Saf(level, kind, target, leaders) for target, leaders in ways)
+    return (Saf(level, kind, *ways[0], alternatives=tuple(ways[1:])),)
+
+
+def _way(text: str, whole: str, kind: str) -> tuple[str, tuple[str, ...]]:
+    match = _ONE.match(text)
+    if match is None or kind == POSITION_SKIPPING:
+        if kind == POSITION_SKIPPING:
+            fix = "name the tensor alone, W: its own nonzeros are packed"
+        else:
+            fix = "write follower <- leader: 'W <- I', 'O <- I & W', 'A <-> B' or 'A <- B | B <- A'"
+        raise InputError(Fault(f"'{whole}' is not a {kind} feature", fix=fix))
+    return match[1], tuple(name.strip() for name in match[2].split("&"))

@@ -1,0 +1,320 @@
+"""How the nonzeros of a tensor are spread: statistics of any box of its points.
+
+A box is given per rank of the tensor as arrays ``low`` and ``high`` (half open), mutually broadcastable; results have
+the broadcast shape. Points outside the tensor do not exist: boxes are clipped to it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sparseloom.errors import Fault, PatternError
+from sparseloom.fibertree import hypergeometric
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+Corner = Sequence[ArrayLike]
+"""One array of coordinates for each rank of the tensor."""
+
+
+class Density(ABC):
+    """What is known of where the nonzeros of a tensor lie. Every subclass is a frozen, comparable value.
+
+    ``tensor_shape`` holds the coordinates of each rank; ``density`` is expected nonzeros / points of the whole tensor.
+    """
+
+    tensor_shape: tuple[int, ...]
+    density: float
+
+    @property
+    @abstractmethod
+    def coordinate_dependent(self) -> bool:
+        """False: the statistics of a box depend on its extents alone."""
+
+    @abstractmethod
+    def empty_probability(self, low: Corner, high: Corner) -> FloatArray:
+        """P(no nonzero in the box); 1 for a box without points."""
+
+    @abstractmethod
+    def expected_occupancy(self, low: Corner, high: Corner) -> FloatArray:
+        """Expected nonzeros in the box."""
+
+    @abstractmethod
+    def worst_occupancy(self, low: Corner, high: Corner) -> IntArray:
+        """The largest number of nonzeros in the box that the model admits."""
+
+    @abstractmethod
+    def occupancy_distribution(self, extents: Sequence[int]) -> tuple[IntArray, FloatArray]:
+        """Occupancies of a tile of these extents, ascending, and their probabilities.
+
+        Where the model is coordinate dependent: averaged over the tiles of the aligned tiling of the tensor, each tile
+        with the same weight, the last ones clipped at the tensor's edge. Tails below 1e-18 are dropped.
+        """
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator) -> BoolArray:
+        """A mask of ``tensor_shape`` that the model describes."""
+
+
+def clip_box(shape: Sequence[int], low: Corner, high: Corner) -> tuple[list[IntArray], list[IntArray]]:
+    """The box cut at the tensor's edges, as integer arrays; ``high`` is never below ``low``."""
+    if len(low) != len(shape) or len(high) != len(shape):
+        what = f"a box of {len(low)} low and {len(high)} high coordinates was given for a tensor of {len(shape)} ranks"
+        raise PatternError(Fault(what, fix="give one low and one high coordinate for each rank of the tensor"))
+    lows = [np.clip(np.asarray(x, dtype=np.int64), 0, s) for x, s in zip(low, shape, strict=True)]
+    highs = [np.clip(np.asarray(x, dtype=np.int64), 0, s) for x, s in zip(high, shape, strict=True)]
+    return lows, [np.maximum(x, y) for x, y in zip(lows, highs, strict=True)]
+
+
+def box_points(shape: Sequence[int], low: Corner, high: Corner) -> IntArray:
+    """Points of the box that lie in the tensor."""
+    lows, highs = clip_box(shape, low, high)
+    points = np.asarray(np.int64(1))
+    for x, y in zip(lows, highs, strict=True):
+        points = np.asarray(points * (y - x))
+    return points
+
+
+def tile_points(shape: Sequence[int], extents: Sequence[int]) -> int:
+    """Points of a tile of these extents at the tensor's origin."""
+    return int(box_points(shape, [0] * len(extents), list(extents)))
+
+
+def whole(x: float) -> float:
+    """``x``, or the whole number within a few units in the last place of it (0.1 * 30 is 3)."""
+    nearest = round(x)
+    return float(nearest) if abs(x - nearest) <= 4 * np.finfo(float).eps * max(1.0, abs(x)) else x
+
+
+def check_density(density: float) -> None:
+    if not 0 <= density <= 1:
+        what = f"density {density} is not between 0 and 1"
+        raise PatternError(Fault(what, path="density", fix="give nonzeros / points"))
+
+
+def check_shape(shape: Sequence[int]) -> None:
+    if any(s < 1 for s in shape):
+        what = f"tensor shape {tuple(shape)} has a rank without coordinates"
+        raise PatternError(Fault(what, fix="shapes are at least 1"))
+
+
+@dataclass(frozen=True)
+class Dense(Density):
+    """Every point is a nonzero."""
+
+    tensor_shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        check_shape(self.tensor_shape)
+
+    @property
+    def density(self) -> float:  # type: ignore[override]
+        return 1.0
+
+    @property
+    def coordinate_dependent(self) -> bool:
+        return False
+
+    def empty_probability(self, low: Corner, high: Corner) -> FloatArray:
+        return np.asarray(box_points(self.tensor_shape, low, high) == 0, dtype=np.float64)
+
+    def expected_occupancy(self, low: Corner, high: Corner) -> FloatArray:
+        return box_points(self.tensor_shape, low, high).astype(np.float64)
+
+    def worst_occupancy(self, low: Corner, high: Corner) -> IntArray:
+        return box_points(self.tensor_shape, low, high)
+
+    def occupancy_distribution(self, extents: Sequence[int]) -> tuple[IntArray, FloatArray]:
+        return np.array([tile_points(self.tensor_shape, extents)], dtype=np.int64), np.ones(1)
+
+    def draw(self, rng: np.random.Generator) -> BoolArray:
+        return np.ones(self.tensor_shape, dtype=np.bool_)
+
+
+@dataclass(frozen=True)
+class Uniform(Density):
+    """Nonzeros placed uniformly at random, without replacement.
+
+    The tensor has exactly ``nonzeros = ceil(density * points)``; ``density`` is then ``nonzeros / points``. The
+    occupancy X of a box of n of the N points is hypergeometric: P(X = 0) = C(N - r, n) / C(N, n).
+
+    Source: Wu et al., Sparseloop, MICRO 2022, section 5.3.2. Exact for this placement. Raises PatternError for a
+    density outside [0, 1].
+
+    >>> d = Uniform((4,), 0.25)
+    >>> float(d.expected_occupancy([0], [2])), round(float(d.empty_probability([0], [2])), 12)
+    (0.5, 0.5)
+    """
+
+    tensor_shape: tuple[int, ...]
+    density: float
+
+    def __post_init__(self) -> None:
+        check_shape(self.tensor_shape)
+        check_density(self.density)
+        object.__setattr__(self, "density", math.ceil(whole(float(self.density) * self.points)) / self.points)
+
+    @property
+    def points(self) -> int:
+        return math.prod(self.tensor_shape)
+
+    @property
+    def nonzeros(self) -> int:
+        return round(self.density * self.points)
+
+    @property
+    def coordinate_dependent(self) -> bool:
+        return False
+
+    def joint_empty(self, points: ArrayLike) -> FloatArray:
+        """P(no nonzero among any given set of ``points`` points): which points does not matter."""
+        return hypergeometric.empty_probability(self.points, self.nonzeros, points)
+
+    def empty_probability(self, low: Corner, high: Corner) -> FloatArray:
+        return self.joint_empty(box_points(self.tensor_shape, low, high))
+
+    def expected_occupancy(self, low: Corner, high: Corner) -> FloatArray:
+        return np.asarray(box_points(self.tensor_shape, low, high) * self.nonzeros / self.points)
+
+    def worst_occupancy(self, low: Corner, high: Corner) -> IntArray:
+        return np.asarray(np.minimum(box_points(self.tensor_shape, low, high), self.nonzeros))
+
+    def occupancy_distribution(self, extents: Sequence[int]) -> tuple[IntArray, FloatArray]:
+        return hypergeometric.distribution(self.points, self.nonzeros, tile_points(self.tensor_shape, extents))
+
+    def draw(self, rng: np.random.Generator) -> BoolArray:
+        mask = np.zeros(self.points, dtype=np.bool_)
+        mask[rng.choice(self.points, self.nonzeros, replace=False, shuffle=False)] = True
+        return mask.reshape(self.tensor_shape)
+
+
+@dataclass(frozen=True)
+class FixedStructured(Density):
+    """Every tile of n points holds ``n * density`` nonzeros, as nearly as whole numbers allow.
+
+    With ``x = n * density``: occupancy floor(x) with probability ``1 - frac(x)``, ceil(x) with ``frac(x)``; so
+    P(empty) = max(0, 1 - x). An idealisation: no single tensor does so for all tiles at once. ``draw`` spreads the
+    nonzeros evenly over the flattened tensor (nonzero i at ``floor(i / density)``), which obeys it for runs of the
+    flattened tensor only.
+
+    Source: Sparseloop's fixed-structured model (Wu et al., MICRO 2022, Table 4). Raises PatternError for a density
+    outside [0, 1].
+    """
+
+    tensor_shape: tuple[int, ...]
+    density: float
+
+    def __post_init__(self) -> None:
+        check_shape(self.tensor_shape)
+        check_density(self.density)
+        object.__setattr__(self, "density", float(self.density))
+
+    @property
+    def coordinate_dependent(self) -> bool:
+        return False
+
+    def expected_occupancy(self, low: Corner, high: Corner) -> FloatArray:
+        x = box_points(self.tensor_shape, low, high) * self.density
+        nearest = np.rint(x)
+        return np.asarray(np.where(np.abs(x - nearest) <= 1e-12 * np.maximum(x, 1.0), nearest, x))
+
+    def empty_probability(self, low: Corner, high: Corner) -> FloatArray:
+        return np.asarray(np.maximum(0.0, 1.0 - self.expected_occupancy(low, high)))
+
+    def worst_occupancy(self, low: Corner, high: Corner) -> IntArray:
+        return np.asarray(np.ceil(self.expected_occupancy(low, high)), dtype=np.int64)
+
+    def occupancy_distribution(self, extents: Sequence[int]) -> tuple[IntArray, FloatArray]:
+        x = float(self.expected_occupancy([0] * len(extents), list(extents)))
+        floor = math.floor(x)
+        if x == floor:
+            return np.array([floor], dtype=np.int64), np.ones(1)
+        return np.array([floor, floor + 1], dtype=np.int64), np.array([1 - (x - floor), x - floor])
+
+    def draw(self, rng: np.random.Generator) -> BoolArray:
+        before = np.arange(math.prod(self.tensor_shape) + 1) * self.density
+        return np.diff(np.ceil(before - 1e-12 * before)).astype(np.bool_).reshape(self.tensor_shape)
+
+
+@dataclass(frozen=True, eq=False)
+class ActualData(Density):
+    """A given tensor: ``mask`` is True where it has a nonzero. Nothing is random.
+
+    Box queries look up the corners of the mask's cumulative sums. Two are equal if their masks are.
+    """
+
+    mask: BoolArray
+
+    def __post_init__(self) -> None:
+        mask = np.array(self.mask, dtype=np.bool_)
+        check_shape(mask.shape)
+        mask.flags.writeable = False
+        object.__setattr__(self, "mask", mask)
+
+    def __repr__(self) -> str:
+        return f"ActualData(shape={self.tensor_shape}, nonzeros={int(self.mask.sum())})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ActualData) and (self.mask is other.mask or self._digest == other._digest)
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
+
+    @cached_property
+    def _digest(self) -> tuple[tuple[int, ...], bytes]:
+        return self.mask.shape, hashlib.blake2b(np.packbits(self.mask).tobytes()).digest()
+
+    @property
+    def tensor_shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        return self.mask.shape
+
+    @property
+    def density(self) -> float:  # type: ignore[override]
+        return float(self.mask.sum()) / self.mask.size
+
+    @property
+    def coordinate_dependent(self) -> bool:
+        return True
+
+    @cached_property
+    def _sums(self) -> IntArray:
+        """Nonzeros below each corner: an array with one more coordinate than the mask in each rank."""
+        sums = np.zeros([s + 1 for s in self.mask.shape], dtype=np.int64)
+        sums[tuple(slice(1, None) for _ in self.mask.shape)] = self.mask
+        for axis in range(sums.ndim):
+            np.cumsum(sums, axis=axis, out=sums)
+        return sums
+
+    def worst_occupancy(self, low: Corner, high: Corner) -> IntArray:
+        """The nonzeros in the box: the model admits just one number."""
+        lows, highs = clip_box(self.tensor_shape, low, high)
+        total = np.zeros(np.broadcast_shapes(*(x.shape for x in lows + highs)), dtype=np.int64)
+        for corner in np.ndindex(*(2,) * self.mask.ndim):
+            at = tuple(y if c else x for c, x, y in zip(corner, lows, highs, strict=True))
+            total = np.asarray(total + (-1) ** (self.mask.ndim - sum(corner)) * self._sums[at])
+        return total
+
+    def expected_occupancy(self, low: Corner, high: Corner) -> FloatArray:
+        return self.worst_occupancy(low, high).astype(np.float64)
+
+    def empty_probability(self, low: Corner, high: Corner) -> FloatArray:
+        return np.asarray(self.worst_occupancy(low, high) == 0, dtype=np.float64)
+
+    def occupancy_distribution(self, extents: Sequence[int]) -> tuple[IntArray, FloatArray]:
+        starts = np.ix_(*(np.arange(0, s, e) for s, e in zip(self.tensor_shape, extents, strict=True)))
+        counts = self.worst_occupancy(starts, [x + e for x, e in zip(starts, extents, strict=True)])
+        occupancies, times = np.unique(counts, return_counts=True)
+        return occupancies, times / counts.size
+
+    def draw(self, rng: np.random.Generator) -> BoolArray:
+        """The tensor itself."""
+        return self.mask

@@ -1,0 +1,86 @@
+"""The hypergeometric distribution: how many of the ``r`` marked of ``N`` points fall in a sample of ``n``.
+
+Written without differences of large logarithms, so that probabilities keep about 12 digits for any ``N`` up to 2**53.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+TAIL = 1e-18
+"""Probabilities below this are dropped from the tails of a distribution."""
+
+_HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
+
+def _exact_stirling_error(x: int) -> float:
+    if x == 0:
+        return -_HALF_LOG_TWO_PI
+    return math.lgamma(x + 1) - ((x + 0.5) * math.log(x) - x + _HALF_LOG_TWO_PI)
+
+
+_SMALL = np.array([_exact_stirling_error(x) for x in range(32)])
+
+
+def _stirling_error(x: FloatArray) -> FloatArray:
+    """``log x! - ((x + 1/2) log x - x + log sqrt(2 pi))``; the part with ``log x`` counts as 0 at ``x = 0``."""
+    y = np.maximum(x, 1.0)
+    square = y * y
+    series = (1 / 12 - (1 / 360 - (1 / 1260 - 1 / (1680 * square)) / square) / square) / y
+    return np.asarray(np.where(x < 32, _SMALL[np.minimum(x, 31).astype(np.int64)], series))
+
+
+def log_factorial(x: ArrayLike) -> FloatArray:
+    """``log x!`` of whole numbers, by Stirling's series (exact table below 32)."""
+    y = np.asarray(x, dtype=np.float64)
+    safe = np.maximum(y, 1.0)
+    log_part = np.where(y > 0, (y + 0.5) * np.log(safe) - y, 0.0)
+    return np.asarray(log_part + _HALF_LOG_TWO_PI + _stirling_error(y))
+
+
+def empty_probability(population: ArrayLike, marked: ArrayLike, sample: ArrayLike) -> FloatArray:
+    """P(no marked point in the sample) = C(N - r, n) / C(N, n), elementwise over broadcast arrays.
+
+    With ``a = N - n - r`` the logarithm is, but for Stirling's corrections,
+    ``(a + 1/2) log1p(r n / (N a)) + r log1p(-n / N) + n log1p(-r / N)``: no term is larger than the result, about.
+    """
+    total, r, n = (np.asarray(x, dtype=np.float64) for x in (population, marked, sample))
+    a = total - n - r
+    inside = (a >= 0) & (r > 0) & (n > 0)
+    total, r, n, a = (np.where(inside, x, y) for x, y in ((total, 3.0), (r, 1.0), (n, 1.0), (a, 1.0)))
+    ratio = r * n / total
+    first = np.where(a > 0, (a + 0.5) * np.log1p(ratio / np.maximum(a, 1.0)), 0.5 * np.log(ratio))
+    log_p = first + r * np.log1p(-n / total) + n * np.log1p(-r / total)
+    log_p += _stirling_error(a + r) + _stirling_error(a + n) - _stirling_error(total) - _stirling_error(a)
+    p = np.where(inside, np.minimum(np.exp(log_p), 1.0), 0.0)
+    trivial = (np.asarray(marked) <= 0) | (np.asarray(sample) <= 0)
+    return np.asarray(np.where(trivial, 1.0, p))
+
+
+def distribution(population: int, marked: int, sample: int) -> tuple[IntArray, FloatArray]:
+    """Occupancies and their probabilities, exact but for tails below 1e-18 (:data:`TAIL`), which are dropped.
+
+    Built outwards from the mode with the ratio of neighbours, over a window that Hoeffding's inequality says is wide
+    enough, then normalised.
+    """
+    least, most = max(0, marked + sample - population), min(marked, sample)
+    mode = (sample + 1) * (marked + 1) // (population + 2)
+    mode = min(max(mode, least), most)
+    reach = int(5 * math.sqrt(min(marked, sample))) + 8
+    low, high = max(least, mode - reach), min(most, mode + reach)
+    k = np.arange(low, high, dtype=np.float64)
+    ratio = (marked - k) / (k + 1) * ((sample - k) / (population - marked - sample + k + 1))
+    at = mode - low
+    up = np.cumprod(ratio[at:])
+    down = np.cumprod(1 / ratio[:at][::-1])[::-1]
+    weights = np.concatenate([down, [1.0], up])
+    p = weights / weights.sum()
+    kept = np.flatnonzero(p >= TAIL)
+    occupancies = np.arange(low, high + 1, dtype=np.int64)
+    return occupancies[kept[0] : kept[-1] + 1], p[kept[0] : kept[-1] + 1]

@@ -1,0 +1,115 @@
+"""A batch of mappings of one workload on one design, as arrays: the form in which the model's steps take them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparseloom.arch.design import Design
+from sparseloom.mapping.mapping import Mapping
+from sparseloom.workload.workload import Workload
+
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What all mappings of a batch share: ``workload`` on ``design``, with its ranks and tensors numbered.
+
+    Ranks are numbered as in ``workload.ranks`` (D of them), tensors operands first and the output last (T), levels
+    outermost first (S).
+    """
+
+    workload: Workload
+    design: Design
+
+    @cached_property
+    def ranks(self) -> tuple[str, ...]:
+        return self.workload.ranks
+
+    @cached_property
+    def tensors(self) -> tuple[str, ...]:
+        return tuple(t.name for t in self.workload.einsum.tensors)
+
+    @cached_property
+    def shape(self) -> IntArray:
+        """Coordinates of each rank, [D]."""
+        return np.array([self.workload.shape[r] for r in self.ranks], dtype=np.int64)
+
+    @cached_property
+    def projections(self) -> IntArray:
+        """Coefficient of each rank in each tensor rank's index, [T, R, D]; R is the most ranks of any tensor, the
+        rows beyond a tensor's own ranks are zero."""
+        accesses = self.workload.einsum.tensors
+        table = np.zeros((len(accesses), max(1, *(len(a.projections) for a in accesses)), len(self.ranks)), np.int64)
+        for t, access in enumerate(accesses):
+            for r, projection in enumerate(access.projections):
+                for term in projection.terms:
+                    table[t, r, self.ranks.index(term.rank)] = term.coefficient
+        return table
+
+    @cached_property
+    def multicast(self) -> BoolArray:
+        """Whether a read of each level can serve several children, [S]."""
+        return np.array([level.network.multicast for level in self.design.architecture.levels])
+
+    @cached_property
+    def reduction(self) -> BoolArray:
+        """Whether children's partial sums are added on their way up to each level, [S]."""
+        return np.array([level.network.spatial_reduction for level in self.design.architecture.levels])
+
+
+@dataclass(frozen=True)
+class MappingBatch:
+    """B mappings as arrays over L loop slots, outermost slot first.
+
+    ``rank[b, i]`` is the number of the rank that slot i loops over, ``bound[b, i]`` its bound (1: an empty slot),
+    ``place[b, i] = 3 * level + kind`` with kind 0 for temporal, 1 for spatial along X and 2 along Y; places never
+    decrease in level along the slots, a level's temporal slots stand before its spatial ones. ``keep`` and ``stream``,
+    [S, T], are common to the batch.
+    """
+
+    rank: IntArray
+    bound: IntArray
+    place: IntArray
+    keep: BoolArray
+    stream: BoolArray
+
+    def __len__(self) -> int:
+        return len(self.bound)
+
+    def __getitem__(self, part: slice) -> MappingBatch:
+        return MappingBatch(self.rank[part], self.bound[part], self.place[part], self.keep, self.stream)
+
+    @classmethod
+    def of(cls, problem: Problem, mappings: Sequence[Mapping]) -> MappingBatch:
+        """The arrays of ``mappings``, all of which keep and stream the same tensors at the same levels."""
+        number = {rank: d for d, rank in enumerate(problem.ranks)}
+        slots = max(1, *(len(mapping.loops) for mapping in mappings))
+        table = np.zeros((3, len(mappings), slots), np.int64)
+        table[1] = 1
+        for b, mapping in enumerate(mappings):
+            rows = [
+                (number[loop.rank], loop.bound, 3 * depth + KINDS.index(loop.axis))
+                for depth, level in enumerate(mapping.levels)
+                for loop in (*level.temporal, *level.spatial)
+            ]
+            if rows:
+                table[:, b, : len(rows)] = np.array(rows).T
+                table[2, b, len(rows) :] = rows[-1][2]
+        return cls(*table, *_kept(problem, mappings[0]))
+
+
+KINDS = ("", "X", "Y")
+"""The axis of a loop, by the kind in its place."""
+
+
+def _kept(problem: Problem, mapping: Mapping) -> tuple[BoolArray, BoolArray]:
+    keep = np.array([[t in level.keep for t in problem.tensors] for level in mapping.levels])
+    stream = np.array([[t in level.stream - level.keep for t in problem.tensors] for level in mapping.levels])
+    return keep, stream

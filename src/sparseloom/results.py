@@ -1,1 +1,0 @@
-"""What every back end returns: counts of actions, and what they cost, as one printable value."""

@@ -1,0 +1,126 @@
+"""The top-level sections of Timeloop's files: which files are Timeloop's, what is there, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from sparseloom.document import Node, read
+from sparseloom.errors import Fault, InputError
+from sparseloom.timeloop.dialect import DIALECTS, TAGS, canonical, v03
+from sparseloom.timeloop.reader import Reader
+
+_UNUSED: Final = ("mapper", "mapspace", "architecture_constraints", "mapspace_constraints", "constraints")
+_SIGNS: Final = {
+    "architecture": ("version", "subtree", "nodes"),
+    "problem": ("shape", "instance"),
+    "sparse_optimizations": ("targets",),
+    "ERT": ("tables",),
+    "ART": ("tables",),
+    "architecture_constraints": ("targets",),
+    "mapspace_constraints": ("targets",),
+    "mapper": ("algorithm", "timeout", "victory-condition", "victory_condition", "optimization-metrics"),
+    "arch": ("storage", "arithmetic"),
+}
+"""Top-level keys of Timeloop's files, and keys below them of which one is there."""
+
+
+def is_timeloop(node: Node) -> bool:
+    """Whether a file is one of Timeloop's: it has one of Timeloop's sections, with keys as Timeloop has them."""
+    mapping = node.get("mapping")
+    if mapping is not None and isinstance(mapping.value, list):
+        return any(item.get("target") is not None for item in mapping.value)
+    return any(
+        (section := node.get(name)) is not None and section.get(*keys) is not None for name, keys in _SIGNS.items()
+    )
+
+
+@dataclass
+class Sections:
+    """The top-level sections of all files, and the reader for their version."""
+
+    found: dict[str, Node]
+    reader: Reader
+
+
+def read_sections(paths: Sequence[str | Path]) -> Sections:
+    """Read all files; faults in them are left to the reader, so that those of the sections can follow."""
+    faults: list[Fault] = []
+    roots: list[Node] = []
+    for path in paths:
+        try:
+            roots.append(read(path, TAGS))
+        except InputError as error:
+            faults += error.faults
+    given = [(key, child) for root in roots for key, child in root.value.items()]
+    declared = frozenset(
+        name for key, child in given if canonical(key) == "compound_components" for name in _declared(child)
+    )
+    reader = Reader(v03, declared)
+    reader.faults += faults
+    architectures = [child for key, child in given if canonical(key) == "architecture"]
+    if architectures:
+        _set_version(architectures[0], reader)
+    found: dict[str, Node] = {}
+    for root in roots:
+        _take(root, found, reader)
+    if not faults:
+        _require_sections(found, given, paths, reader)
+    return Sections(found, reader)
+
+
+def _take(root: Node, found: dict[str, Node], reader: Reader) -> None:
+    """Add a file's sections to those found so far."""
+    for key, child in root.value.items():
+        if canonical(key) in _UNUSED and child.value:
+            reader.note(
+                child, f"{key} is given and not used: the mapping is taken as it stands, and none is searched for"
+            )
+    known = {key: child for key, child in root.value.items() if key != "arch"}
+    for key, child in reader.fields(replace(root, value=known), "top").items():
+        if child.value is None or (key == "mapping" and child.value == []):
+            continue
+        if key in found:
+            what = f"a second {key}, the first is at {found[key].where}"
+            reader.fault(child, what, f"give files with one {key} between them")
+        else:
+            found[key] = child
+
+
+def _declared(node: Node) -> set[str]:
+    """Names of attributes that compound components define."""
+    classes = node.get("classes")
+    items = classes.value if classes is not None and isinstance(classes.value, list) else []
+    tables = (item.get("attributes") for item in items)
+    return {name for table in tables if table is not None and isinstance(table.value, dict) for name in table.value}
+
+
+def _set_version(architecture: Node, reader: Reader) -> None:
+    node = architecture.get("version")
+    version = reader.text(node)
+    if version in DIALECTS:
+        reader.dialect = DIALECTS[version]
+    elif node is None and isinstance(architecture.value, dict):
+        reader.fault(
+            architecture, "the architecture has no version", f"add `version:` with one of {', '.join(DIALECTS)}"
+        )
+    elif version is not None and node is not None:
+        reader.fault(node, f"unknown version {version}", f"versions {', '.join(DIALECTS)} are read")
+
+
+def _require_sections(
+    found: dict[str, Node], given: list[tuple[str, Node]], paths: Sequence[str | Path], reader: Reader
+) -> None:
+    for key, child in given:
+        if key == "arch":
+            fix = "write `architecture:` with `version: 0.3` and a `subtree`"
+            reader.fault(child, "'arch' is the syntax before version 0.2", fix)
+    missing = [key for key in ("architecture", "problem") if key not in found]
+    if not missing or any(key == "arch" for key, _ in given):
+        return
+    files = ", ".join(str(path) for path in paths) or "no files"
+    what = f"{' and '.join(missing)} missing in {files}"
+    fix = "give the files with `architecture:` and `problem:`; `mapping:`, `sparse_optimizations:`, `ERT:` are optional"
+    reader.faults.append(Fault(what, fix=fix))

@@ -1,0 +1,538 @@
+"""The oracle against numbers that a reader can derive by hand."""
+
+import numpy as np
+import pytest
+
+from sparseloom.arch.actions import EnergyTable
+from sparseloom.arch.design import Design
+from sparseloom.arch.features import Features, Saf
+from sparseloom.arch.hierarchy import Architecture, ComputeLevel, Network, StorageLevel
+from sparseloom.errors import ArchitectureError, MappingError, WorkloadError
+from sparseloom.fibertree.density import ActualData, Uniform
+from sparseloom.fibertree.format import Format
+from sparseloom.mapping.mapping import LevelMapping, Loop, Mapping
+from sparseloom.sim.loopnest import Execution, draw_tensors, execute
+from sparseloom.workload.einsum import Einsum
+from sparseloom.workload.workload import Workload
+
+
+def workload(einsum: str, **shape: int) -> Workload:
+    return Workload(Einsum.parse(einsum), shape)
+
+
+def level(name: str, keep: str, temporal: str = "", spatial: str = "") -> LevelMapping:
+    """``level("L0", "AB", "m4 k2", "n3")``: tensors have names of one letter; spatial loops run along X."""
+    return LevelMapping(
+        name,
+        tuple(Loop(loop[0].upper(), int(loop[1:])) for loop in temporal.split()),
+        tuple(Loop(loop[0].upper(), int(loop[1:]), "X") for loop in spatial.split()),
+        frozenset(keep),
+    )
+
+
+def design(*levels: StorageLevel, macs: int = 1, energy: EnergyTable | None = None, **features: object) -> Design:
+    compute = ComputeLevel("MAC", mesh_x=macs, energy=energy or EnergyTable())
+    return Design(Architecture(levels, compute), Features(**features))  # type: ignore[arg-type]
+
+
+def moved(run: Execution, where: str, tensor: str, action: str) -> tuple[int, int, int]:
+    """Words actual, gated, skipped."""
+    counts = run.counts[where][tensor][action]
+    return counts["actual"], counts["gated"], counts["skipped"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Thesis Fig. 3-3 and 3-4: a dot product of A = 0 0 c d 0 f and B, where B[2] = 0. Three nonzeros of A meet two of B.
+
+DOT = workload("Z[] = A[k] * B[k]", K=6)
+DOT_VALUES = {"A": np.array([0, 0, 3, 4, 0, 6]), "B": np.array([7, 8, 0, 2, 9, 5])}
+DOT_MAPPING = Mapping((level("Buffer", "ABZ", "k6"),))
+B_BY_A = Saf("Buffer", "skipping", "B", ("A",))
+
+
+def dot(**features: object) -> Execution:
+    return execute(DOT, design(StorageLevel("Buffer"), **features), DOT_MAPPING, DOT_VALUES)
+
+
+def test_dense_dot_product_takes_six_steps_and_reads_everything() -> None:
+    run = dot()
+    assert run.computes == {"actual": 6, "gated": 0, "skipped": 0, "absent": 0}
+    assert run.cycles == 6
+    assert moved(run, "Buffer", "A", "read") == (6, 0, 0)
+    assert moved(run, "Buffer", "B", "read") == (6, 0, 0)
+    # six partial sums go up; the first needs no partial sum from the buffer
+    assert moved(run, "Buffer", "Z", "update") == (6, 0, 0)
+    assert moved(run, "Buffer", "Z", "read") == (5, 0, 0)
+    assert run.output == 4 * 2 + 6 * 5
+    assert run.exact
+
+
+def test_gated_compute_idles_where_either_operand_is_zero() -> None:
+    run = dot(compute_gating=True)
+    assert run.computes == {"actual": 2, "gated": 4, "skipped": 0, "absent": 0}
+    assert run.cycles == 6
+    assert moved(run, "Buffer", "B", "read") == (6, 0, 0)
+
+
+def test_gating_b_by_a_gates_reads_and_computes_but_saves_no_cycle() -> None:
+    run = dot(safs=(Saf("Buffer", "gating", "B", ("A",)),))
+    assert moved(run, "Buffer", "A", "read") == (6, 0, 0)
+    assert moved(run, "Buffer", "B", "read") == (3, 3, 0)
+    assert run.computes == {"actual": 3, "gated": 3, "skipped": 0, "absent": 0}
+    assert run.cycles == 6
+
+
+def test_skipping_b_by_a_saves_reads_and_cycles() -> None:
+    run = dot(safs=(B_BY_A,))
+    assert moved(run, "Buffer", "A", "read") == (6, 0, 0)
+    assert moved(run, "Buffer", "B", "read") == (3, 0, 3)
+    assert run.computes == {"actual": 3, "gated": 0, "skipped": 0, "absent": 3}
+    assert run.cycles == 3
+    assert run.exact
+
+
+def test_coordinate_list_with_skipping_and_gated_compute_takes_three_steps() -> None:
+    run = dot(safs=(B_BY_A,), compute_gating=True, formats={"Buffer": {"A": Format.parse("CP(K):3")}})
+    assert moved(run, "Buffer", "A", "read") == (3, 0, 0)  # read(2), read(3), read(5)
+    assert moved(run, "Buffer", "B", "read") == (3, 0, 3)  # B[2] = 0, B[3], B[5]
+    assert run.computes == {"actual": 2, "gated": 1, "skipped": 0, "absent": 3}  # compute(c, 0) is gated
+    assert run.cycles == 3
+    assert run.metadata["Buffer"]["A"]["read"]["actual"].tolist() == [[3, 0]]
+    assert run.metadata_bits["Buffer"]["A"]["read"]["actual"] == 3 * 3
+    assert run.worst_words["Buffer"] == {"A": 3, "B": 6, "Z": 1}
+    assert run.worst_metadata_bits["Buffer"] == {"A": 9, "B": 0, "Z": 0}
+
+
+def test_both_operands_read_each_other() -> None:
+    double_sided = (B_BY_A, Saf("Buffer", "skipping", "A", ("B",)))
+    run = dot(safs=double_sided)
+    assert moved(run, "Buffer", "A", "read") == (5, 0, 1)
+    assert moved(run, "Buffer", "B", "read") == (3, 0, 3)
+    assert run.computes == {"actual": 2, "gated": 0, "skipped": 0, "absent": 4}
+
+
+def test_skipping_wins_over_gating_on_the_same_edge() -> None:
+    run = dot(safs=(Saf("Buffer", "gating", "B", ("A",)), Saf("Buffer", "skipping", "B", ("A",))))
+    assert moved(run, "Buffer", "B", "read") == (3, 0, 3)
+
+
+def test_skipped_word_of_one_operand_beats_a_gated_word_of_the_other() -> None:
+    # skip B <- A at 0, 1, 4; gate A <- B at 2
+    run = dot(safs=(B_BY_A, Saf("Buffer", "gating", "A", ("B",))))
+    assert run.computes == {"actual": 2, "gated": 1, "skipped": 0, "absent": 3}
+    assert moved(run, "Buffer", "A", "read") == (5, 1, 0)
+
+
+def test_operands_missing_from_compressed_storage_are_skipped_gated_or_computed() -> None:
+    compressed = {"Buffer": {"A": Format.parse("B(K)"), "B": Format.parse("B(K)")}}
+    values = {"A": np.array([1, 0, 0, 2, 3, 0]), "B": np.array([1, 0, 5, 0, 1, 0])}  # both, none, B, A, both, none
+
+    def run(**features: object) -> dict[str, int]:
+        storage = StorageLevel("Buffer")
+        return execute(DOT, design(storage, formats=compressed, **features), DOT_MAPPING, values).computes
+
+    assert run() == {"actual": 4, "gated": 0, "skipped": 0, "absent": 2}
+    assert run(compute_gating=True) == {"actual": 2, "gated": 2, "skipped": 0, "absent": 2}
+    assert run(compute_skipping=True) == {"actual": 2, "gated": 0, "skipped": 2, "absent": 2}
+    assert run(compute_skipping=True, compute_gating=True) == {"actual": 2, "gated": 0, "skipped": 2, "absent": 2}
+
+
+def test_alternative_of_a_feature_is_used_when_asked_for() -> None:
+    either = Saf("Buffer", "skipping", "B", ("A",), alternatives=(("A", ("B",)),))
+    machine = design(StorageLevel("Buffer"), safs=(either,))
+    run = execute(DOT, machine, DOT_MAPPING, DOT_VALUES, alternatives={0: 1})
+    assert moved(run, "Buffer", "A", "read") == (5, 0, 1)
+    assert moved(run, "Buffer", "B", "read") == (6, 0, 0)
+    with pytest.raises(ArchitectureError, match="alternative 2 of feature 0 is asked for, it has 1"):
+        execute(DOT, machine, DOT_MAPPING, DOT_VALUES, alternatives={0: 2})
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Thesis Fig. 4-6: B rests in a latch of one word. A's columns: 1 0 0 2, empty, 0 5 0 0.
+
+MATMUL = workload("Z[m,n] = A[m,k] * B[k,n]", M=4, K=3, N=2)
+A_WITH_AN_EMPTY_COLUMN = np.array([[1, 0, 0], [0, 0, 5], [0, 0, 0], [2, 0, 0]])
+
+
+def latched(order: str) -> Execution:
+    machine = design(StorageLevel("Buffer"), StorageLevel("Latch", capacity_words=1), safs=(B_BY_A,))
+    mapping = Mapping((level("Buffer", "ABZ", order), level("Latch", "B")))
+    return execute(MATMUL, machine, mapping, {"A": A_WITH_AN_EMPTY_COLUMN, "B": np.ones((3, 2), dtype=int)})
+
+
+def test_leader_tile_is_one_value_where_k_runs_innermost() -> None:
+    # B moves at each of the 24 steps; A has 3 nonzeros, each used for 2 columns of B
+    run = latched("m4 n2 k3")
+    assert moved(run, "Buffer", "B", "read") == (6, 0, 18)
+    assert moved(run, "Latch", "B", "fill") == (6, 0, 0)
+    assert moved(run, "Latch", "B", "read") == (6, 0, 0)
+    assert run.computes == {"actual": 6, "gated": 0, "skipped": 0, "absent": 18}
+    assert run.exact
+
+
+def test_leader_tile_is_a_column_where_m_runs_innermost() -> None:
+    # B moves 6 times, and only the 2 for the empty column are skipped; each serves 4 computes
+    run = latched("n2 k3 m4")
+    assert moved(run, "Buffer", "B", "read") == (4, 0, 2)
+    assert moved(run, "Latch", "B", "fill") == (4, 0, 0)
+    assert moved(run, "Latch", "B", "read") == (16, 0, 0)
+    assert run.computes == {"actual": 16, "gated": 0, "skipped": 0, "absent": 8}
+    assert run.exact
+
+
+def test_leader_tile_of_a_multicast_read_spans_all_receivers() -> None:
+    # four PEs, one for each m, take B[k,n] together: it is skipped for the empty column alone
+    machine = design(StorageLevel("Buffer"), macs=4, safs=(B_BY_A,))
+    mapping = Mapping((level("Buffer", "ABZ", "n2 k3", "m4"),))
+    values = {"A": A_WITH_AN_EMPTY_COLUMN, "B": np.ones((3, 2), dtype=int)}
+    run = execute(MATMUL, machine, mapping, values)
+    assert moved(run, "Buffer", "B", "read") == (4, 0, 2)
+    alone = design(StorageLevel("Buffer", network=Network(multicast=False)), macs=4, safs=(B_BY_A,))
+    assert moved(execute(MATMUL, alone, mapping, values), "Buffer", "B", "read") == (6, 0, 18)
+
+
+def test_stationary_operand_is_judged_over_the_whole_run() -> None:
+    # Z[m] = A[m] * B[]-like: B[k] with K = 1 never moves again, so its leader is all of A
+    scale = workload("Z[m] = A[m] * B[k]", M=3, K=1)
+    machine = design(StorageLevel("Buffer"), StorageLevel("Latch"), safs=(B_BY_A,))
+    mapping = Mapping((level("Buffer", "ABZ", "m3"), level("Latch", "B")))
+    some = execute(scale, machine, mapping, {"A": np.array([0, 0, 1]), "B": np.array([2])})
+    none = execute(scale, machine, mapping, {"A": np.array([0, 0, 0]), "B": np.array([2])})
+    assert moved(some, "Buffer", "B", "read") == (1, 0, 0)
+    assert moved(some, "Latch", "B", "read") == (3, 0, 0)
+    assert moved(none, "Buffer", "B", "read") == (0, 0, 1)
+    assert moved(none, "Latch", "B", "read") == (0, 0, 0)
+    assert none.computes["absent"] == 3
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Dense events.
+
+DRAM, BUFFER = StorageLevel("DRAM"), StorageLevel("Buffer")
+
+
+def test_sliding_window_fetches_only_the_words_it_does_not_hold() -> None:
+    conv = workload("O[p] = I[p+r] * W[r]", P=4, R=3)
+    mapping = Mapping((level("DRAM", "IWO", "p4"), level("Buffer", "IWO", "r3")))
+    run = execute(conv, design(DRAM, BUFFER), mapping, {"I": np.arange(1, 7), "W": np.array([1, 2, 3])})
+    assert moved(run, "DRAM", "I", "read") == (3 + 1 + 1 + 1, 0, 0)
+    assert moved(run, "Buffer", "I", "fill") == (6, 0, 0)
+    assert moved(run, "Buffer", "I", "read") == (12, 0, 0)
+    assert moved(run, "DRAM", "W", "read") == (3, 0, 0)
+    assert moved(run, "DRAM", "O", "update") == (4, 0, 0)
+    assert moved(run, "DRAM", "O", "read") == (0, 0, 0)
+    assert moved(run, "Buffer", "O", "update") == (12, 0, 0)
+    assert moved(run, "Buffer", "O", "read") == (12 - 4, 0, 0)
+    assert run.worst_words["Buffer"] == {"I": 3, "W": 3, "O": 1}
+    assert run.output.tolist() == [1 + 4 + 9, 2 + 6 + 12, 3 + 8 + 15, 4 + 10 + 18]
+    assert run.exact
+
+
+def test_box_of_a_strided_window_includes_its_holes() -> None:
+    # p in {0, 1}, r in {0, 1}: I[0], I[1], I[3], I[4]; the box also holds I[2]
+    conv = workload("O[p] = I[3*p+r] * W[r]", P=2, R=2)
+    mapping = Mapping((level("DRAM", "IWO"), level("Buffer", "IWO", "p2 r2")))
+    run = execute(conv, design(DRAM, BUFFER), mapping, {"I": np.ones(5, dtype=int), "W": np.ones(2, dtype=int)})
+    assert moved(run, "DRAM", "I", "read") == (5, 0, 0)
+    assert moved(run, "Buffer", "I", "read") == (4, 0, 0)
+
+
+def test_imperfect_bound_shortens_the_last_tile() -> None:
+    dot5 = workload("Z[] = A[k] * B[k]", K=5)
+    mapping = Mapping((level("DRAM", "ABZ", "k2"), level("Buffer", "AZ", "k3")))
+    run = execute(dot5, design(DRAM, StorageLevel("Buffer", block_words=3)), mapping, _ones(dot5))
+    assert sum(run.computes.values()) == 5
+    assert moved(run, "DRAM", "A", "read") == (3 + 2, 0, 0)
+    assert run.blocks["Buffer"]["A"]["fill"]["actual"] == 1 + 1
+    assert run.blocks["Buffer"]["A"]["read"]["actual"] == 5
+    # B bypasses the buffer, so DRAM serves the compute unit word by word
+    assert "B" not in run.counts["Buffer"]
+    assert moved(run, "DRAM", "B", "read") == (5, 0, 0)
+    assert run.exact
+
+
+def test_imperfect_spatial_bound_idles_a_unit_in_the_last_step() -> None:
+    scale = workload("Z[m] = A[m]", M=5)
+    run = execute(scale, design(BUFFER, macs=4), Mapping((level("Buffer", "AZ", "m2", "m3"),)), _ones(scale))
+    assert run.instances_used == {"Buffer": 1, "MAC": 3}
+    assert run.compute_cycles_busiest == 2
+    assert run.compute_cycles_mean == pytest.approx(5 / 3)
+
+
+def test_tile_that_stays_while_another_rank_runs_moves_once() -> None:
+    # B[k,n] does not depend on m: it stays while m runs inside, and comes again for each m outside
+    matmul = workload("Z[m,n] = A[m,k] * B[k,n]", M=3, K=2, N=2)
+    inside = Mapping((level("DRAM", "ABZ", "k2 m3"), level("Buffer", "B", "n2")))
+    outside = Mapping((level("DRAM", "ABZ", "m3 k2"), level("Buffer", "B", "n2")))
+    assert moved(execute(matmul, design(DRAM, BUFFER), inside, _ones(matmul)), "Buffer", "B", "fill") == (4, 0, 0)
+    assert moved(execute(matmul, design(DRAM, BUFFER), outside, _ones(matmul)), "Buffer", "B", "fill") == (12, 0, 0)
+
+
+def test_partial_sums_come_back_to_a_tile_that_left() -> None:
+    # Z's tile of 2 words is visited for k = 0 and, after the other tile, again for k = 1
+    matmul = workload("Z[m] = A[m,k]", M=4, K=2)
+    mapping = Mapping((level("DRAM", "AZ", "k2 m2"), level("Buffer", "Z", "m2")))
+    run = execute(matmul, design(DRAM, BUFFER), mapping, _ones(matmul))
+    assert moved(run, "DRAM", "Z", "update") == (8, 0, 0)
+    assert moved(run, "DRAM", "Z", "read") == (4, 0, 0)
+    assert moved(run, "Buffer", "Z", "fill") == (4, 0, 0)
+    assert moved(run, "Buffer", "Z", "update") == (8, 0, 0)
+    # the buffer's instance saw each word in the first visit, so the second reads what was filled
+    assert moved(run, "Buffer", "Z", "read") == (4, 0, 0)
+    assert run.exact
+
+
+def test_one_read_serves_all_receivers_that_want_the_same_words() -> None:
+    matvec = workload("Z[m] = A[m,k] * B[k]", M=3, K=4)
+    mapping = Mapping((level("Buffer", "ABZ", "k4", "m3"),))
+    together = execute(matvec, design(BUFFER, macs=3), mapping, _ones(matvec))
+    apart = execute(
+        matvec, design(StorageLevel("Buffer", network=Network(multicast=False)), macs=3), mapping, _ones(matvec)
+    )
+    assert moved(together, "Buffer", "B", "read") == (4, 0, 0)
+    assert moved(together, "Buffer", "A", "read") == (12, 0, 0)
+    assert moved(apart, "Buffer", "B", "read") == (12, 0, 0)
+
+
+def test_network_between_decides_for_a_tensor_that_bypasses_a_level() -> None:
+    # DRAM -> 1 buffer -> 3 PEs; B bypasses the buffer, whose network cannot multicast
+    matvec = workload("Z[m] = A[m,k] * B[k]", M=3, K=4)
+    mapping = Mapping((level("DRAM", "ABZ", "k4"), level("Buffer", "A", spatial="m3")))
+    buffer = StorageLevel("Buffer", network=Network(multicast=False))
+    assert moved(execute(matvec, design(DRAM, BUFFER, macs=3), mapping, _ones(matvec)), "DRAM", "B", "read") == (4, 0, 0)
+    assert moved(execute(matvec, design(DRAM, buffer, macs=3), mapping, _ones(matvec)), "DRAM", "B", "read") == (12, 0, 0)
+
+
+def test_receivers_below_different_parents_never_share() -> None:
+    # two buffers of two PEs each: B[k] is read once by DRAM, filled in both buffers, read once in each
+    matvec = workload("Z[m] = A[m,k] * B[k]", M=4, K=3)
+    mapping = Mapping((level("DRAM", "ABZ", "k3", "m2"), level("Buffer", "B", "", "m2")))
+    run = execute(matvec, design(DRAM, StorageLevel("Buffer", mesh_x=2), macs=4), mapping, _ones(matvec))
+    assert run.instances_used == {"DRAM": 1, "Buffer": 2, "MAC": 4}
+    assert moved(run, "DRAM", "B", "read") == (3, 0, 0)
+    assert moved(run, "Buffer", "B", "fill") == (6, 0, 0)
+    assert moved(run, "Buffer", "B", "read") == (6, 0, 0)
+
+
+def test_partial_sums_are_added_on_the_way_only_by_a_network_that_reduces() -> None:
+    # M = 2 sums of K = 6, three units working on each
+    sums = workload("Z[m] = A[m,k]", M=2, K=6)
+    mapping = Mapping((level("Buffer", "AZ", "m2 k2", "k3"),))
+    reduced = execute(sums, design(BUFFER, macs=3), mapping, _ones(sums))
+    assert moved(reduced, "Buffer", "Z", "update") == (4, 0, 0)
+    assert moved(reduced, "Buffer", "Z", "read") == (2, 0, 0)
+    plain = StorageLevel("Buffer", network=Network(spatial_reduction=False))
+    unreduced = execute(sums, design(plain, macs=3), mapping, _ones(sums))
+    assert moved(unreduced, "Buffer", "Z", "update") == (12, 0, 0)
+    assert moved(unreduced, "Buffer", "Z", "read") == (2, 0, 0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Several features, bypass, output.
+
+
+def test_inner_transfer_is_actual_only_if_it_survives_the_outer_feature_too() -> None:
+    # K = 4 in tiles of 2; A = 0 0 | 3 0: the first tile is skipped at DRAM, the second loses one word at the buffer
+    dot4 = workload("Z[] = A[k] * B[k]", K=4)
+    safs = (Saf("DRAM", "skipping", "B", ("A",)), Saf("Buffer", "gating", "B", ("A",)))
+    mapping = Mapping((level("DRAM", "ABZ", "k2"), level("Buffer", "ABZ", "k2")))
+    run = execute(dot4, design(DRAM, BUFFER, safs=safs), mapping, {"A": np.array([0, 0, 3, 0]), "B": np.ones(4, int)})
+    assert moved(run, "DRAM", "B", "read") == (2, 0, 2)
+    assert moved(run, "Buffer", "B", "fill") == (2, 0, 0)
+    assert moved(run, "Buffer", "B", "read") == (1, 1, 0)
+    assert run.computes == {"actual": 1, "gated": 1, "skipped": 0, "absent": 2}
+
+
+def test_features_of_one_path_may_have_different_leaders() -> None:
+    # C decides for whole rows of B at DRAM, A for single words at the buffer
+    product = workload("Z[m,k] = A[m,k] * B[m,k] * C[m]", M=2, K=2)
+    safs = (Saf("DRAM", "skipping", "B", ("C",)), Saf("Buffer", "skipping", "B", ("A",)))
+    mapping = Mapping((level("DRAM", "ABCZ", "m2"), level("Buffer", "ABCZ", "k2")))
+    values = {"A": np.array([[0, 0], [1, 0]]), "B": np.ones((2, 2), int), "C": np.array([0, 1])}
+    run = execute(product, design(DRAM, BUFFER, safs=safs), mapping, values)
+    assert moved(run, "DRAM", "B", "read") == (2, 0, 2)
+    assert moved(run, "Buffer", "B", "read") == (1, 0, 1)
+    assert run.computes == {"actual": 1, "gated": 0, "skipped": 0, "absent": 3}
+
+
+def test_any_of_several_leaders_eliminates() -> None:
+    product = workload("Z[k] = A[k] * B[k] * C[k]", K=4)
+    values = {"A": np.array([0, 0, 1, 1]), "B": np.ones(4, int), "C": np.array([0, 1, 0, 1])}
+    machine = design(BUFFER, safs=(Saf("Buffer", "skipping", "B", ("A", "C")),))
+    run = execute(product, machine, Mapping((level("Buffer", "ABCZ", "k4"),)), values)
+    assert moved(run, "Buffer", "B", "read") == (1, 0, 3)
+
+
+def test_feature_at_a_level_that_bypasses_its_target_acts_where_the_target_comes_from() -> None:
+    machine = design(DRAM, BUFFER, safs=(B_BY_A,))
+    mapping = Mapping((level("DRAM", "ABZ", "k2"), level("Buffer", "A", "k3")))
+    run = execute(DOT, machine, mapping, DOT_VALUES)
+    assert moved(run, "DRAM", "B", "read") == (3, 0, 3)
+    assert moved(run, "Buffer", "A", "read") == (6, 0, 0)
+
+
+def test_feature_on_the_output_saves_updates_and_leaves_computes_alone() -> None:
+    run = dot(safs=(Saf("Buffer", "skipping", "Z", ("A", "B")),))
+    # the first visit, at k = 0, needs no read whatever becomes of it; A or B is zero at 0, 1, 2, 4
+    assert moved(run, "Buffer", "Z", "update") == (2, 0, 4)
+    assert moved(run, "Buffer", "Z", "read") == (2, 0, 3)
+    assert run.computes["actual"] == 6
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Words, metadata, cost, capacity.
+
+COMPRESSED = Format.parse("UOP(M)-CP(K):4/8")
+
+
+def test_words_of_a_compressed_tile_are_its_nonzeros_at_the_level_that_compresses() -> None:
+    # DRAM keeps A as it is; the buffer holds the nonzeros of each row: 2, then 0, then 1
+    rows = workload("Z[m] = A[m,k]", M=3, K=4)
+    values = {"A": np.array([[0, 5, 6, 0], [0, 0, 0, 0], [7, 0, 0, 0]])}
+    mapping = Mapping((level("DRAM", "AZ", "m3"), level("Buffer", "AZ", "k4")))
+    machine = design(DRAM, StorageLevel("Buffer", block_words=2), formats={"Buffer": {"A": COMPRESSED}})
+    run = execute(rows, machine, mapping, values)
+    assert moved(run, "DRAM", "A", "read") == (12, 0, 0)
+    assert moved(run, "Buffer", "A", "fill") == (3, 0, 0)
+    assert run.blocks["Buffer"]["A"]["fill"]["actual"] == 1 + 0 + 1
+    # each fill stores the offsets of one row (2) and a coordinate for each nonzero
+    assert run.metadata["Buffer"]["A"]["fill"]["actual"].tolist() == [[0, 6], [3, 0]]
+    assert run.worst_words["Buffer"]["A"] == 2
+    assert run.worst_words["DRAM"]["A"] == 12
+    assert run.computes == {"actual": 3, "gated": 0, "skipped": 0, "absent": 9}
+
+
+def test_rank_with_one_coordinate_is_navigated_once_for_each_new_coordinate() -> None:
+    # single words of a full 2 x 2 tensor: two offsets for the row, one coordinate for the word
+    square = workload("Z[m] = A[m,k]", M=2, K=2)
+    machine = design(BUFFER, formats={"Buffer": {"A": Format.parse("UOP(M):/8-CP(K):4")}})
+    by_rows = execute(square, machine, Mapping((level("Buffer", "AZ", "m2 k2"),)), _ones(square))
+    by_columns = execute(square, machine, Mapping((level("Buffer", "AZ", "k2 m2"),)), _ones(square))
+    assert by_rows.metadata["Buffer"]["A"]["read"]["actual"].tolist() == [[0, 2 * 2], [4, 0]]
+    assert by_columns.metadata["Buffer"]["A"]["read"]["actual"].tolist() == [[0, 4 * 2], [4, 0]]
+    assert by_columns.metadata_bits["Buffer"]["A"]["read"]["actual"] == 8 * 8 + 4 * 4
+
+
+def test_metadata_of_a_leader_is_read_even_where_its_data_is_skipped() -> None:
+    bitmask = {"Buffer": {"A": Format.parse("B(K)"), "B": Format.parse("B(K)")}}
+    run = dot(formats=bitmask, safs=(B_BY_A, Saf("Buffer", "skipping", "A", ("B",))))
+    # nonzeros of A at 2, 3, 5, of B everywhere but 2: A's word is skipped at 2, and a zero moves no word
+    assert moved(run, "Buffer", "A", "read") == (2, 0, 1)
+    assert run.metadata_bits["Buffer"]["A"]["read"] == {"actual": 6, "gated": 0, "skipped": 0}
+    one_sided = dot(formats=bitmask, safs=(B_BY_A,))
+    assert one_sided.metadata_bits["Buffer"]["B"]["read"] == {"actual": 3, "gated": 0, "skipped": 3}
+
+
+def test_energy_is_accesses_and_metadata_rows_and_computes() -> None:
+    costs = EnergyTable({"read": 10.0, "skipped_read": 1.0, "update": 20.0, "metadata_read": 2.0})
+    mac = EnergyTable({"compute": 5.0, "gated_compute": 0.5})
+    storage = StorageLevel("Buffer", metadata_width_bits=6, energy=costs)
+    coordinates = {"Buffer": {"A": Format.parse("CP(K):3")}}
+    machine = design(storage, energy=mac, safs=(B_BY_A,), compute_gating=True, formats=coordinates)
+    run = execute(DOT, machine, DOT_MAPPING, DOT_VALUES)
+    assert run.storage_energy_pj["Buffer"]["A"] == 3 * 10 + 9 / 6 * 2
+    assert run.storage_energy_pj["Buffer"]["B"] == 3 * 10 + 3 * 1
+    assert run.storage_energy_pj["Buffer"]["Z"] == 6 * 20 + 5 * 10
+    assert run.compute_energy_pj == 2 * 5 + 1 * 0.5
+    assert run.energy_pj == 33 + 33 + 170 + 10.5
+
+
+def test_cycles_are_those_of_the_narrowest_port() -> None:
+    def cycles(**ports: float) -> int:
+        machine = design(StorageLevel("Buffer", **ports), safs=(B_BY_A,))  # type: ignore[arg-type]
+        return execute(DOT, machine, DOT_MAPPING, DOT_VALUES).cycles
+
+    # 3 computes; reads: 6 of A, 3 of B (3 more are skipped), 5 of Z; 6 updates of Z
+    assert cycles() == 3
+    assert cycles(read_words_per_cycle=4) == 4  # 14 / 4
+    assert cycles(write_words_per_cycle=1) == 6
+    assert cycles(shared_words_per_cycle=2) == 10
+
+
+def test_metadata_takes_bandwidth_in_words_of_the_level() -> None:
+    machine = design(
+        StorageLevel("Buffer", word_bits=8, read_words_per_cycle=1), formats={"Buffer": {"A": Format.parse("CP(K):4")}}
+    )
+    # 3 + 6 + 5 words, 3 coordinates of 4 bits: 15.5 cycles, rounded up
+    assert execute(DOT, machine, DOT_MAPPING, DOT_VALUES).level_cycles["Buffer"] == 15.5
+    assert execute(DOT, machine, DOT_MAPPING, DOT_VALUES).cycles == 16
+
+
+def test_tiles_that_do_not_fit_name_the_level_the_tensors_and_a_way_out() -> None:
+    machine = design(StorageLevel("Buffer", capacity_words=12))
+    with pytest.raises(MappingError) as error:
+        execute(DOT, machine, DOT_MAPPING, DOT_VALUES)
+    assert str(error.value) == (
+        "tiles need 13 words but Buffer holds 12 (A=6, B=6, Z=1) @ Buffer\n"
+        "  how to fix: shrink the tile of A (the largest), or bypass Buffer for it"
+    )
+    compressed = {"Buffer": {"A": Format.parse("CP(K):3")}}
+    small = design(StorageLevel("Buffer", capacity_words=10, metadata_capacity_bits=8), formats=compressed)
+    with pytest.raises(MappingError, match="tiles need 9 bits of metadata but Buffer holds 8"):
+        execute(DOT, small, DOT_MAPPING, DOT_VALUES)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Refusals and stimuli.
+
+
+@pytest.mark.parametrize("kind", ["position-skipping", "spatial-skipping"])
+def test_features_without_a_contract_are_refused_by_name(kind: str) -> None:
+    with pytest.raises(ArchitectureError, match=f"{kind} at Buffer has no contract"):
+        dot(safs=(Saf("Buffer", kind, "A", ("B",)),))
+
+
+def test_all_unknown_tensors_of_a_design_are_reported_together() -> None:
+    with pytest.raises(ArchitectureError) as error:
+        dot(safs=(Saf("Buffer", "skipping", "C", ("A",)),), formats={"Buffer": {"D": Format.parse("B(K)")}})
+    assert [fault.what for fault in error.value.faults] == [
+        "a skipping feature at Buffer is about unknown tensor C",
+        "Buffer has a format for unknown tensor D",
+    ]
+
+
+def test_streams_are_refused() -> None:
+    streaming = Mapping((LevelMapping("Buffer", (Loop("K", 6),), (), frozenset("ABZ"), stream=frozenset("B")),))
+    with pytest.raises(MappingError, match="Buffer streams B"):
+        execute(DOT, design(BUFFER), streaming, DOT_VALUES)
+
+
+def test_tensors_that_are_missing_misnamed_or_misshapen_are_reported_together() -> None:
+    with pytest.raises(WorkloadError) as error:
+        execute(DOT, design(BUFFER), DOT_MAPPING, {"A": np.ones(5), "C": np.ones(6)})
+    assert [fault.what for fault in error.value.faults] == [
+        "values given for unknown tensor C",
+        "tensor A has values of shape (5,), the workload says (6,)",
+        "operand B has no values",
+    ]
+
+
+def test_mask_given_for_the_output_decides_what_a_compressed_output_moves() -> None:
+    scale = workload("Z[m] = A[m]", M=4)
+    machine = design(BUFFER, formats={"Buffer": {"Z": Format.parse("B(M)")}})
+    mapping = Mapping((level("Buffer", "AZ", "m4"),))
+    half = {**_ones(scale), "Z": np.array([1, 0, 1, 0])}
+    assert moved(execute(scale, machine, mapping, _ones(scale)), "Buffer", "Z", "update") == (4, 0, 0)
+    assert moved(execute(scale, machine, mapping, half), "Buffer", "Z", "update") == (2, 0, 0)
+
+
+def test_floating_point_values_are_compared_up_to_rounding() -> None:
+    values = {"A": np.array([0.1, 0, 0.3, 0.7, 0, 0.9]), "B": np.array([0.3, 0.1, 0.2, 0, 1.1, 0.7])}
+    run = execute(DOT, design(BUFFER), DOT_MAPPING, values)
+    assert run.exact
+    assert run.output == pytest.approx(0.03 + 0.06 + 0.63)
+
+
+def test_drawn_tensors_are_nonzero_where_their_densities_say() -> None:
+    mask = np.array([True, False, True, False])
+    densities = {"A": Uniform((3, 4), 0.25), "B": ActualData(mask), "Z": Uniform((3,), 1 / 3)}
+    layer = Workload(Einsum.parse("Z[m] = A[m,k] * B[k]"), {"M": 3, "K": 4}, densities)
+    tensors = draw_tensors(layer, np.random.default_rng(0))
+    assert np.count_nonzero(tensors["A"]) == 3
+    assert (tensors["B"] != 0).tolist() == mask.tolist()
+    assert sorted(tensors["Z"].tolist()) == [0, 0, 1]
+    assert set(draw_tensors(workload("Z[m] = A[m]", M=2), np.random.default_rng(0))) == {"A"}
+
+
+def _ones(layer: Workload) -> dict[str, np.ndarray]:
+    return {t.name: np.ones(layer.tensor_shape(t.name), dtype=int) for t in layer.einsum.operands}

@@ -1,0 +1,110 @@
+"""What the project promises about itself: quick imports, help that is complete, documents that run."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import sparseloom
+from sparseloom import cli
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("numba", "numpy", "polars", "pydantic", "rich", "ruamel.yaml", "scipy")
+
+
+def _loaded(statement: str) -> set[str]:
+    """The heavy libraries that a fresh interpreter has loaded after ``statement``."""
+    code = f"import sys\n{statement}\nprint(*(name for name in {HEAVY} if name in sys.modules))"
+    source = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=source)
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_loads_no_heavy_library() -> None:
+    assert _loaded("import sparseloom") == set()
+
+
+def test_starting_the_command_line_loads_no_heavy_library() -> None:
+    assert _loaded("import sparseloom.cli") <= {"rich"}
+
+
+def test_values_load_no_library_that_only_files_need() -> None:
+    names = "Workload, Design, Mapping, Result"
+    assert _loaded(f"from sparseloom import {names}") & {"pydantic", "ruamel.yaml", "polars", "rich"} == set()
+
+
+@pytest.mark.parametrize("name", [name for name in sparseloom.__all__ if name != "__version__"])
+def test_every_public_name_exists_and_has_a_docstring(name: str) -> None:
+    value = getattr(sparseloom, name)
+    assert value.__name__ == name
+    assert value.__doc__
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'sparseloom' has no attribute 'evalute'"):
+        sparseloom.evalute  # noqa: B018
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["version"] == sparseloom.__version__
+
+
+def test_everything_imported_is_declared() -> None:
+    imported = {name for path in (ROOT / "src").rglob("*.py") for name in _imports(path)}
+    foreign = imported - sys.stdlib_module_names - {"sparseloom"}
+    assert foreign - {"pydantic_core"} <= _declared()  # pydantic's own core, of the version that pydantic pins
+
+
+def _imports(path: Path) -> set[str]:
+    """The top packages that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def _declared() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return {re.split(r"[.<>=~]", requirement)[0] for requirement in project["dependencies"]}
+
+
+def test_make_help_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert {line.split()[1] for line in shown.splitlines()} == targets
+    assert targets >= {"help", "setup", "demo", "test", "check", "bench", "clean"}
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_every_command_of_the_documents_exists(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    commands = set(re.findall(r"(?:^|`)sparseloom ([a-z]+)", text, re.MULTILINE))
+    targets = set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE))
+    known = {info.name or info.callback.__name__ for info in cli.app.registered_commands if info.callback}
+    assert commands <= known
+    assert targets <= set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+
+
+def test_the_readme_names_every_command() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    for info in cli.app.registered_commands:
+        assert info.callback
+        assert f"sparseloom {info.name or info.callback.__name__}" in text
+
+
+def test_no_file_names_a_machine() -> None:
+    home = re.compile(r"/(?:home|root|Users|work)/[a-z]")
+    pages = [path for path in ROOT.glob("*.*") if path.is_file()]
+    pages += [path for folder in ("src", "tests", "docs", "scripts") for path in (ROOT / folder).rglob("*.*")]
+    texts = {path: path.read_bytes() for path in pages if "__pycache__" not in path.parts and path.is_file()}
+    assert [path for path, text in texts.items() if home.search(text.decode("utf-8", "replace"))] == []
