@@ -12,6 +12,7 @@ import pytest
 
 import sparseloom
 from sparseloom import cli
+from sparseloom.results.file import read
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("numba", "numpy", "polars", "pydantic", "rich", "ruamel.yaml", "scipy")
@@ -108,3 +109,16 @@ def test_no_file_names_a_machine() -> None:
     pages += [path for folder in ("src", "tests", "docs", "scripts") for path in (ROOT / folder).rglob("*.*")]
     texts = {path: path.read_bytes() for path in pages if "__pycache__" not in path.parts and path.is_file()}
     assert [path for path, text in texts.items() if home.search(text.decode("utf-8", "replace"))] == []
+
+
+def test_the_python_example_of_the_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(example, names)
+    result = names["result"]
+    assert isinstance(result, sparseloom.Result)
+    assert read(tmp_path / "result.json") == result
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"{result.cycles} {result.energy_pj} ")

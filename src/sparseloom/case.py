@@ -1,7 +1,7 @@
 """What a user's files hold together: a workload, a design and a mapping, in our own files or in Timeloop's.
 
 Our own files have the keys ``workload:``, ``design:`` and ``mapping:``, all in one file or spread over several.
-``design:`` may be the name of a published design.
+``design:`` may be the name of a published design; the name of a published case stands for its file.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from sparseloom.arch.design import Design
 from sparseloom.document import Node
-from sparseloom.errors import Fault, InputError, suggest
-from sparseloom.mapping.mapping import Mapping
+from sparseloom.errors import Fault, InputError
+from sparseloom.mapping.mapping import Mapping, check
 from sparseloom.workload.workload import Workload
 
 if TYPE_CHECKING:
@@ -25,37 +25,47 @@ SECTIONS = ("workload", "design", "mapping")
 
 @dataclass(frozen=True)
 class Case:
-    """Everything that one evaluation needs. ``timeloop`` is what was read when the files are Timeloop's.
+    """What files hold; ``None`` for what they lack.
 
-    ``ignored`` says what the files hold that is not used, ``notes`` what a reader should know about how they were read.
+    ``timeloop`` is what was read when the files are Timeloop's. ``ignored`` says what the files hold that is not used,
+    ``notes`` what a reader should know about how they were read.
     """
 
-    workload: Workload
-    design: Design
-    mapping: Mapping
+    workload: Workload | None
+    design: Design | None
+    mapping: Mapping | None
     timeloop: TimeloopInput | None = None
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def read(paths: Sequence[str | Path]) -> Case:
-    """The case that the files make together.
+def read(sources: Sequence[str | Path]) -> Case:
+    """What the files hold together, checked against each other.
 
-    Raises InputError with every fault of every file: files that cannot be read, keys that are unknown, missing or given
-    twice, our own and Timeloop's files mixed.
+    Raises InputError with every fault of every file: files that cannot be read, keys that are unknown or given twice,
+    values of the wrong kind, parts that do not fit each other, our own and Timeloop's files mixed.
     """
+    paths = [_path(source) for source in sources]
     nodes = _nodes(paths)
     foreign = [node for node in nodes if _is_timeloop(node)]
+    own = [node for node in nodes if node not in foreign and _is_own(node)]
     if not foreign:
-        return _native(nodes)
-    if len(foreign) < len(nodes):
-        own = next(node for node in nodes if node not in foreign)
-        what = f"{own.file} is a file of our own, {foreign[0].file} is one of Timeloop's"
-        raise InputError(Fault(what, own.file, fix="give files of one kind"))
+        return _own(paths)
+    if own:
+        what = f"the file is one of our own, {foreign[0].file} is one of Timeloop's"
+        raise InputError([Fault(what, node.file, fix="give files of one kind") for node in own])
     return _timeloop(paths)
 
 
-def _nodes(paths: Sequence[str | Path]) -> list[Node]:
+def _path(source: str | Path) -> Path:
+    """A file; the name of a published case, where no file is called so, stands for its own."""
+    from sparseloom import designs
+
+    path = Path(source)
+    return designs.case_file(str(source)) if not path.exists() and str(source) in designs.cases() else path
+
+
+def _nodes(paths: Sequence[Path]) -> list[Node]:
     from sparseloom import document
     from sparseloom.timeloop.dialect import TAGS
 
@@ -77,58 +87,50 @@ def _is_timeloop(node: Node) -> bool:
     return is_timeloop(node)
 
 
-def _timeloop(paths: Sequence[str | Path]) -> Case:
+def _is_own(node: Node) -> bool:
+    mapping = node.get("mapping")
+    levels = mapping.value if mapping is not None and isinstance(mapping.value, list) else []
+    return node.get("workload", "design") is not None or any(item.get("level") is not None for item in levels)
+
+
+def _timeloop(paths: Sequence[Path]) -> Case:
     from sparseloom import timeloop
 
     found = timeloop.load(paths)
-    if found.mapping is None:
-        fix = "add the file that holds `mapping:`; to find a mapping is another program's work"
-        raise InputError(Fault("the files have no mapping", ", ".join(map(str, paths)), "mapping", fix))
+    if found.mapping is not None:
+        check(found.mapping, found.workload, found.design.architecture)
     ignored = tuple(str(item) for item in found.ignored)
-    return Case(found.workload, found.design, found.mapping, found, ignored, tuple(found.notes))
+    return Case(found.workload, found.design, found.mapping, found, ignored, found.notes)
 
 
-def _native(nodes: Sequence[Node]) -> Case:
+def _own(paths: Sequence[Path]) -> Case:
+    from sparseloom import designs, document
     from sparseloom.arch import file as design_file
+    from sparseloom.designs.check import faults
     from sparseloom.mapping import file as mapping_file
     from sparseloom.workload import file as workload_file
 
-    sections = _sections(nodes)
-    design = sections["design"]
+    if found := faults(*paths):
+        raise InputError(found)
+    nodes = {key: node for path in paths for key, node in document.read(path).value.items()}
+    workload, design, mapping = (nodes.get(key) for key in SECTIONS)
+    built = None
+    if design is not None:
+        built = designs.load(design.value) if isinstance(design.value, str) else design_file.build(design)
     return Case(
-        workload_file.build(sections["workload"]),
-        _published(design) if isinstance(design.value, str) else design_file.build(design),
-        mapping_file.build(sections["mapping"]),
+        workload_file.build(workload) if workload else None,
+        built,
+        mapping_file.build(mapping) if mapping else None,
     )
 
 
-def _published(node: Node) -> Design:
-    from sparseloom import designs
-
-    if node.value not in designs.names():
-        what = f"no published design is called '{node.value}'"
-        raise InputError(node.fault(what, suggest(node.value, designs.names())))
-    return designs.load(node.value)
-
-
-def _sections(nodes: Sequence[Node]) -> dict[str, Node]:
-    """The node under each of the three keys, wherever it stands."""
-    found: dict[str, Node] = {}
-    faults = []
-    for node in nodes:
-        for key, child in node.value.items():
-            if key not in SECTIONS:
-                faults.append(child.fault(f"unknown key '{key}'", suggest(key, SECTIONS)))
-            elif key in found:
-                what = f"`{key}:` is given again, first at {found[key].where}"
-                faults.append(child.fault(what, "keep one of them"))
-            else:
-                found[key] = child
-    files = ", ".join(node.file for node in nodes)
-    for key in SECTIONS:
-        if key not in found:
-            fix = f"add it, or a file that holds it; `sparseloom schema {key}` says what it holds"
-            faults.append(Fault(f"there is no `{key}:`", files, fix=fix))
-    if faults:
-        raise InputError(faults)
-    return found
+def complete(case: Case, sources: Sequence[str | Path]) -> tuple[Workload, Design, Mapping]:
+    """The three parts of a case. Raises InputError for each that the ``sources`` lack."""
+    workload, design, mapping = case.workload, case.design, case.mapping
+    if workload is not None and design is not None and mapping is not None:
+        return workload, design, mapping
+    where = ", ".join(map(str, sources))
+    fix = "add it to the file, or give the file that holds it too; `sparseloom schema {}` says what it holds"
+    parts = zip(SECTIONS, (workload, design, mapping), strict=True)
+    faults = [Fault(f"there is no `{key}:`", where, fix=fix.format(key)) for key, part in parts if part is None]
+    raise InputError(faults)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from sparseloom import __version__
 from sparseloom.errors import Fault, InputError, SparseloomError
+
+if TYPE_CHECKING:
+    from sparseloom.results import Result
+
+DEMO = "eyeriss-v2-pe-mobilenet-l07"
 
 FAULT, INTERRUPTED = 2, 130
 """Exit codes: the input is at fault; the user interrupted."""
@@ -25,7 +30,7 @@ app = typer.Typer(
 
 Files = Annotated[list[Path], typer.Argument(help="workload, design and mapping, or Timeloop's", metavar="FILES...")]
 JsonPath = Annotated[Path | None, typer.Option("--json", metavar="PATH", help="write the result to this file too")]
-Conventions = Annotated[str, typer.Option(metavar="PROFILE", help="rules of counting (the files' own when not given)")]
+Profile = Annotated[str, typer.Option("--conventions", metavar="PROFILE", help="rules of counting")]
 ResultPath = Annotated[Path, typer.Argument(help="a result that `evaluate --json` wrote")]
 
 
@@ -76,6 +81,57 @@ def options(
 
 
 @app.command()
+def evaluate(files: Files, json: JsonPath = None, conventions: Profile = "sparseloom") -> None:
+    """Evaluate a mapping of a workload on a design with the analytical model, and print the result.
+
+    FILES hold the workload, the design and the mapping, in our own format or in Timeloop's; the name of a published
+    case stands for its file.
+    """
+    result = _evaluate(files, conventions)
+    if json is not None:
+        result.to_json(json)
+    print(result)
+
+
+@app.command()
+def demo() -> None:
+    """Evaluate a published case: a MobileNet layer on a processing element of Eyeriss v2."""
+    print(_evaluate([Path(DEMO)], "sparseloom"))
+    print(f"\nThis was `sparseloom evaluate {DEMO}`; `sparseloom describe` lists the other cases.")
+
+
+def _evaluate(files: list[Path], conventions: str) -> Result:
+    from dataclasses import replace
+
+    from sparseloom.case import complete, read
+    from sparseloom.model.conventions import profile
+    from sparseloom.model.evaluate import evaluate
+
+    rules = profile(conventions)
+    case = read(files)
+    result = evaluate(*complete(case, files), rules)
+    return replace(result, ignored=(*result.ignored, *case.ignored), notes=(*result.notes, *case.notes))
+
+
+@app.command()
+def check(files: Files) -> None:
+    """Check files, each by itself and against the others, and show what they hold. All faults are reported at once."""
+    from sparseloom.case import read
+    from sparseloom.mapping.render import render
+
+    case = read(files)
+    if case.workload:
+        print(f"workload  {case.workload.name or 'unnamed'}: {case.workload.einsum}")
+    if case.design:
+        levels = ", ".join((*case.design.architecture.names, case.design.architecture.compute.name))
+        print(f"design    {case.design.name or 'unnamed'}: {levels}")
+    if case.mapping:
+        print(f"mapping\n{render(case.mapping)}")
+    for line in (*case.ignored, *case.notes):
+        print(f"- {line}")
+
+
+@app.command()
 def diff(
     first: ResultPath,
     second: ResultPath,
@@ -107,3 +163,16 @@ def schema(kind: Annotated[Literal["design", "workload", "mapping", "result"], t
     homes = {"design": "arch", "workload": "workload", "mapping": "mapping", "result": "results"}
     module = importlib.import_module(f"sparseloom.{homes[kind]}.file")
     print(json.dumps(module.schema(), indent=2))
+
+
+@app.command()
+def describe(design: Annotated[str, typer.Argument(help="a published design", metavar="[DESIGN]")] = "") -> None:
+    """Describe a published design; without a name, list the designs and the cases to run on them."""
+    from sparseloom import designs
+    from sparseloom.designs.describe import describe as words
+
+    if design:
+        print(words(designs.load(design)))
+        return
+    print("\n  ".join(("designs", *designs.names())))
+    print("\n  ".join(("cases, for `sparseloom evaluate`", *designs.cases())))

@@ -1,6 +1,12 @@
 from pathlib import Path
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparseloom import designs
 from sparseloom.designs.check import faults
+from sparseloom.document import parse
+from sparseloom.errors import InputError
 
 DESIGN = """\
 design:
@@ -45,10 +51,8 @@ def test_three_good_parts_have_no_faults_together_or_apart(tmp_path: Path) -> No
 
 def test_the_faults_of_all_parts_come_at_once(tmp_path: Path) -> None:
     bad = DESIGN.replace("A <- B", "A") + WORKLOAD.replace("K: 6", "K: 0") + MAPPING.replace("M 4", "M")
-    assert [line.split(" ")[0] for line in found(write(tmp_path, all=bad))] == ["all.yaml:5", "all.yaml:12", "all.yaml:14"] or (
-        sorted(line.split(" ")[0] for line in found(write(tmp_path, all=bad)))
-        == ["all.yaml:12", "all.yaml:14", "all.yaml:5"]
-    )
+    lines = found(write(tmp_path, all=bad))
+    assert [line.split(" ")[0] for line in lines] == ["all.yaml:5", "all.yaml:12", "all.yaml:14"]
 
 
 def test_parts_are_checked_against_each_other_across_files(tmp_path: Path) -> None:
@@ -81,3 +85,28 @@ def test_a_design_by_name_is_looked_up(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> None:
     paths = [tmp_path / "gone.yaml", *write(tmp_path, bad="design: {", worse=WORKLOAD.replace("K: 6", "K: -6"))]
     assert [line.split(":")[0] for line in found(paths)] == ["gone.yaml ", "bad.yaml", "worse.yaml"]
+
+
+GOOD = [
+    (DESIGN + WORKLOAD + MAPPING).splitlines(),
+    *(designs.case_file(name).read_text(encoding="utf-8").splitlines() for name in designs.cases()),
+]
+SCRAPS = ["", "-1", "0", "1e400", ".nan", "null", "true", "[]", "{}", "[[1]]", "x: y", "'", "A <- A", "K 3 X", "9" * 30]
+scraps = st.one_of(st.sampled_from(SCRAPS), st.text(max_size=6))
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(GOOD), st.data())
+def test_a_spoilt_file_gives_faults_with_places_and_never_anything_else(lines: list[str], data: st.DataObject) -> None:
+    spoilt = list(lines)
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(spoilt) - 1))
+        key, colon, value = spoilt[at].partition(": ")
+        scrap = data.draw(scraps)
+        ways = [scrap, f"{key}{colon}{scrap}", f"{scrap}{colon}{value}", f"  {spoilt[at]}"]
+        spoilt[at] = data.draw(st.sampled_from(ways))
+    try:
+        found = faults(parse("\n".join(spoilt), "spoilt.yaml"))
+    except InputError as error:
+        found = list(error.faults)
+    assert all(fault.what and fault.where.startswith("spoilt.yaml") for fault in found)

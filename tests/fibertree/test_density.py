@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.fibertree.placements import check_statistics, uniform_masks
 
 from sparseloom.errors import PatternError
 from sparseloom.fibertree.density import ActualData, Dense, FixedStructured, Uniform
 from sparseloom.fibertree.hypergeometric import empty_probability
-from tests.fibertree.placements import check_statistics, uniform_masks
 
 SHAPES = st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple)
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.fibertree.placements import check_statistics
 
 from sparseloom.errors import PatternError
 from sparseloom.fibertree.diagonal import Banded, PermutedDiagonal
-from tests.fibertree.placements import check_statistics
 
 RNG = np.random.default_rng(0)
 
@@ -32,7 +32,12 @@ def test_a_large_band_has_the_nonzeros_of_sparseloops_formula() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "ranks", "size", "k"),
-    [((4, 4), (0, 1), 2, (0, 1, 1, 0)), ((4, 2, 6), (2, 0), 2, (1,)), ((3, 6), (0, 1), 3, (2, 1)), ((2, 2), (0, 1), 1, ())],
+    [
+        ((4, 4), (0, 1), 2, (0, 1, 1, 0)),
+        ((4, 2, 6), (2, 0), 2, (1,)),
+        ((3, 6), (0, 1), 3, (2, 1)),
+        ((2, 2), (0, 1), 1, ()),
+    ],
 )
 def test_given_diagonals_are_counted_exactly(
     shape: tuple[int, ...], ranks: tuple[int, int], size: int, k: tuple[int, ...]
@@ -42,7 +47,8 @@ def test_given_diagonals_are_counted_exactly(
 
 
 @pytest.mark.parametrize(
-    ("shape", "ranks", "size"), [((4, 4), (0, 1), 2), ((3, 2, 6), (0, 2), 3), ((4, 2, 4), (2, 0), 2), ((4, 8), (0, 1), 4)]
+    ("shape", "ranks", "size"),
+    [((4, 4), (0, 1), 2), ((3, 2, 6), (0, 2), 3), ((4, 2, 4), (2, 0), 2), ((4, 8), (0, 1), 4)],
 )
 def test_random_diagonals_equal_the_count_over_all_k(shape: tuple[int, ...], ranks: tuple[int, int], size: int) -> None:
     density = PermutedDiagonal(shape, ranks, size)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tests.fibertree.placements import check_statistics, tree_masks, trees
 
 from sparseloom.errors import PatternError
 from sparseloom.fibertree.density import Density
 from sparseloom.fibertree.structured import Block, Channel, Hierarchical
 from sparseloom.fibertree.tree import Level, Part, Tree
-from tests.fibertree.placements import check_statistics, tree_masks, trees
 
 
 def _two_rank_hss(shape: int) -> Hierarchical:

@@ -55,7 +55,10 @@ def test_a_tensor_without_any_action_still_has_its_row(toy_result: Result) -> No
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (7.0, "7"), (1234567, "1,234,567"), (1234.56, "1,234.6"), (12.345, "12.35"), (0.0625, "0.0625")],
+    [
+        *((0, "0"), (7.0, "7"), (1056 - 1e-10, "1,056"), (1234567, "1,234,567")),
+        *((1234.56, "1,234.6"), (12.345, "12.35"), (0.0625, "0.0625"), (1e-9, "1e-09")),
+    ],
 )
 def test_numbers_have_separators_and_no_false_digits(value: float, text: str) -> None:
     assert number(value) == text

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
+from tests.sim.toys import B_BY_A, BUFFER, DOT, DOT_MAPPING, DOT_VALUES, DRAM, design, dot, level, moved, ones, workload
 
-from sparseloom.arch.actions import EnergyTable
-from sparseloom.arch.design import Design
-from sparseloom.arch.features import Features, Saf
-from sparseloom.arch.hierarchy import Architecture, ComputeLevel, Network, StorageLevel
+from sparseloom.arch.features import Saf
+from sparseloom.arch.hierarchy import Network, StorageLevel
 from sparseloom.errors import ArchitectureError, MappingError, WorkloadError
 from sparseloom.fibertree.density import ActualData, Uniform
 from sparseloom.fibertree.format import Format
@@ -15,43 +14,8 @@ from sparseloom.sim.loopnest import Execution, draw_tensors, execute
 from sparseloom.workload.einsum import Einsum
 from sparseloom.workload.workload import Workload
 
-
-def workload(einsum: str, **shape: int) -> Workload:
-    return Workload(Einsum.parse(einsum), shape)
-
-
-def level(name: str, keep: str, temporal: str = "", spatial: str = "") -> LevelMapping:
-    """``level("L0", "AB", "m4 k2", "n3")``: tensors have names of one letter; spatial loops run along X."""
-    return LevelMapping(
-        name,
-        tuple(Loop(loop[0].upper(), int(loop[1:])) for loop in temporal.split()),
-        tuple(Loop(loop[0].upper(), int(loop[1:]), "X") for loop in spatial.split()),
-        frozenset(keep),
-    )
-
-
-def design(*levels: StorageLevel, macs: int = 1, energy: EnergyTable | None = None, **features: object) -> Design:
-    compute = ComputeLevel("MAC", mesh_x=macs, energy=energy or EnergyTable())
-    return Design(Architecture(levels, compute), Features(**features))  # type: ignore[arg-type]
-
-
-def moved(run: Execution, where: str, tensor: str, action: str) -> tuple[int, int, int]:
-    """Words actual, gated, skipped."""
-    counts = run.counts[where][tensor][action]
-    return counts["actual"], counts["gated"], counts["skipped"]
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Thesis Fig. 3-3 and 3-4: a dot product of A = 0 0 c d 0 f and B, where B[2] = 0. Three nonzeros of A meet two of B.
-
-DOT = workload("Z[] = A[k] * B[k]", K=6)
-DOT_VALUES = {"A": np.array([0, 0, 3, 4, 0, 6]), "B": np.array([7, 8, 0, 2, 9, 5])}
-DOT_MAPPING = Mapping((level("Buffer", "ABZ", "k6"),))
-B_BY_A = Saf("Buffer", "skipping", "B", ("A",))
-
-
-def dot(**features: object) -> Execution:
-    return execute(DOT, design(StorageLevel("Buffer"), **features), DOT_MAPPING, DOT_VALUES)
 
 
 def test_dense_dot_product_takes_six_steps_and_reads_everything() -> None:
@@ -208,8 +172,6 @@ def test_stationary_operand_is_judged_over_the_whole_run() -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 # Dense events.
 
-DRAM, BUFFER = StorageLevel("DRAM"), StorageLevel("Buffer")
-
 
 def test_sliding_window_fetches_only_the_words_it_does_not_hold() -> None:
     conv = workload("O[p] = I[p+r] * W[r]", P=4, R=3)
@@ -240,7 +202,7 @@ def test_box_of_a_strided_window_includes_its_holes() -> None:
 def test_imperfect_bound_shortens_the_last_tile() -> None:
     dot5 = workload("Z[] = A[k] * B[k]", K=5)
     mapping = Mapping((level("DRAM", "ABZ", "k2"), level("Buffer", "AZ", "k3")))
-    run = execute(dot5, design(DRAM, StorageLevel("Buffer", block_words=3)), mapping, _ones(dot5))
+    run = execute(dot5, design(DRAM, StorageLevel("Buffer", block_words=3)), mapping, ones(dot5))
     assert sum(run.computes.values()) == 5
     assert moved(run, "DRAM", "A", "read") == (3 + 2, 0, 0)
     assert run.blocks["Buffer"]["A"]["fill"]["actual"] == 1 + 1
@@ -253,7 +215,7 @@ def test_imperfect_bound_shortens_the_last_tile() -> None:
 
 def test_imperfect_spatial_bound_idles_a_unit_in_the_last_step() -> None:
     scale = workload("Z[m] = A[m]", M=5)
-    run = execute(scale, design(BUFFER, macs=4), Mapping((level("Buffer", "AZ", "m2", "m3"),)), _ones(scale))
+    run = execute(scale, design(BUFFER, macs=4), Mapping((level("Buffer", "AZ", "m2", "m3"),)), ones(scale))
     assert run.instances_used == {"Buffer": 1, "MAC": 3}
     assert run.compute_cycles_busiest == 2
     assert run.compute_cycles_mean == pytest.approx(5 / 3)
@@ -264,15 +226,15 @@ def test_tile_that_stays_while_another_rank_runs_moves_once() -> None:
     matmul = workload("Z[m,n] = A[m,k] * B[k,n]", M=3, K=2, N=2)
     inside = Mapping((level("DRAM", "ABZ", "k2 m3"), level("Buffer", "B", "n2")))
     outside = Mapping((level("DRAM", "ABZ", "m3 k2"), level("Buffer", "B", "n2")))
-    assert moved(execute(matmul, design(DRAM, BUFFER), inside, _ones(matmul)), "Buffer", "B", "fill") == (4, 0, 0)
-    assert moved(execute(matmul, design(DRAM, BUFFER), outside, _ones(matmul)), "Buffer", "B", "fill") == (12, 0, 0)
+    assert moved(execute(matmul, design(DRAM, BUFFER), inside, ones(matmul)), "Buffer", "B", "fill") == (4, 0, 0)
+    assert moved(execute(matmul, design(DRAM, BUFFER), outside, ones(matmul)), "Buffer", "B", "fill") == (12, 0, 0)
 
 
 def test_partial_sums_come_back_to_a_tile_that_left() -> None:
     # Z's tile of 2 words is visited for k = 0 and, after the other tile, again for k = 1
     matmul = workload("Z[m] = A[m,k]", M=4, K=2)
     mapping = Mapping((level("DRAM", "AZ", "k2 m2"), level("Buffer", "Z", "m2")))
-    run = execute(matmul, design(DRAM, BUFFER), mapping, _ones(matmul))
+    run = execute(matmul, design(DRAM, BUFFER), mapping, ones(matmul))
     assert moved(run, "DRAM", "Z", "update") == (8, 0, 0)
     assert moved(run, "DRAM", "Z", "read") == (4, 0, 0)
     assert moved(run, "Buffer", "Z", "fill") == (4, 0, 0)
@@ -285,9 +247,9 @@ def test_partial_sums_come_back_to_a_tile_that_left() -> None:
 def test_one_read_serves_all_receivers_that_want_the_same_words() -> None:
     matvec = workload("Z[m] = A[m,k] * B[k]", M=3, K=4)
     mapping = Mapping((level("Buffer", "ABZ", "k4", "m3"),))
-    together = execute(matvec, design(BUFFER, macs=3), mapping, _ones(matvec))
+    together = execute(matvec, design(BUFFER, macs=3), mapping, ones(matvec))
     apart = execute(
-        matvec, design(StorageLevel("Buffer", network=Network(multicast=False)), macs=3), mapping, _ones(matvec)
+        matvec, design(StorageLevel("Buffer", network=Network(multicast=False)), macs=3), mapping, ones(matvec)
     )
     assert moved(together, "Buffer", "B", "read") == (4, 0, 0)
     assert moved(together, "Buffer", "A", "read") == (12, 0, 0)
@@ -298,16 +260,18 @@ def test_network_between_decides_for_a_tensor_that_bypasses_a_level() -> None:
     # DRAM -> 1 buffer -> 3 PEs; B bypasses the buffer, whose network cannot multicast
     matvec = workload("Z[m] = A[m,k] * B[k]", M=3, K=4)
     mapping = Mapping((level("DRAM", "ABZ", "k4"), level("Buffer", "A", spatial="m3")))
+    together = execute(matvec, design(DRAM, BUFFER, macs=3), mapping, ones(matvec))
     buffer = StorageLevel("Buffer", network=Network(multicast=False))
-    assert moved(execute(matvec, design(DRAM, BUFFER, macs=3), mapping, _ones(matvec)), "DRAM", "B", "read") == (4, 0, 0)
-    assert moved(execute(matvec, design(DRAM, buffer, macs=3), mapping, _ones(matvec)), "DRAM", "B", "read") == (12, 0, 0)
+    apart = execute(matvec, design(DRAM, buffer, macs=3), mapping, ones(matvec))
+    assert moved(together, "DRAM", "B", "read") == (4, 0, 0)
+    assert moved(apart, "DRAM", "B", "read") == (12, 0, 0)
 
 
 def test_receivers_below_different_parents_never_share() -> None:
     # two buffers of two PEs each: B[k] is read once by DRAM, filled in both buffers, read once in each
     matvec = workload("Z[m] = A[m,k] * B[k]", M=4, K=3)
     mapping = Mapping((level("DRAM", "ABZ", "k3", "m2"), level("Buffer", "B", "", "m2")))
-    run = execute(matvec, design(DRAM, StorageLevel("Buffer", mesh_x=2), macs=4), mapping, _ones(matvec))
+    run = execute(matvec, design(DRAM, StorageLevel("Buffer", mesh_x=2), macs=4), mapping, ones(matvec))
     assert run.instances_used == {"DRAM": 1, "Buffer": 2, "MAC": 4}
     assert moved(run, "DRAM", "B", "read") == (3, 0, 0)
     assert moved(run, "Buffer", "B", "fill") == (6, 0, 0)
@@ -318,11 +282,11 @@ def test_partial_sums_are_added_on_the_way_only_by_a_network_that_reduces() -> N
     # M = 2 sums of K = 6, three units working on each
     sums = workload("Z[m] = A[m,k]", M=2, K=6)
     mapping = Mapping((level("Buffer", "AZ", "m2 k2", "k3"),))
-    reduced = execute(sums, design(BUFFER, macs=3), mapping, _ones(sums))
+    reduced = execute(sums, design(BUFFER, macs=3), mapping, ones(sums))
     assert moved(reduced, "Buffer", "Z", "update") == (4, 0, 0)
     assert moved(reduced, "Buffer", "Z", "read") == (2, 0, 0)
     plain = StorageLevel("Buffer", network=Network(spatial_reduction=False))
-    unreduced = execute(sums, design(plain, macs=3), mapping, _ones(sums))
+    unreduced = execute(sums, design(plain, macs=3), mapping, ones(sums))
     assert moved(unreduced, "Buffer", "Z", "update") == (12, 0, 0)
     assert moved(unreduced, "Buffer", "Z", "read") == (2, 0, 0)
 
@@ -380,99 +344,6 @@ def test_feature_on_the_output_saves_updates_and_leaves_computes_alone() -> None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Words, metadata, cost, capacity.
-
-COMPRESSED = Format.parse("UOP(M)-CP(K):4/8")
-
-
-def test_words_of_a_compressed_tile_are_its_nonzeros_at_the_level_that_compresses() -> None:
-    # DRAM keeps A as it is; the buffer holds the nonzeros of each row: 2, then 0, then 1
-    rows = workload("Z[m] = A[m,k]", M=3, K=4)
-    values = {"A": np.array([[0, 5, 6, 0], [0, 0, 0, 0], [7, 0, 0, 0]])}
-    mapping = Mapping((level("DRAM", "AZ", "m3"), level("Buffer", "AZ", "k4")))
-    machine = design(DRAM, StorageLevel("Buffer", block_words=2), formats={"Buffer": {"A": COMPRESSED}})
-    run = execute(rows, machine, mapping, values)
-    assert moved(run, "DRAM", "A", "read") == (12, 0, 0)
-    assert moved(run, "Buffer", "A", "fill") == (3, 0, 0)
-    assert run.blocks["Buffer"]["A"]["fill"]["actual"] == 1 + 0 + 1
-    # each fill stores the offsets of one row (2) and a coordinate for each nonzero
-    assert run.metadata["Buffer"]["A"]["fill"]["actual"].tolist() == [[0, 6], [3, 0]]
-    assert run.worst_words["Buffer"]["A"] == 2
-    assert run.worst_words["DRAM"]["A"] == 12
-    assert run.computes == {"actual": 3, "gated": 0, "skipped": 0, "absent": 9}
-
-
-def test_rank_with_one_coordinate_is_navigated_once_for_each_new_coordinate() -> None:
-    # single words of a full 2 x 2 tensor: two offsets for the row, one coordinate for the word
-    square = workload("Z[m] = A[m,k]", M=2, K=2)
-    machine = design(BUFFER, formats={"Buffer": {"A": Format.parse("UOP(M):/8-CP(K):4")}})
-    by_rows = execute(square, machine, Mapping((level("Buffer", "AZ", "m2 k2"),)), _ones(square))
-    by_columns = execute(square, machine, Mapping((level("Buffer", "AZ", "k2 m2"),)), _ones(square))
-    assert by_rows.metadata["Buffer"]["A"]["read"]["actual"].tolist() == [[0, 2 * 2], [4, 0]]
-    assert by_columns.metadata["Buffer"]["A"]["read"]["actual"].tolist() == [[0, 4 * 2], [4, 0]]
-    assert by_columns.metadata_bits["Buffer"]["A"]["read"]["actual"] == 8 * 8 + 4 * 4
-
-
-def test_metadata_of_a_leader_is_read_even_where_its_data_is_skipped() -> None:
-    bitmask = {"Buffer": {"A": Format.parse("B(K)"), "B": Format.parse("B(K)")}}
-    run = dot(formats=bitmask, safs=(B_BY_A, Saf("Buffer", "skipping", "A", ("B",))))
-    # nonzeros of A at 2, 3, 5, of B everywhere but 2: A's word is skipped at 2, and a zero moves no word
-    assert moved(run, "Buffer", "A", "read") == (2, 0, 1)
-    assert run.metadata_bits["Buffer"]["A"]["read"] == {"actual": 6, "gated": 0, "skipped": 0}
-    one_sided = dot(formats=bitmask, safs=(B_BY_A,))
-    assert one_sided.metadata_bits["Buffer"]["B"]["read"] == {"actual": 3, "gated": 0, "skipped": 3}
-
-
-def test_energy_is_accesses_and_metadata_rows_and_computes() -> None:
-    costs = EnergyTable({"read": 10.0, "skipped_read": 1.0, "update": 20.0, "metadata_read": 2.0})
-    mac = EnergyTable({"compute": 5.0, "gated_compute": 0.5})
-    storage = StorageLevel("Buffer", metadata_width_bits=6, energy=costs)
-    coordinates = {"Buffer": {"A": Format.parse("CP(K):3")}}
-    machine = design(storage, energy=mac, safs=(B_BY_A,), compute_gating=True, formats=coordinates)
-    run = execute(DOT, machine, DOT_MAPPING, DOT_VALUES)
-    assert run.storage_energy_pj["Buffer"]["A"] == 3 * 10 + 9 / 6 * 2
-    assert run.storage_energy_pj["Buffer"]["B"] == 3 * 10 + 3 * 1
-    assert run.storage_energy_pj["Buffer"]["Z"] == 6 * 20 + 5 * 10
-    assert run.compute_energy_pj == 2 * 5 + 1 * 0.5
-    assert run.energy_pj == 33 + 33 + 170 + 10.5
-
-
-def test_cycles_are_those_of_the_narrowest_port() -> None:
-    def cycles(**ports: float) -> int:
-        machine = design(StorageLevel("Buffer", **ports), safs=(B_BY_A,))  # type: ignore[arg-type]
-        return execute(DOT, machine, DOT_MAPPING, DOT_VALUES).cycles
-
-    # 3 computes; reads: 6 of A, 3 of B (3 more are skipped), 5 of Z; 6 updates of Z
-    assert cycles() == 3
-    assert cycles(read_words_per_cycle=4) == 4  # 14 / 4
-    assert cycles(write_words_per_cycle=1) == 6
-    assert cycles(shared_words_per_cycle=2) == 10
-
-
-def test_metadata_takes_bandwidth_in_words_of_the_level() -> None:
-    machine = design(
-        StorageLevel("Buffer", word_bits=8, read_words_per_cycle=1), formats={"Buffer": {"A": Format.parse("CP(K):4")}}
-    )
-    # 3 + 6 + 5 words, 3 coordinates of 4 bits: 15.5 cycles, rounded up
-    assert execute(DOT, machine, DOT_MAPPING, DOT_VALUES).level_cycles["Buffer"] == 15.5
-    assert execute(DOT, machine, DOT_MAPPING, DOT_VALUES).cycles == 16
-
-
-def test_tiles_that_do_not_fit_name_the_level_the_tensors_and_a_way_out() -> None:
-    machine = design(StorageLevel("Buffer", capacity_words=12))
-    with pytest.raises(MappingError) as error:
-        execute(DOT, machine, DOT_MAPPING, DOT_VALUES)
-    assert str(error.value) == (
-        "tiles need 13 words but Buffer holds 12 (A=6, B=6, Z=1) @ Buffer\n"
-        "  how to fix: shrink the tile of A (the largest), or bypass Buffer for it"
-    )
-    compressed = {"Buffer": {"A": Format.parse("CP(K):3")}}
-    small = design(StorageLevel("Buffer", capacity_words=10, metadata_capacity_bits=8), formats=compressed)
-    with pytest.raises(MappingError, match="tiles need 9 bits of metadata but Buffer holds 8"):
-        execute(DOT, small, DOT_MAPPING, DOT_VALUES)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # Refusals and stimuli.
 
 
@@ -511,8 +382,8 @@ def test_mask_given_for_the_output_decides_what_a_compressed_output_moves() -> N
     scale = workload("Z[m] = A[m]", M=4)
     machine = design(BUFFER, formats={"Buffer": {"Z": Format.parse("B(M)")}})
     mapping = Mapping((level("Buffer", "AZ", "m4"),))
-    half = {**_ones(scale), "Z": np.array([1, 0, 1, 0])}
-    assert moved(execute(scale, machine, mapping, _ones(scale)), "Buffer", "Z", "update") == (4, 0, 0)
+    half = {**ones(scale), "Z": np.array([1, 0, 1, 0])}
+    assert moved(execute(scale, machine, mapping, ones(scale)), "Buffer", "Z", "update") == (4, 0, 0)
     assert moved(execute(scale, machine, mapping, half), "Buffer", "Z", "update") == (2, 0, 0)
 
 
@@ -532,7 +403,3 @@ def test_drawn_tensors_are_nonzero_where_their_densities_say() -> None:
     assert (tensors["B"] != 0).tolist() == mask.tolist()
     assert sorted(tensors["Z"].tolist()) == [0, 0, 1]
     assert set(draw_tensors(workload("Z[m] = A[m]", M=2), np.random.default_rng(0))) == {"A"}
-
-
-def _ones(layer: Workload) -> dict[str, np.ndarray]:
-    return {t.name: np.ones(layer.tensor_shape(t.name), dtype=int) for t in layer.einsum.operands}

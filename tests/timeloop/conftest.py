@@ -27,7 +27,13 @@ architecture:
       local:
       - name: Buffer
         class: storage
-        attributes: {depth: 64, width: 16, datawidth: 16, metadata_storage_depth: 32, metadata_storage_width: 4, meshX: 2}
+        attributes:
+          depth: 64
+          width: 16
+          datawidth: 16
+          metadata_storage_depth: 32
+          metadata_storage_width: 4
+          meshX: 2
       - name: MAC[0..1]
         class: intmac
         attributes: {datawidth: 16, meshX: 4}
@@ -94,7 +100,8 @@ ERT:
 @pytest.fixture
 def toy() -> Texts:
     """A v0.3 input in five files, every section of it simple and right."""
-    return {"arch.yaml": ARCHITECTURE, "problem.yaml": PROBLEM, "map.yaml": MAPPING, "sparse.yaml": SPARSE, "ERT.yaml": ERT}
+    texts = (ARCHITECTURE, PROBLEM, MAPPING, SPARSE, ERT)
+    return dict(zip(("arch.yaml", "problem.yaml", "map.yaml", "sparse.yaml", "ERT.yaml"), texts, strict=True))
 
 
 @pytest.fixture
@@ -116,6 +123,7 @@ def faults(tmp_path: Path, load_texts: Callable[[Texts], TimeloopInput]) -> Call
     def run(texts: Texts) -> list[str]:
         with pytest.raises(SparseloomError) as caught:
             load_texts(texts)
-        return [str(fault).replace(f"{tmp_path}/", "").replace("\n  how to fix: ", " | ") for fault in caught.value.faults]
+        shown = [str(fault).replace(f"{tmp_path}/", "") for fault in caught.value.faults]
+        return [text.replace("\n  how to fix: ", " | ") for text in shown]
 
     return run

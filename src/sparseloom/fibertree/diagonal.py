@@ -61,8 +61,10 @@ class Banded(Density):
 
         def below(column: IntArray) -> IntArray:
             """Band points of rows i .. i_end in columns 0 .. column."""
-            return _ramp_sum(i_end, column, w + 1) - _ramp_sum(i, column, w + 1) - (
-                _ramp_sum(i_end, column, -w) - _ramp_sum(i, column, -w)
+            return (
+                _ramp_sum(i_end, column, w + 1)
+                - _ramp_sum(i, column, w + 1)
+                - (_ramp_sum(i_end, column, -w) - _ramp_sum(i, column, -w))
             )
 
         return np.asarray(below(j_end) - below(j))

@@ -103,11 +103,10 @@ class RankOrder(Alternative):
 
     def density_model(self, ranks: Sequence[str], shape: Sequence[int], density: float | None) -> Density:
         tree = self.tree(ranks, shape, density)
-        first = tree.levels[0] if tree.levels else None
         if not any(level.prunes for level in tree.levels):
             return Dense(tuple(shape))
-        if first and first.kept is not None and density is not None and first.shape == math.prod(shape):
-            return Uniform(tuple(shape), float(density))
+        if tree.levels[0].kept is not None and tree.levels[0].shape == math.prod(shape):
+            return Uniform(tuple(shape), float(tree.density))
         return Hierarchical(tuple(shape), tree.levels)
 
     def mask(self, importance: Importance, ranks: Sequence[str], density: float | None, norm: Norm) -> BoolArray:
@@ -253,9 +252,7 @@ def _ruled_level(order: RankOrder, rank: OrderedRank, parts: tuple[Part, ...], s
     return replace(level, kept=rank.rule.kept.high)
 
 
-def _rank_parts(
-    order: RankOrder, name: str, shape: int, rank: int, named: list[_Digit]
-) -> tuple[Part, list[Part]]:
+def _rank_parts(order: RankOrder, name: str, shape: int, rank: int, named: list[_Digit]) -> tuple[Part, list[Part]]:
     """The rest of a rank above the parts that the pattern names, and those parts, sized."""
     numbers = [digit.number for digit in named]
     if len(numbers) > 1 and None in numbers:

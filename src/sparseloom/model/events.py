@@ -145,7 +145,7 @@ def transfers(
     for carry in carries:
         lists = [_compressed(cases, positions) for cases in _components(nest, shape, edge, judges, carry)]
         if all(cases.groups.size for cases in lists):
-            yield _product(lists, edge, len(judges), shape.size)
+            yield _product(lists, edge, len(judges), shape.size, 0 <= carry < nest.shape[1])
 
 
 def _components(nest: IntArray, shape: IntArray, edge: Edge, judges: tuple[Edge, ...], carry: int) -> Iterator[_Cases]:
@@ -304,14 +304,14 @@ def _compressed(cases: _Cases, positions: BoolArray) -> _Cases:
     )  # fmt: skip
 
 
-def _product(lists: list[_Cases], edge: Edge, judges: int, ranks: int) -> Rows:
-    """Every combination of one case of each component."""
+def _product(lists: list[_Cases], edge: Edge, judges: int, ranks: int, before: bool) -> Rows:
+    """Every combination of one case of each component; ``before`` says whether there was a transfer before."""
     sizes = [cases.groups.size for cases in lists]
     total = int(np.prod(sizes))
     groups, receivers = np.ones(total), np.ones(total)
     first, origin = np.ones(total, np.bool_), np.ones(total, np.bool_)
     box = np.zeros((4, edge.projection.shape[0], total), np.int64)
-    box[1] = box[3] = 1
+    box[1], box[3] = 1, before
     span = np.zeros((2, judges, ranks, total), np.int64)
     repeat = total
     at = np.arange(total)

@@ -25,6 +25,8 @@ def is_certain(density: Density) -> bool:
 
 def stored_words(density: Density, compressed: bool, box: Box, held: Box) -> FloatArray:
     """Expected words that a level stores of ``box`` without its part ``held``: nonzeros where ``compressed``."""
+    if not len(box[0]):
+        return np.ones(box[0].shape[1:])
     if not compressed:
         return np.asarray(np.prod(box[1] - box[0], axis=0) - np.prod(held[1] - held[0], axis=0), dtype=np.float64)
     return density.expected_occupancy(list(box[0]), list(box[1])) - density.expected_occupancy(*map(list, held))

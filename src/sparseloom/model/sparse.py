@@ -211,8 +211,7 @@ class Filter:
     ) -> None:
         edge, levels = path.edge, self.problem.design.architecture.levels
         box, held = self._boxes(path, rows)
-        moves = np.prod(box[1] - box[0], axis=0) > np.prod(held[1] - held[0], axis=0)
-        survival = self.survival(path, rows) * moves
+        survival = self.survival(path, rows) * (rows.points > (rows.held if edge.hold else 0))
         served = self._moved(path.tensor, parent, levels[edge.parent].block_words, box, held, rows)
         weights = {"served": rows.groups, "raised": rows.groups if path.reduces else rows.receivers}
         for name, weight in weights.items():

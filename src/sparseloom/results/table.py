@@ -38,9 +38,9 @@ def number(value: float, limit: float = 1e15) -> str:
     """
     if abs(value) >= limit:
         return f"{value:.3e}"
-    if float(value).is_integer():
-        return f"{value:,.0f}"
     size = abs(value)
+    if abs(value - round(value)) <= 1e-9 * size:  # the rounding of sums of expected values is no fraction
+        return f"{value:,.0f}"
     return f"{value:,.1f}" if size >= 1000 else f"{value:.2f}" if size >= 10 else f"{value:.4g}"
 
 

@@ -72,7 +72,7 @@ def assigned(details: TimeloopDetails, workload: Workload, mapping: Mapping, lev
     on, or from the innermost on: one non-trivial loop each, and with a flattening rule all that follow in the rule; a
     rank whose rule does not mention the next loop takes none. Loops that are left over join the top rank.
 
-    Source: Timeloop, representation-analyzer.cpp (reference semantics, 3.1).
+    Source: Timeloop, representation-analyzer.cpp.
     """
     names = [each.level for each in mapping.levels]
     place = names.index(level)

@@ -27,7 +27,7 @@ _ENERGY = "it serves the energy estimation, whose outcome is the ERT"
 _FRONT_END = "it is a note of Timeloop's front end to itself"
 _PHYSICAL = "it describes the component to the energy estimation, whose outcome is the ERT"
 _SEARCH = "it guides the search for a mapping; the mapping is taken as it stands"
-_MISSPELT = "this version of Timeloop reads `flattened-rankIDs` only (semantics 3.1)"
+_MISSPELT = "this version of Timeloop reads `flattened-rankIDs` only"
 
 _ATTRIBUTES = (
     "technology", "type", "n_banks", "num_banks", "n_ports", "num_ports", "n_rdwr_ports", "n_rw_ports",

@@ -20,10 +20,15 @@ _NAME: Final = re.compile(r"[A-Za-z_]\w*")
 CNN_LAYER: Final = """
 name: CNN-Layer
 dimensions: [C, K, R, S, N, P, Q]
-coefficients: [{name: Wstride, default: 1}, {name: Hstride, default: 1}, {name: Wdilation, default: 1}, {name:
-Hdilation, default: 1}] data-spaces: - {name: Weights, projection: [[[C]], [[K]], [[R]], [[S]]]} - {name: Inputs,
-projection: [[[N]], [[C]], [[R, Wdilation], [P, Wstride]], [[S, Hdilation], [Q, Hstride]]]} - {name: Outputs,
-projection: [[[N]], [[K]], [[Q]], [[P]]], read-write: true}
+coefficients:
+- {name: Wstride, default: 1}
+- {name: Hstride, default: 1}
+- {name: Wdilation, default: 1}
+- {name: Hdilation, default: 1}
+data-spaces:
+- {name: Weights, projection: [[[C]], [[K]], [[R]], [[S]]]}
+- {name: Inputs, projection: [[[N]], [[C]], [[R, Wdilation], [P, Wstride]], [[S, Hdilation], [Q, Hstride]]]}
+- {name: Outputs, projection: [[[N]], [[K]], [[Q]], [[P]]], read-write: true}
 """
 """The shape that v0.2 and v0.3 files call ``cnn-layer``. Source: Timeloop, problem-shapes/cnn-layer.yaml."""
 
@@ -232,7 +237,8 @@ def _workload(
     if workload is None:
         return None
     densities: dict[str, Density] = {}
-    for name, child in given.items():
+    known = {name: child for name, child in given.items() if name in names}
+    for name, child in known.items():
         density = read_density(child, name, workload.tensor_shape(name), reader)
         if density is not None:
             densities[name] = density

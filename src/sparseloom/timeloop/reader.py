@@ -41,8 +41,7 @@ class Reader:
             return make()
         except SparseloomError as error:
             for fault in error.faults:
-                path = f"{node.path}: {fault.path}" if fault.path else node.path
-                self.faults.append(Fault(fault.what, fault.where or node.where, path, fault.fix))
+                self.faults.append(Fault(fault.what, fault.where or node.where, node.path, fault.fix))
         return None
 
     def fields(self, node: Node, section: str, known: Iterable[str] = ()) -> dict[str, Node]:

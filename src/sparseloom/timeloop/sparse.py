@@ -22,7 +22,7 @@ SAF_TYPES: Final = {
     "position-skipping": POSITION_SKIPPING,
 }
 """Timeloop's type of an action optimization, and our kind of feature. ``position-skipping`` is known only from the
-files of the Sparseloop artifact (reference semantics, 4.6)."""
+files of the Sparseloop artifact (MICRO 2022); no public build reads it."""
 
 COMPUTE_TYPES: Final = {
     "gating": GATING,

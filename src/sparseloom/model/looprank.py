@@ -1,0 +1,207 @@
+"""Format ranks as Sparseloop sees them: each stands for loops of the nest (convention ``loop-ranks``).
+
+Source: Timeloop's representation-analyzer.cpp and format-models, read at ee66b62; the units of CP and RLE under
+``loop-ranks`` are inferred from the outputs of the MICRO 2022 artifact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparseloom.errors import Fault, MappingError
+from sparseloom.fibertree import hypergeometric
+from sparseloom.fibertree.density import Density, Uniform
+from sparseloom.mapping.details import FormatDetails, RankDetails
+from sparseloom.model.nest import IntArray
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class NestLoop:
+    """A loop of the complete nest, those of one iteration included: rank number, bound, level (0 outermost), axis."""
+
+    rank: int
+    bound: int
+    level: int
+    axis: str
+
+    @property
+    def temporal(self) -> bool:
+        return not self.axis
+
+
+@dataclass(frozen=True)
+class LoopRank:
+    """One rank of a tile's format: fibers of ``length`` elements, each fiber with ``fiber_points`` points of the tensor and
+    each element with ``element_points``. The ``boundary`` rank is counted even if it has one element."""
+
+    kind: str
+    length: int
+    fiber_points: int
+    element_points: int
+    boundary: bool
+    metadata_bits: int
+    payload_bits: int
+
+    @property
+    def trivial(self) -> bool:
+        return self.length == 1 and not self.boundary
+
+
+def points(projection: IntArray, extents: IntArray) -> int:
+    """Points of a tensor's box over a range of each rank of the iteration space."""
+    return int(np.prod(projection @ (extents - 1) + 1))
+
+
+def assign(
+    form: FormatDetails,
+    loops: Sequence[NestLoop],
+    projection: IntArray,
+    inner: IntArray,
+    child_ranks: tuple[LoopRank, ...] | None,
+    widths: tuple[int, int],
+    names: Sequence[str],
+    where: str,
+) -> tuple[LoopRank, ...]:
+    """The ranks of a tile, lowest first.
+
+    ``loops``, innermost first, are those from above the child up to the level, over ranks that index the tensor;
+    ``inner`` [D] the coordinates of the child's tile (all 1 without a child). ``child_ranks`` are those of the child's
+    format, ``()`` if it has none, None if its tile is a single point or there is no child: the ranks below the level's own are the
+    child's. ``widths`` are the level's default metadata word and the width of its metadata rows, ``names`` those of the ranks
+    of the iteration space.
+
+    Raises MappingError when the format has too few ranks for the loops.
+    """
+    ranks = form.ranks[::-1]
+    boundary = 0 if form.inner_to_outer else len(ranks) - 1
+    found: list[LoopRank] = []
+    extents = inner.copy()
+    if child_ranks is not None:
+        whole = points(projection, inner)
+        below = child_ranks or (LoopRank(ranks[0].kind, whole, whole, 1, False, 0, 0),)
+        for place, rank in enumerate(below):
+            bits = _bits(ranks[place], *widths)
+            found.append(LoopRank(ranks[place].kind, rank.length, rank.fiber_points, rank.element_points, place == boundary, *bits))
+        items = [(loop.rank, loop.bound) for loop in loops]
+    else:
+        extents = np.ones_like(inner)
+        items = _widened(loops, inner)
+    given = _given(form, ranks, len(found), [item for item in items if item[1] > 1], names, where)
+    for place in range(len(found), len(ranks)):
+        element = points(projection, extents)
+        spanned = np.ones_like(inner)
+        for rank, bound in given[place]:
+            spanned[rank] *= bound
+            extents[rank] *= bound
+        length = points(projection, spanned)
+        bits = _bits(ranks[place], *widths)
+        found.append(LoopRank(ranks[place].kind, length, points(projection, extents), element, place == boundary, *bits))
+    return tuple(found)
+
+
+def _widened(loops: Sequence[NestLoop], inner: IntArray) -> list[tuple[int, int]]:
+    """The innermost loop of each rank also takes the coordinates further in."""
+    items, seen = [], set[int]()
+    for loop in loops:
+        items.append((loop.rank, loop.bound * (1 if loop.rank in seen else int(inner[loop.rank]))))
+        seen.add(loop.rank)
+    return items
+
+
+def _given(
+    form: FormatDetails, ranks: Sequence[RankDetails], first: int, items: list[tuple[int, int]], names: Sequence[str],
+    where: str,
+) -> dict[int, list[tuple[int, int]]]:
+    """The non-trivial loops that each rank takes: one, and with a flattening rule all that follow in the rule."""
+    places = list(range(first, len(ranks)))
+    if not form.inner_to_outer:
+        places, items = places[::-1], items[::-1]
+    given: dict[int, list[tuple[int, int]]] = {place: [] for place in places}
+    k = 0
+    for place in places:
+        rule = ranks[place].flattened
+        while k < len(items) and (rule is None or names[items[k][0]] in rule):
+            given[place].append(items[k])
+            k += 1
+            if rule is None:
+                break
+    if k < len(items):
+        what = f"{where}: the format has {len(ranks)} ranks, {len(items) - k} loops are left without one"
+        raise MappingError(Fault(what, fix="give the format more ranks, or flatten loops into one"))
+    return given
+
+
+def _bits(rank: RankDetails, word_bits: int, row_bits: int) -> tuple[int, int]:
+    """Widths of a rank's metadata and payload units, widened to divide a metadata row."""
+    metadata = rank.metadata_bits
+    if metadata is None:
+        metadata = 1 if rank.kind in ("B", "UB") else word_bits
+    payload = word_bits if rank.payload_bits is None else rank.payload_bits
+    return _divisor(metadata, row_bits), _divisor(payload, row_bits)
+
+
+def _divisor(bits: int, row_bits: int) -> int:
+    while bits and bits < row_bits and row_bits % bits:
+        bits += 1
+    return bits
+
+
+def empty_chance(density: Density, sample: int, tile: int, occupancy: FloatArray) -> FloatArray:
+    """P(``sample`` points of a tile of ``tile`` points that holds ``occupancy`` nonzeros are empty), for each occupancy.
+
+    Densities without a rule for a given occupancy use that of the fixed-structured one.
+    """
+    if isinstance(density, Uniform):
+        return hypergeometric.empty_probability(tile, occupancy, sample)
+    return np.maximum(0.0, 1.0 - sample * occupancy / tile)
+
+
+def expected_units(
+    ranks: tuple[LoopRank, ...], density: Density, tile: int, occupancy: FloatArray, chance: FloatArray, ceil: bool
+) -> FloatArray:
+    """Mean metadata and payload units of each rank, lowest first, [ranks, 2], over the occupancies of a tile.
+
+    ``ceil`` counts coordinates and runs among nonempty fibers and rounds them up (the public build), else
+    among all fibers (the artifact's).
+    """
+    units = np.zeros((len(ranks), 2))
+    fibers = 1
+    for place in range(len(ranks) - 1, -1, -1):
+        rank = ranks[place]
+        if rank.trivial:
+            continue
+        nonempty_fibers = fibers * (1 - empty_chance(density, rank.fiber_points, tile, occupancy))
+        nonempty = rank.length * (1 - empty_chance(density, rank.element_points, tile, occupancy))
+        metadata, payload = _units(rank, fibers, nonempty_fibers, nonempty, ceil)
+        units[place] = np.sum(metadata * chance), np.sum(payload * chance)
+        fibers *= rank.length
+    lowest = next((place for place, rank in enumerate(ranks) if not rank.trivial), None)
+    if lowest is not None:
+        units[lowest, 1] = 0.0
+    return units
+
+
+def _units(
+    rank: LoopRank, fibers: int, nonempty_fibers: FloatArray, nonempty: FloatArray, ceil: bool
+) -> tuple[FloatArray, FloatArray]:
+    stored = nonempty_fibers * np.ceil(nonempty - 1e-9)
+    length = rank.length
+    if rank.kind == "B":
+        return nonempty_fibers * length, stored
+    if rank.kind == "CP":
+        return (stored if ceil else fibers * nonempty), stored
+    if rank.kind == "RLE":
+        runs = nonempty_fibers * nonempty if ceil else fibers * nonempty
+        return runs, runs
+    if rank.kind == "UOP":
+        return np.zeros_like(nonempty), nonempty_fibers * (length + 1)
+    if rank.kind == "UB":
+        whole = np.full_like(nonempty, float(fibers * length))
+        return whole, whole
+    return np.zeros_like(nonempty), np.zeros_like(nonempty)
