@@ -98,7 +98,10 @@ def _timeloop(paths: Sequence[Path]) -> Case:
 
     found = timeloop.load(paths)
     if found.mapping is not None:
-        check(found.mapping, found.workload, found.design.architecture)
+        from sparseloom.mapping.lanes import check_mapping
+        from sparseloom.mapping.batch import Problem
+
+        check_mapping(Problem(found.workload, found.design), found.mapping)
     ignored = tuple(str(item) for item in found.ignored)
     return Case(found.workload, found.design, found.mapping, found, ignored, found.notes)
 

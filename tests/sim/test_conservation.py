@@ -6,6 +6,7 @@ from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -177,6 +178,10 @@ def test_features_move_words_between_outcomes_and_never_add_any(case: Case, seed
                 bits = sum(sparse.metadata_bits[level.level][name][action].values())
                 dense_bits = sum(plain.metadata_bits[level.level][name][action].values())
                 assert bits == dense_bits if i == 0 else bits <= dense_bits
+                blocks = sum(sparse.blocks[level.level][name][action].values())
+                dense_blocks = sum(plain.blocks[level.level][name][action].values())
+                assert dense_blocks == int(dense_blocks)
+                assert blocks == pytest.approx(dense_blocks) if i == 0 else blocks <= dense_blocks + 1e-9
     assert sparse.worst_words == plain.worst_words
     assert sparse.worst_metadata_bits == plain.worst_metadata_bits
 

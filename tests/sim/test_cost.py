@@ -6,7 +6,7 @@ from tests.sim.toys import B_BY_A, BUFFER, DOT, DOT_MAPPING, DOT_VALUES, DRAM, d
 
 from sparseloom.arch.actions import EnergyTable
 from sparseloom.arch.features import Saf
-from sparseloom.arch.hierarchy import StorageLevel
+from sparseloom.arch.hierarchy import Network, StorageLevel
 from sparseloom.errors import MappingError
 from sparseloom.fibertree.format import Format
 from sparseloom.mapping.mapping import Mapping
@@ -51,6 +51,77 @@ def test_metadata_of_a_leader_is_read_even_where_its_data_is_skipped() -> None:
     assert run.metadata_bits["Buffer"]["A"]["read"] == {"actual": 6, "gated": 0, "skipped": 0}
     one_sided = dot(formats=bitmask, safs=(B_BY_A,))
     assert one_sided.metadata_bits["Buffer"]["B"]["read"] == {"actual": 3, "gated": 0, "skipped": 3}
+
+
+def test_words_that_one_level_moves_at_one_step_share_blocks() -> None:
+    # three units take three words of A and of B at the first step and two at the second: 2 + 1 blocks of 2 words
+    layer = workload("Z[m] = A[m] * B[m]", M=5)
+    machine = design(StorageLevel("Buffer", block_words=2), macs=3, safs=(B_BY_A,))
+    mapping = Mapping((level("Buffer", "ABZ", "m2", "m3"),))
+    run = execute(layer, machine, mapping, {"A": np.array([0, 4, 5, 6, 0]), "B": np.ones(5, int)})
+    assert run.blocks["Buffer"]["A"]["read"] == {"actual": 3, "gated": 0, "skipped": 0}
+    # one of the three words is skipped, then one of the two: the blocks are those of the dense step, in shares
+    assert run.blocks["Buffer"]["B"]["read"]["actual"] == pytest.approx(2 / 3 * 2 + 1 / 2 * 1)
+    assert run.blocks["Buffer"]["B"]["read"]["skipped"] == pytest.approx(1 / 3 * 2 + 1 / 2 * 1)
+    assert run.blocks["Buffer"]["Z"]["update"]["actual"] == 3
+    assert isinstance(run.blocks["Buffer"]["A"]["read"]["actual"], float)
+
+
+def test_words_that_different_parents_move_share_no_block_and_each_receiver_fills_its_own() -> None:
+    # DRAM reads 4 words of A in one block; each of two buffers fills 2, and reads 2 for its two units
+    layer = workload("Z[m] = A[m] * B[k]", M=4, K=1)
+    wide = design(StorageLevel("DRAM", block_words=4), StorageLevel("Buffer", mesh_x=2, block_words=3), macs=4)
+    mapping = Mapping((level("DRAM", "ABZ", "", "m2"), level("Buffer", "AB", "", "m2")))
+    run = execute(layer, wide, mapping, ones(layer))
+    assert run.blocks["DRAM"]["A"]["read"]["actual"] == 1
+    assert run.blocks["Buffer"]["A"]["fill"]["actual"] == 2
+    assert run.blocks["Buffer"]["A"]["read"]["actual"] == 2
+    # both buffers take the word of B from one read, and fill it apart
+    assert run.blocks["DRAM"]["B"]["read"]["actual"] == 1
+    assert run.blocks["Buffer"]["B"]["fill"]["actual"] == 2
+
+
+def test_partial_sums_share_blocks_as_often_as_they_move() -> None:
+    # M = 2 sums of K = 6 by three units: four steps, of one word each where the network reduces, else of three
+    sums = workload("Z[m] = A[m,k]", M=2, K=6)
+    mapping = Mapping((level("Buffer", "AZ", "m2 k2", "k3"),))
+    reducing = StorageLevel("Buffer", block_words=2)
+    plain = StorageLevel("Buffer", block_words=2, network=Network(spatial_reduction=False))
+    reduced, unreduced = (execute(sums, design(level, macs=3), mapping, ones(sums)) for level in (reducing, plain))
+    assert reduced.blocks["Buffer"]["Z"]["update"]["actual"] == 4 * 1
+    assert unreduced.blocks["Buffer"]["Z"]["update"]["actual"] == 4 * 2
+    # the first visit of each sum is elided
+    assert reduced.blocks["Buffer"]["Z"]["read"]["actual"] == 2 * 1
+    assert unreduced.blocks["Buffer"]["Z"]["read"]["actual"] == 2 * 1
+
+
+def test_elided_words_take_no_part_in_a_block() -> None:
+    # three sums at a time: at k = 0 nothing comes down, at k = 1 three words do
+    layer = workload("Z[m] = A[k,m]", K=2, M=3)
+    machine = design(StorageLevel("Buffer", block_words=2), macs=3)
+    run = execute(layer, machine, Mapping((level("Buffer", "AZ", "k2", "m3"),)), ones(layer))
+    assert run.blocks["Buffer"]["Z"]["update"]["actual"] == 2 + 2
+    assert run.blocks["Buffer"]["Z"]["read"]["actual"] == 0 + 2
+
+
+def test_a_level_stores_one_width_whatever_tile_moves() -> None:
+    # K = 5 in tiles of 4 and 1: coordinates of all 5 take 3 bits at DRAM, those of a tile of 4 take 2 in the buffer
+    layer = workload("Z[] = A[k]", K=5)
+    coordinates = Format.parse("CP(K)")
+    machine = design(DRAM, BUFFER, formats={"DRAM": {"A": coordinates}, "Buffer": {"A": coordinates}})
+    run = execute(layer, machine, Mapping((level("DRAM", "AZ", "k2"), level("Buffer", "AZ", "k4"))), ones(layer))
+    assert run.metadata_bits["DRAM"]["A"]["read"]["actual"] == 5 * 3
+    assert run.metadata_bits["Buffer"]["A"]["fill"]["actual"] == 5 * 2
+    assert run.metadata_bits["Buffer"]["A"]["read"]["actual"] == 5 * 2
+    assert run.worst_metadata_bits == {"DRAM": {"A": 5 * 3, "Z": 0}, "Buffer": {"A": 4 * 2, "Z": 0}}
+
+
+def test_nominal_tile_ends_where_the_tensor_does() -> None:
+    # the loops span 9 of K, which would take 4 bits; the tensor has 7
+    layer = workload("Z[] = A[k]", K=7)
+    machine = design(BUFFER, formats={"Buffer": {"A": Format.parse("CP(K)")}})
+    run = execute(layer, machine, Mapping((level("Buffer", "AZ", "k3 k3"),)), ones(layer))
+    assert run.metadata_bits["Buffer"]["A"]["read"]["actual"] == 7 * 3
 
 
 def test_energy_is_accesses_and_metadata_rows_and_computes() -> None:

@@ -83,7 +83,9 @@ def _edge(
     for step, tile in sorted(tiles.items()):
         missing, held = tile - held, set() if to_compute else tile
         serves = periods[step[:prefix]]
-        if missing and not any(digits in cut for digits in serves):
+        begins = not any(step[prefix:])  # a period is judged where it begins, whether or not words move then
+        assert begins or not missing
+        if begins and not any(digits in cut for digits in serves):
             outcome = _verdict(case, tensors, tensor, parent, [points[digits] for digits in serves])
             counts[outcome] += len(missing)
             after.update({digits: outcome for digits in serves if outcome != "actual"})

@@ -295,6 +295,53 @@ def test_partial_sums_are_added_on_the_way_only_by_a_network_that_reduces() -> N
 # Several features, bypass, output.
 
 
+def test_period_that_begins_without_a_transfer_is_judged_for_what_lies_inside_it() -> None:
+    # I[1] comes at (p, r) = (0, 1) and is still there at (1, 0), where another W leads
+    conv = workload("O[p] = I[p+r] * W[r]", P=2, R=2)
+    mapping = Mapping((level("DRAM", "IWO", "p2 r2"), level("Buffer", "I")))
+    machine = design(DRAM, BUFFER, safs=(Saf("DRAM", "skipping", "I", ("W",)),))
+    late = execute(conv, machine, mapping, {"I": np.array([1, 2, 3]), "W": np.array([0, 5])})
+    assert moved(late, "DRAM", "I", "read") == (2, 0, 1)  # I[0] is skipped for W[0]; nothing is booked at (1, 0)
+    assert moved(late, "Buffer", "I", "fill") == (2, 0, 0)
+    assert moved(late, "Buffer", "I", "read") == (2, 0, 0)
+    assert late.computes == {"actual": 2, "gated": 0, "skipped": 0, "absent": 2}
+    early = execute(conv, machine, mapping, {"I": np.array([1, 2, 3]), "W": np.array([5, 0])})
+    assert moved(early, "DRAM", "I", "read") == (1, 0, 2)  # I[1] and I[2] are skipped for W[1]
+    assert moved(early, "Buffer", "I", "read") == (
+        2,
+        0,
+        0,
+    )  # dense events stay: (1, 0) uses what (0, 1) would have brought
+    assert early.computes == {"actual": 2, "gated": 0, "skipped": 0, "absent": 2}
+    assert late.exact
+    assert early.exact
+
+
+def test_step_within_a_period_is_not_judged_again() -> None:
+    # while I stays for m = 0 and 1, W[0,0] alone decides: W[1,0] = 0 would eliminate the second step
+    conv = workload("O[m,p] = I[p+r] * W[m,r]", M=2, P=2, R=2)
+    mapping = Mapping((level("DRAM", "IWO", "p2 r2 m2"), level("Buffer", "I")))
+    machine = design(DRAM, BUFFER, safs=(Saf("DRAM", "skipping", "I", ("W",)),))
+    run = execute(conv, machine, mapping, {"I": np.ones(3, int), "W": np.array([[5, 5], [0, 5]])})
+    assert moved(run, "DRAM", "I", "read") == (3, 0, 0)
+    assert moved(run, "Buffer", "I", "read") == (8, 0, 0)
+    assert run.computes["actual"] == 8
+
+
+@pytest.mark.parametrize(("multicast", "reached"), [(True, 8), (False, 6)])
+def test_period_without_a_transfer_is_judged_for_a_group_of_receivers(multicast: bool, reached: int) -> None:
+    # two buffers, m = 0 and 1; W[1,0] = 0 decides alone where each receiver is a group
+    conv = workload("O[m,p] = I[p+r] * W[m,r]", M=2, P=2, R=2)
+    mapping = Mapping((level("DRAM", "IWO", "p2 r2", "m2"), level("Buffer", "I")))
+    dram = StorageLevel("DRAM", network=Network(multicast=multicast))
+    machine = design(dram, StorageLevel("Buffer", mesh_x=2), macs=2, safs=(Saf("DRAM", "skipping", "I", ("W",)),))
+    run = execute(conv, machine, mapping, {"I": np.ones(3, int), "W": np.array([[5, 5], [0, 5]])})
+    # one by one, I[0] is skipped for m = 1, and so is what m = 1 would read at (p, r) = (1, 0)
+    assert moved(run, "DRAM", "I", "read") == ((3, 0, 0) if multicast else (5, 0, 1))
+    assert moved(run, "Buffer", "I", "read") == (reached, 0, 0)
+    assert run.computes["actual"] == reached
+
+
 def test_inner_transfer_is_actual_only_if_it_survives_the_outer_feature_too() -> None:
     # K = 4 in tiles of 2; A = 0 0 | 3 0: the first tile is skipped at DRAM, the second loses one word at the buffer
     dot4 = workload("Z[] = A[k] * B[k]", K=4)

@@ -70,7 +70,9 @@ sparse_optimizations:
     representation-format:
       data-spaces:
       - name: A
-        ranks: [{format: UOP, payload-word-bits: 5}, {format: RLE, metadata-word-bits: 4}]
+        ranks:
+        - {format: UOP, payload-word-bits: 5, flattened-rankIDs: [[M, K]]}
+        - {format: RLE, metadata-word-bits: 4}
   - name: Buffer
     action-optimization:
     - type: skipping

@@ -78,7 +78,8 @@ def test_instances_without_a_mesh_lie_along_x(toy: Texts, load_texts: Load) -> N
 def test_mesh_that_is_not_the_number_of_instances_is_refused_with_both_numbers(toy: Texts, faults: Faults) -> None:
     toy["arch.yaml"] = toy["arch.yaml"].replace("meshX: 2\n", "meshX: 3\n").replace("meshX: 4", "meshX: 4, meshY: 4")
     assert faults(toy) == [
-        "arch.yaml:13: Buffer has 4 instances, its mesh is 3 along one side @ architecture.subtree[0].subtree[0].local[0]"
+        "arch.yaml:13: Buffer has 4 instances, its mesh is 3 along one side @ "
+        "architecture.subtree[0].subtree[0].local[0]"
         " | write Buffer[0..N-1] with N instances, or mend meshX and meshY",
         "arch.yaml:22: MAC has 8 instances, its mesh is 4 x 4 = 16 @ architecture.subtree[0].subtree[0].local[1]"
         " | write MAC[0..N-1] with N instances, or mend meshX and meshY",
@@ -101,7 +102,8 @@ def test_classes_that_neither_store_nor_compute_are_left_out_with_a_note(toy: Te
     ("old", "new", "expected"),
     [
         ("Buffer\n", "Main\n", "2 components are named Main @ architecture | give each a name of its own"),
-        ("PE[0..3]", "PE[3..0]", "the range of 'PE[3..0]' ends at 0, before 3 @ architecture.subtree[0].subtree[0].name | "
+        ("PE[0..3]", "PE[3..0]", "the range of 'PE[3..0]' ends at 0, before 3 @ "
+         "architecture.subtree[0].subtree[0].name | "
          "write Name[0..N-1]"),
         ("MAC[0..1]", "'[0..1]'", "'[0..1]' has no name before its range @ "
          "architecture.subtree[0].subtree[0].local[1].name | write Name[0..N-1]"),
@@ -111,7 +113,8 @@ def test_classes_that_neither_store_nor_compute_are_left_out_with_a_note(toy: Te
          "architecture.subtree[0].local[0].classs | did you mean 'class'?"),
         ("datawidth: 16\n", "data_width: 16\n", "unknown key 'data_width' of the storage attributes @ "
          "architecture.subtree[0].subtree[0].local[0].attributes.data_width | did you mean 'datawidth'?"),
-        ("version: 0.3", "version: 0.5", "unknown version 0.5 @ architecture.version | versions 0.2, 0.3, 0.4 are read"),
+        ("version: 0.3", "version: 0.5", "unknown version 0.5 @ architecture.version | versions 0.2, 0.3, 0.4 are "
+         "read"),
         ("  version: 0.3\n", "", "the architecture has no version @ architecture | "
          "add `version:` with one of 0.2, 0.3, 0.4"),
         ("  subtree:\n  - name: chip", "  nodes:\n  - name: chip", "'nodes' is not a key of version 0.3 @ "
@@ -143,7 +146,8 @@ def test_storage_inside_compute_and_a_second_compute_are_refused(toy: Texts, fau
     ).replace("MAC2[0..1]", "'MAC2[0..1]'")
     texts = [fault.split(": ", 1)[1] for fault in faults(toy)]
     assert texts == [
-        "storage Late stands inside compute MAC @ architecture.subtree[0].subtree[0].local[2] | compute units are innermost",
+        "storage Late stands inside compute MAC @ architecture.subtree[0].subtree[0].local[2] | compute units are "
+        "innermost",
         "two compute components, MAC and MAC2 @ architecture.subtree[0].subtree[0].local[3] | keep one of them",
     ]
 
@@ -190,7 +194,7 @@ def test_v04_container_attributes_are_inherited_unless_the_component_has_its_own
 def test_v04_fan_out_inside_parallel_nodes_is_refused(toy: Texts, faults: Faults) -> None:
     arch = V04.replace("      class: storage\n", "      class: storage\n      spatial: {meshX: 2}\n")
     assert faults(_v04(toy, arch)) == [
-        "arch.yaml:24: 'a_spad' fans out inside parallel nodes @ architecture.nodes[4].nodes[0].spatial | "
+        "arch.yaml:23: 'a_spad' fans out inside parallel nodes @ architecture.nodes[4].nodes[0].spatial | "
         "fan out before them"
     ]
 

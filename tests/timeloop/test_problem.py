@@ -76,7 +76,8 @@ def test_dimension_that_no_tensor_mentions_is_dropped_if_it_has_size_one(toy: Te
          "problem.instance.strde | did you mean 'stride'?"),
         ("[P, stride]", "[P, stide]", "10: unknown coefficient 'stide' @ "
          "problem.shape.data_spaces[2].projection[1][0] | did you mean 'stride'?"),
-        ("[[[M]], [[P]]]", "[[[M]], [[T]]]", "9: unknown dimension 'T' @ problem.shape.data_spaces[1].projection[1][0] | "
+        ("[[[M]], [[P]]]", "[[[M]], [[T]]]", "9: unknown dimension 'T' @ "
+         "problem.shape.data_spaces[1].projection[1][0] | "
          "known names: C, M, R, P"),
         ("[P, stride]", "[P, stride, 2]", "10: a term has 3 parts @ problem.shape.data_spaces[2].projection[1][0] | "
          "write [dimension] or [dimension, coefficient]"),
@@ -84,7 +85,8 @@ def test_dimension_that_no_tensor_mentions_is_dropped_if_it_has_size_one(toy: Te
          "problem.shape.data_spaces[2].projection[0] | write [ [K] ]"),
         (", read_write: true", "", "2: one data-space is to be read-write, here none @ problem.shape | "
          "mark the result with `read-write: true`"),
-        ("[C, M, R, P]", "[C, M, R, P, c]", "2: two dimensions differ from C only in case @ problem.shape | rename one"),
+        ("[C, M, R, P]", "[C, M, R, P, c]", "2: two dimensions differ from C only in case @ problem.shape | "
+         "rename one"),
         ("C: 4,", "C: 4, densities: {Wieghts: 0.5},", "11: a density is given for unknown data-space Wieghts @ "
          "problem.instance.densities.Wieghts | did you mean 'Weights'?"),
         ("C: 4,", "C: 9007199254740992,", "2: the layer has 270215977642229760 computes, more than 2^53 @ "

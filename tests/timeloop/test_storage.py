@@ -97,12 +97,14 @@ def test_rules_that_only_timeloop_knows_are_kept_as_details(toy: Texts, load_tex
     ("attributes", "expected"),
     [
         ("width: 64, datawidth: 8, block-size: 4, cluster-size: 4",
-         "word bits 8 x block 4 x cluster 4 = 128 are not the width, 64 @ {}.width | width = word bits x block x cluster"),
+         "word bits 8 x block 4 x cluster 4 = 128 are not the width, 64 @ {}.width | width = word bits x block x "
+          "cluster"),
         ("width: 20, datawidth: 16",
          "word bits 16 = 16 do not divide the width, 20 @ {}.width | width = word bits x block x cluster"),
         ("datawidth: 8, word-bits: 16", "word_bits is 16 and datawidth is 8, the same attribute @ {}.datawidth | "
          "keep one of them"),
-        ("block-size: 4, block_size: 4", "key 'block_size' occurs in two spellings, also at arch.yaml:9 @ {}.block_size | "
+        ("block-size: 4, block_size: 4", "key 'block_size' occurs in two spellings, also at arch.yaml:9 @ "
+         "{}.block_size | "
          "keep one of them"),
         ("bandwidth: 0", "a bandwidth of 0 words per cycle @ {}.bandwidth | leave the key out for an unbounded one"),
         ("depth: many", "'many' stands where a number is expected @ {}.depth"),

@@ -15,7 +15,8 @@ from sparseloom.document import Node
 from sparseloom.document_model import place
 from sparseloom.errors import Fault, InputError, MappingError, SparseloomError, suggest
 from sparseloom.mapping import file as mapping_file
-from sparseloom.mapping.mapping import check
+from sparseloom.mapping.batch import Problem
+from sparseloom.mapping.lanes import check_mapping
 from sparseloom.workload import file as workload_file
 
 KINDS: Final = ("workload", "design", "mapping")
@@ -40,7 +41,7 @@ def faults(*sources: str | Path | Node) -> list[Fault]:
     found += [place(nodes["design"], fault) for fault in mapping_file.name_faults(design, workload)]
     if mapping is not None:
         try:
-            check(mapping, workload, design.architecture)
+            check_mapping(Problem(workload, design), mapping)
         except MappingError as error:
             found += [place(_level(nodes["mapping"], fault), replace(fault, path="")) for fault in error.faults]
     return found

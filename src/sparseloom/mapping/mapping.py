@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as Table
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -66,16 +67,22 @@ class Mapping:
         return tuple(loop for level in self.levels for loop in (*level.temporal, *level.spatial))
 
 
-def check(mapping: Mapping, workload: Workload, architecture: Architecture) -> None:
+def check(
+    mapping: Mapping,
+    workload: Workload,
+    architecture: Architecture,
+    lane_shares: Sequence[tuple[float, float]] | None = None,
+) -> None:
     """Refuse a mapping that is not one of ``workload`` on ``architecture``.
 
     Raises MappingError with every fault: levels that are missing, unknown or out of order, loops over unknown ranks,
     ranks whose bounds do not cover their shape or waste iterations, spatial loops beyond the fan-out, tensors that no
-    level keeps or that the outermost level does not keep. Capacity is the model's business.
+    level keeps or that the outermost level does not keep. Capacity is the model's business. ``lane_shares`` gives, for each
+    level, the share of its logical lanes along X and Y that are ever needed at once (spatial skipping); all by default.
     """
     faults = [*_level_faults(mapping, architecture), *_loop_faults(mapping, workload.shape)]
     if not faults:
-        faults = [*_fanout_faults(mapping, architecture), *_keep_faults(mapping, workload)]
+        faults = [*_fanout_faults(mapping, architecture, lane_shares), *_keep_faults(mapping, workload)]
     if faults:
         raise MappingError(faults)
 
@@ -111,13 +118,16 @@ def _loop_faults(mapping: Mapping, shape: Table[str, int]) -> list[Fault]:
     return faults
 
 
-def _fanout_faults(mapping: Mapping, architecture: Architecture) -> list[Fault]:
+def _fanout_faults(
+    mapping: Mapping, architecture: Architecture, lane_shares: Sequence[tuple[float, float]] | None
+) -> list[Fault]:
     from sparseloom.mapping.render import render  # the renderer draws the mappings of this module
 
     faults = []
     for i, level in enumerate(mapping.levels):
-        for axis, fanout in zip("XY", architecture.fanout(i), strict=True):
-            used = prod(loop.bound for loop in level.spatial if loop.axis == axis)
+        shares = lane_shares[i] if lane_shares else (1.0, 1.0)
+        for axis, fanout, share in zip("XY", architecture.fanout(i), shares, strict=True):
+            used = round(prod(loop.bound for loop in level.spatial if loop.axis == axis) * share)
             if used > fanout:
                 places = [
                     (i, len(level.temporal) + j)

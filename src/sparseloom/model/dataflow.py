@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.model.conventions import Conventions
-from sparseloom.model.nest import MappingBatch, Problem
+from sparseloom.mapping.batch import MappingBatch, Problem
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.model.dataflow import BOUND, KIND, LEVEL, RANK, STEP
-from sparseloom.model.nest import IntArray
+from sparseloom.mapping.batch import IntArray
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]

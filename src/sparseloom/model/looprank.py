@@ -16,7 +16,7 @@ from sparseloom.errors import Fault, MappingError
 from sparseloom.fibertree import hypergeometric
 from sparseloom.fibertree.density import Density, Uniform
 from sparseloom.mapping.details import FormatDetails, RankDetails
-from sparseloom.model.nest import IntArray
+from sparseloom.mapping.batch import IntArray
 
 FloatArray = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ The meaning of every number is docs/oracle.md, sections 7 and 8.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sparseloom.arch.actions import DATA_ACTIONS, OUTCOMES
@@ -14,6 +14,9 @@ from sparseloom.arch.hierarchy import StorageLevel
 from sparseloom.errors import Fault, MappingError
 from sparseloom.model.sparse import ACTUAL, REACHING, UNSKIPPED, Moved
 from sparseloom.results.actions import LevelActions, Outcomes, RankUnits, TensorActions
+
+
+Energy = Callable[[str, str], float]
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,16 @@ class Share:
     worst_words: float
     worst_metadata_bits: float
     streamed: bool = False
+    instances: float = 0.0
+    """Instances used on average, 0 for all that are used."""
 
     def moved(self, action: str) -> Moved | None:
         return {"read": self.read, "fill": self.fill, "update": self.update}[action]
 
 
-def price(level: StorageLevel, shares: Mapping[str, Share], instances: float) -> LevelActions:
-    """Actions, energy and cycles of one level."""
-    tensors = {name: _tensor(level, share, instances) for name, share in shares.items()}
+def price(level: StorageLevel, shares: Mapping[str, Share], instances: float, energy: Energy) -> LevelActions:
+    """Actions, energy and cycles of one level; ``energy`` is that of an action with an outcome, in pJ."""
+    tensors = {name: _tensor(level, share, instances, energy) for name, share in shares.items()}
     bound, cycles = _bandwidth(level, shares, instances)
     return LevelActions(
         name=level.name,
@@ -80,10 +85,10 @@ def outcomes(action: str, stages: object) -> Outcomes:
     return Outcomes(actual, max(0.0, unskipped - actual), max(0.0, reaching - unskipped))
 
 
-def _tensor(level: StorageLevel, share: Share, instances: float) -> TensorActions:
+def _tensor(level: StorageLevel, share: Share, instances: float, energy: Energy) -> TensorActions:
     words = {action: Outcomes() for action in DATA_ACTIONS}
     metadata: dict[str, tuple[RankUnits, ...]] = {action: () for action in DATA_ACTIONS}
-    energy = 0.0
+    total = 0.0
     for action in DATA_ACTIONS:
         moved = share.moved(action)
         if moved is None:
@@ -92,23 +97,23 @@ def _tensor(level: StorageLevel, share: Share, instances: float) -> TensorAction
         metadata[action] = tuple(
             RankUnits(outcomes(action, rank[0]), outcomes(action, rank[1])) for rank in moved.units
         )
-        energy += _energy(level, action, outcomes(action, moved.blocks), outcomes(action, moved.bits))
+        total += _energy(level, action, outcomes(action, moved.blocks), outcomes(action, moved.bits), energy)
     return TensorActions(
         words["read"], words["fill"], words["update"],
         metadata["read"], metadata["fill"], metadata["update"],
         share.tile_words, share.expected_words, share.worst_words, share.worst_metadata_bits,
-        energy, instances, share.streamed,
+        total, share.instances or instances, share.streamed,
     )  # fmt: skip
 
 
-def _energy(level: StorageLevel, action: str, blocks: Outcomes, bits: Outcomes) -> float:
-    energy = 0.0
+def _energy(level: StorageLevel, action: str, blocks: Outcomes, bits: Outcomes, energy: Energy) -> float:
+    total = 0.0
     for outcome in OUTCOMES:
-        energy += getattr(blocks, outcome) * level.energy.pj(action, outcome)
+        total += getattr(blocks, outcome) * energy(action, outcome)
         if level.metadata_width_bits:
             rows = getattr(bits, outcome) / level.metadata_width_bits
-            energy += rows * level.energy.pj(f"metadata_{action}", outcome)
-    return energy
+            total += rows * energy(f"metadata_{action}", outcome)
+    return total
 
 
 def _bandwidth(level: StorageLevel, shares: Mapping[str, Share], instances: float) -> tuple[str, float]:

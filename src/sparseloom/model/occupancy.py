@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.fibertree.density import Density
-from sparseloom.model.nest import IntArray
+from sparseloom.mapping.batch import IntArray
 
 FloatArray = NDArray[np.float64]
 Box = tuple[IntArray, IntArray]

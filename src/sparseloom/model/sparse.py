@@ -21,7 +21,7 @@ from sparseloom.fibertree.density import Density
 from sparseloom.fibertree.format import Format
 from sparseloom.model.dataflow import BOUND, KIND, LEVEL, RANK, STEP
 from sparseloom.model.events import Edge, Rows, transfers
-from sparseloom.model.nest import BoolArray, IntArray, MappingBatch, Problem
+from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
 from sparseloom.model.occupancy import Box, is_certain, joint_nonempty, stored_blocks, stored_words
 
 FloatArray = NDArray[np.float64]
@@ -309,8 +309,10 @@ class Computes:
     busiest: float
 
 
-def filter_computes(work: Filter, paths: tuple[tuple[Path, ...], ...]) -> Computes:
-    """Classify every compute by what reached it and by the values of its operands."""
+def filter_computes(
+    work: Filter, paths: tuple[tuple[Path, ...], ...], gating: bool, skipping: bool
+) -> Computes:
+    """Classify every compute by what reached it and by the values of its operands, for a unit that gates or skips."""
     problem, operands = work.problem, range(len(work.problem.tensors) - 1)
     judged = [path for t in operands for path in paths[t] if path.judges]
     everywhere = Edge(0, paths[0][-1].edge.levels, paths[0][-1].edge.levels, np.eye(problem.shape.size, dtype=np.int64), False)
@@ -320,14 +322,11 @@ def filter_computes(work: Filter, paths: tuple[tuple[Path, ...], ...]) -> Comput
     judges = [(k, judge) for k, path in enumerate(judged) for judge in path.judges]
     unskipped = np.prod(_broadcast(rows, work.joint(rows, [(k, j) for k, j in judges if j.kind == SKIPPING])), axis=0)
     delivered = _broadcast(rows, work.joint(rows, judges))
-    features = problem.design.features
-    actual, skipped, absent = _by_value(work, rows, delivered, paths, features.compute_gating, features.compute_skipping)
-    reached = np.prod(delivered, axis=0)
+    actual, skipped, absent = _by_value(work, rows, delivered, paths, gating, skipping)
     gated = unskipped - actual - skipped - absent
     busy = (actual + gated) * rows.receivers
     total = [float(part @ rows.receivers) for part in (actual, gated, skipped)]
     lost = float((absent + 1 - unskipped) @ rows.receivers)
-    del reached
     return Computes(*total, lost, _busiest(work, rows, busy))
 
 
@@ -369,3 +368,15 @@ def _busiest(work: Filter, rows: Rows, busy: FloatArray) -> float:
         if nest[KIND, i] != 0:
             instance = instance * nest[BOUND, i] + rows.low[nest[RANK, i]] // nest[STEP, i] % nest[BOUND, i]
     return float(np.bincount(instance, busy).max())
+
+
+def used_computes(work: Filter) -> float:
+    """Compute instances that are active at any step: those with a point at the first step of all temporal loops."""
+    nest, used = work.nest, 1.0
+    for d in range(work.problem.shape.size):
+        spread = np.zeros(1, np.int64)
+        for i in range(nest.shape[1]):
+            if nest[RANK, i] == d and nest[KIND, i] != 0:
+                spread = (spread[:, None] + np.arange(nest[BOUND, i]) * nest[STEP, i]).ravel()
+        used *= int(np.count_nonzero(spread < work.problem.shape[d]))
+    return used

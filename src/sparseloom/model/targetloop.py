@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sparseloom.model.looprank import NestLoop, points
-from sparseloom.model.nest import BoolArray, IntArray
+from sparseloom.mapping.batch import BoolArray, IntArray
 
 
 def leader_tiles(

@@ -17,8 +17,8 @@ _PATH_WIDTH, _TEXT_WIDTH = 56, 22
 class Difference:
     """A place where two results differ.
 
-    ``a`` or ``b`` is ``None`` where that result has nothing there, and ``present`` where it has a whole branch (a level,
-    a tensor, a rank) that the other lacks.
+    ``a`` or ``b`` is ``None`` where that result has nothing there, and ``present`` where it has a whole branch (a
+    level, a tensor, a rank) that the other lacks.
     """
 
     path: str

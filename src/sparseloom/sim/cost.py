@@ -53,7 +53,7 @@ def _energy_pj(level: StorageLevel, account: Account) -> float:
     total = 0.0
     for action in DATA_ACTIONS:
         for outcome in OUTCOMES:
-            total += account.blocks[action][outcome] * level.energy.pj(action, outcome)
+            total += float(account.blocks[action][outcome]) * level.energy.pj(action, outcome)
             if level.metadata_width_bits:
                 rows = account.bits[action][outcome] / level.metadata_width_bits
                 total += rows * level.energy.pj(f"metadata_{action}", outcome)

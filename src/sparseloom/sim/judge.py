@@ -92,14 +92,23 @@ class Judge:
 
     def period(self, transfer: Transfer, access: TensorAccess, edge: Edge) -> slice:
         """The steps of the child for which what was transferred serves, from the transfer's own step on."""
+        steps = self._period_steps(access, edge)
+        return slice(transfer.step, (transfer.step // steps + 1) * steps)
+
+    def begins_period(self, transfer: Transfer, access: TensorAccess, edge: Edge) -> bool:
+        """Whether the digits of all loops inside the one that ends periods are 0 at the transfer's step."""
+        return transfer.step % self._period_steps(access, edge) == 0
+
+    def _period_steps(self, access: TensorAccess, edge: Edge) -> int:
+        """Choices of the digits of the temporal loops inside the innermost one that turns the tensor's index."""
+        steps = 1
         if edge.child == self.nest.compute:
-            return slice(transfer.step, transfer.step + 1)
-        length = 1
+            return steps
         for placed in reversed([p for p in self.nest.loops if p.temporal and p.level < edge.child]):
             if placed.loop.bound > 1 and placed.loop.rank in access.iteration_ranks:
-                return slice(transfer.step, (transfer.step // length + 1) * length)
-            length *= placed.loop.bound
-        return slice(transfer.step, length)
+                break
+            steps *= placed.loop.bound
+        return steps
 
     def _leader_is_empty(self, leader: str, transfer: Transfer, access: TensorAccess, edge: Edge) -> bool:
         points = self.nest.views[edge.child].hull(transfer.receivers, self.period(transfer, access, edge))

@@ -36,8 +36,8 @@ class Execution:
     - ``compute_cycles_busiest``, ``compute_cycles_mean``: over the used compute instances.
     - ``instances_used``: by level name, the compute level included.
     - ``cycles``: of the run; ``level_cycles``: what each level alone would need.
-    - ``counts`` (words), ``blocks`` (data accesses), ``metadata_bits``: by action (read, fill, update) and outcome
-      (actual, gated, skipped). ``metadata``: likewise, units as ``[n_format_ranks, 2]`` (metadata, payload).
+    - ``counts`` (words), ``blocks`` (data accesses, in shares), ``metadata_bits``: by action (read, fill, update) and
+      outcome (actual, gated, skipped). ``metadata``: likewise, units as ``[n_format_ranks, 2]`` (metadata, payload).
     - ``energy_pj``: of everything; ``storage_energy_pj`` and ``compute_energy_pj`` are its parts.
     - ``worst_words``, ``worst_metadata_bits``: the most that one instance holds at a step.
     - ``output``: the sum of products at the computes that took place; ``reference``: a dense evaluation; ``exact``:
@@ -51,7 +51,7 @@ class Execution:
     cycles: int
     level_cycles: dict[str, float]
     counts: dict[str, dict[str, ByOutcome]]
-    blocks: dict[str, dict[str, ByOutcome]]
+    blocks: dict[str, dict[str, dict[str, dict[str, float]]]]
     metadata: dict[str, dict[str, dict[str, dict[str, IntArray]]]]
     metadata_bits: dict[str, dict[str, ByOutcome]]
     energy_pj: float
@@ -88,7 +88,7 @@ def execute(
     nest = lay_out(mapping, workload)
     judge = Judge(nest, mapping, workload, features, masks)
     stores = {
-        t.name: {level: store(design, t, masks[t.name], level) for level in keeping_levels(mapping, t.name)}
+        t.name: {level: store(design, nest, t, masks[t.name], level) for level in keeping_levels(mapping, t.name)}
         for t in workload.einsum.tensors
     }
     held = occupancy(nest, design.architecture, stores)
@@ -123,7 +123,7 @@ def _execution(
         cycles=costs.cycles,
         level_cycles=costs.level_cycles,
         counts={level: {t: a.words for t, a in row.items()} for level, row in accounts.items()},
-        blocks={level: {t: a.blocks for t, a in row.items()} for level, row in accounts.items()},
+        blocks={level: {t: a.block_accesses for t, a in row.items()} for level, row in accounts.items()},
         metadata={level: {t: a.units for t, a in row.items()} for level, row in accounts.items()},
         metadata_bits={level: {t: a.bits for t, a in row.items()} for level, row in accounts.items()},
         energy_pj=storage_pj + costs.compute_energy_pj,

@@ -12,7 +12,7 @@ import numpy as np
 from sparseloom.arch.design import Design
 from sparseloom.fibertree.fiber import Part, bind
 from sparseloom.fibertree.format import Format
-from sparseloom.sim.nest import BoolArray, Box, IntArray
+from sparseloom.sim.nest import BoolArray, Box, IntArray, Nest
 from sparseloom.sim.transfer import inside
 from sparseloom.workload.einsum import TensorAccess
 
@@ -29,14 +29,16 @@ class Metadata:
 class Store:
     """A level's store for a tensor. ``mask`` holds the tensor's nonzeros; ``form`` is None without a format.
 
-    Encodings of boxes are remembered: a box is encoded once.
+    ``widths`` are the bits of one unit of every rank of the format, ``[n_format_ranks, 2]`` (metadata, payload),
+    whatever box is moved. Units of boxes are remembered: a box is encoded once.
     """
 
     access: TensorAccess
     mask: BoolArray
     form: Format | None
+    widths: IntArray
     block_words: int
-    _encoded: dict[Box, tuple[IntArray, IntArray]] = field(default_factory=dict, repr=False, compare=False)
+    _units: dict[Box, IntArray] = field(default_factory=dict, repr=False, compare=False)
     _digits: dict[Box, tuple[frozenset[tuple[int, ...]], ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -60,8 +62,8 @@ class Store:
 
     def all_metadata(self, box: Box) -> Metadata:
         """Everything that encoding a box takes."""
-        units, widths = self._encode(box)
-        return Metadata(units, int((units * widths).sum()))
+        units = self._encode(box)
+        return Metadata(units, int((units * self.widths).sum()))
 
     def moved_metadata(self, box: Box, before: frozenset[Box | None]) -> Metadata:
         """What moves when a box is read or updated, ``before`` being the boxes of its receivers' transfers just before.
@@ -69,25 +71,22 @@ class Store:
         Ranks above the lowest in which the box has a single coordinate move only if for some receiver that coordinate,
         or one in a rank above it, is another than in the transfer just before, or there was none.
         """
-        units, widths = self._encode(box)
+        moved = self._encode(box).copy()
         here = self._coordinates(box)
-        moved = units.copy()
         for rank in range(self.format_ranks - 1):
             seen = all(old is not None and self._coordinates(old)[: rank + 1] == here[: rank + 1] for old in before)
             if len(here[rank]) == 1 and seen:
                 moved[rank] = 0
-        return Metadata(moved, int((moved * widths).sum()))
+        return Metadata(moved, int((moved * self.widths).sum()))
 
-    def _encode(self, box: Box) -> tuple[IntArray, IntArray]:
-        """Units and their widths in bits, ``[n_format_ranks, 2]`` each."""
+    def _encode(self, box: Box) -> IntArray:
+        """Units, ``[n_format_ranks, 2]``."""
         if self.form is None:
-            empty = np.zeros((0, 2), dtype=np.int64)
-            return empty, empty
-        if box not in self._encoded:
+            return np.zeros((0, 2), dtype=np.int64)
+        if box not in self._units:
             origin = tuple(low for low, _ in box)
-            encoding = self.form.encode(np.asarray(self.mask[inside(box)]), self.access.ranks, origin)
-            self._encoded[box] = (encoding.units, encoding.widths)
-        return self._encoded[box]
+            self._units[box] = self.form.encode(np.asarray(self.mask[inside(box)]), self.access.ranks, origin).units
+        return self._units[box]
 
     def _coordinates(self, box: Box) -> tuple[frozenset[tuple[int, ...]], ...]:
         """For each rank of the format the coordinates that the box spans; a flattened rank's are tuples."""
@@ -97,10 +96,25 @@ class Store:
         return self._digits[box]
 
 
-def store(design: Design, access: TensorAccess, mask: BoolArray, level: int) -> Store:
+def store(design: Design, nest: Nest, access: TensorAccess, mask: BoolArray, level: int) -> Store:
     """The store of a design's level ``level`` for a tensor."""
     storage = design.architecture.levels[level]
-    return Store(access, mask, design.features.format_of(storage.name, access.name), storage.block_words)
+    form = design.features.format_of(storage.name, access.name)
+    return Store(access, mask, form, _widths(form, nominal_tile(nest, access, level), access), storage.block_words)
+
+
+def nominal_tile(nest: Nest, access: TensorAccess, level: int) -> Box:
+    """A tensor's box at the origin over as many points as the loops of ``level`` and inside it span, at most the shape.
+
+    It is the tile of the first instance at the first step, where every digit of an outer loop is 0.
+    """
+    return nest.project(nest.views[level].points(0, 0), access)
+
+
+def _widths(form: Format | None, tile: Box, access: TensorAccess) -> IntArray:
+    if form is None:
+        return np.zeros((0, 2), dtype=np.int64)
+    return form.widths(access.ranks, [low for low, _ in tile], [high for _, high in tile])
 
 
 def _span(parts: tuple[Part, ...], box: Box) -> frozenset[tuple[int, ...]]:

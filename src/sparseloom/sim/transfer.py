@@ -39,6 +39,8 @@ class Transfer:
     the words that ``old`` lacks, as booleans of ``new``'s shape; ``revisited`` those of them that moved between the
     parent instance and any child at an earlier step. ``before`` holds the new boxes of the receivers' transfers just
     before this one (None: there was none).
+
+    Where ``old`` covers ``new``, nothing moves and this is no event; it is listed because a period may begin with it.
     """
 
     step: int
@@ -48,6 +50,11 @@ class Transfer:
     points: BoolArray
     revisited: BoolArray
     before: frozenset[Box | None]
+
+    @property
+    def moves(self) -> bool:
+        """Whether there are words to move."""
+        return bool(self.points.any())
 
 
 def keeping_levels(mapping: Mapping, tensor: str) -> tuple[int, ...]:
@@ -66,18 +73,22 @@ def edges(mapping: Mapping, architecture: Architecture, tensor: str) -> tuple[Ed
     return tuple(found)
 
 
-def transfers(nest: Nest, access: TensorAccess, edge: Edge) -> Iterator[Transfer]:
-    """All transfers of an edge, in the order of their steps."""
+def transfers(nest: Nest, access: TensorAccess, edge: Edge) -> Iterator[list[Transfer]]:
+    """All transfers of an edge, those of one step together; the ones that move nothing are among them."""
     seen = _Seen(nest, access)
     last: dict[int, Box] = {}
     for groups in _groups_by_step(nest, access, edge):
+        together = []
         for (step, parent, new, old, _), receivers in groups.items():
             points = delta(new, old)
             before = frozenset(last.get(receiver) for receiver in receivers)
-            yield Transfer(step, parent, tuple(receivers), new, points, points & seen.of(parent, new), before)
-        for (_, parent, new, _, _), receivers in groups.items():
-            seen.mark(parent, new)
-            last.update(dict.fromkeys(receivers, new))
+            revisited = points & seen.of(parent, new)
+            together.append(Transfer(step, parent, tuple(receivers), new, points, revisited, before))
+        yield together
+        for transfer in together:
+            if transfer.moves:
+                seen.mark(transfer.parent, transfer.new)
+                last.update(dict.fromkeys(transfer.receivers, transfer.new))
 
 
 _Group = tuple[int, int, Box, Box | None, int | None]
@@ -85,7 +96,7 @@ _Group = tuple[int, int, Box, Box | None, int | None]
 
 
 def _groups_by_step(nest: Nest, access: TensorAccess, edge: Edge) -> Iterator[dict[_Group, list[int]]]:
-    """The receivers of every group that misses words, step by step."""
+    """The receivers of every group, step by step."""
     view, share = nest.views[edge.child], nest.descendants(edge.parent, edge.child)
     held: dict[int, Box] = {}
     for step in range(view.steps):
@@ -94,9 +105,8 @@ def _groups_by_step(nest: Nest, access: TensorAccess, edge: Edge) -> Iterator[di
             new = nest.project(view.points(receiver, step), access)
             old = None if edge.child == nest.compute else held.get(receiver)
             held[receiver] = new
-            if not covers(old, new):
-                key = (step, receiver // share, new, old, None if edge.multicast else receiver)
-                groups.setdefault(key, []).append(receiver)
+            key = (step, receiver // share, new, old, None if edge.multicast else receiver)
+            groups.setdefault(key, []).append(receiver)
         yield groups
 
 
@@ -116,11 +126,6 @@ class _Seen:
 
     def _all(self, parent: int) -> BoolArray:
         return self._words.setdefault(parent, np.zeros(self._shape, dtype=np.bool_))
-
-
-def covers(old: Box | None, new: Box) -> bool:
-    """Whether all of ``new`` is already held."""
-    return old is not None and all(a <= c and d <= b for (a, b), (c, d) in zip(old, new, strict=True))
 
 
 def delta(new: Box, old: Box | None) -> BoolArray:

@@ -1,10 +1,10 @@
 """Timeloop and Sparseloop files (YAML, versions 0.2, 0.3 and 0.4) as workloads, designs and mappings."""
 
-from sparseloom.timeloop.details import FormatDetails as FormatDetails
-from sparseloom.timeloop.details import LevelDetails as LevelDetails
-from sparseloom.timeloop.details import RankDetails as RankDetails
-from sparseloom.timeloop.details import Tiling as Tiling
-from sparseloom.timeloop.details import TimeloopDetails as TimeloopDetails
+from sparseloom.mapping.details import FormatDetails as FormatDetails
+from sparseloom.mapping.details import LevelDetails as LevelDetails
+from sparseloom.mapping.details import RankDetails as RankDetails
+from sparseloom.mapping.details import Tiling as Tiling
+from sparseloom.mapping.details import TimeloopDetails as TimeloopDetails
 from sparseloom.timeloop.ignored import Ignored as Ignored
 from sparseloom.timeloop.load import TimeloopInput as TimeloopInput
 from sparseloom.timeloop.load import load as load

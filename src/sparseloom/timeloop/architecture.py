@@ -13,7 +13,7 @@ from typing import Final
 
 from sparseloom.arch.hierarchy import ComputeLevel, StorageLevel
 from sparseloom.document import Node
-from sparseloom.timeloop.details import LevelDetails
+from sparseloom.mapping.details import LevelDetails
 from sparseloom.timeloop.reader import Reader
 from sparseloom.timeloop.storage import FANOUT_CLASS, read_storage
 

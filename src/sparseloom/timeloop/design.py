@@ -9,9 +9,9 @@ from sparseloom.arch.features import Features
 from sparseloom.arch.hierarchy import Architecture, Network
 from sparseloom.document import Node
 from sparseloom.fibertree.format import Format
+from sparseloom.mapping.details import Tiling, TimeloopDetails
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.timeloop.architecture import Tree
-from sparseloom.timeloop.details import Tiling, TimeloopDetails
 from sparseloom.timeloop.ert import energy_table
 from sparseloom.timeloop.format import assigned, clean_formats
 from sparseloom.timeloop.reader import Reader
@@ -110,5 +110,5 @@ def _format_notes(
             left = assigned(details, workload, mapping, level.level, tensor).left
             if left:
                 loops = ", ".join(f"{digit.rank}={digit.bound}" for digit in left)
-                text = f"the format of {tensor} at {level.level} has no rank for {loops}: joined to its top rank"
+                text = f"the format of {tensor} at {level.level} has no rank for {loops}: joined to the next rank"
                 reader.note(sparse.places[level.level, tensor], text)

@@ -61,7 +61,7 @@ SECTIONS: Final[dict[str, frozenset[str]]] = {
     "data-space": frozenset({"name", "projection", "read_write"}),
     "density": frozenset({"distribution", "density", "data_file_path", "band_width"}),
     "directive": frozenset({"target", "type"}),
-    "temporal": frozenset({"target", "type", "factors", "permutation", "no_temporal_reuse"}),
+    "temporal loops": frozenset({"target", "type", "factors", "permutation", "no_temporal_reuse"}),
     "spatial loops": frozenset(
         {"target", "type", "factors", "permutation", "split", "no_link_transfer", "no_multicast_no_reduction"}
     ),

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from math import prod
 
 from sparseloom.fibertree.format import COMPRESSING, Format, RankFormat
+from sparseloom.mapping.details import FormatDetails, TimeloopDetails
 from sparseloom.mapping.mapping import Loop, Mapping
-from sparseloom.timeloop.details import FormatDetails, TimeloopDetails
 from sparseloom.workload.einsum import Projection, TensorAccess
 from sparseloom.workload.workload import Workload
 
@@ -70,7 +70,7 @@ def assigned(details: TimeloopDetails, workload: Workload, mapping: Mapping, lev
     rank with all loops inside, if the child has no format) are the lowest ranks here; otherwise the innermost
     of the loops of each iteration rank also takes the loops further in. The other ranks take loops from the outermost
     on, or from the innermost on: one non-trivial loop each, and with a flattening rule all that follow in the rule; a
-    rank whose rule does not mention the next loop takes none. Loops that are left over join the top rank.
+    rank whose rule does not mention the next loop takes none. Loops that are left over join the rank next to them.
 
     Source: Timeloop, representation-analyzer.cpp.
     """
@@ -93,8 +93,12 @@ def assigned(details: TimeloopDetails, workload: Workload, mapping: Mapping, lev
     else:
         lower, loops = (), _widened(loops, below)
     upper, left = _distribute(form, loops, len(form.ranks) - len(lower))
-    ranks = (*upper, *lower)
-    return Assignment(((*left, *ranks[0]), *ranks[1:]), left)
+    ranks = [*upper, *lower]
+    if form.inner_to_outer or not upper:
+        ranks[0] = (*left, *ranks[0])
+    else:
+        ranks[len(upper) - 1] = (*upper[-1], *left)
+    return Assignment(tuple(ranks), left)
 
 
 def _digits(details: TimeloopDetails, names: list[str], access: TensorAccess, place: int) -> tuple[Digit, ...]:

@@ -10,10 +10,10 @@ from sparseloom.arch.design import Design
 from sparseloom.arch.hierarchy import Architecture
 from sparseloom.document import Node
 from sparseloom.errors import InputError
+from sparseloom.mapping.details import Tiling, TimeloopDetails
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.timeloop.architecture import Tree, read_architecture
 from sparseloom.timeloop.design import Parts, build_design
-from sparseloom.timeloop.details import Tiling, TimeloopDetails
 from sparseloom.timeloop.ert import Tables, read_ert
 from sparseloom.timeloop.ignored import Ignored
 from sparseloom.timeloop.mapping import read_mapping

@@ -15,8 +15,8 @@ from typing import Final
 from sparseloom.arch.hierarchy import Architecture
 from sparseloom.document import Node
 from sparseloom.errors import suggest
+from sparseloom.mapping.details import LevelDetails, Tiling
 from sparseloom.mapping.mapping import LevelMapping, Loop, Mapping
-from sparseloom.timeloop.details import LevelDetails, Tiling
 from sparseloom.timeloop.factors import Factors, bounds
 from sparseloom.timeloop.problem import Problem
 from sparseloom.timeloop.reader import Reader
@@ -26,7 +26,7 @@ TEMPORAL, SPATIAL, BYPASS = "temporal", "spatial", "bypass"
 TYPES: Final = {TEMPORAL: TEMPORAL, SPATIAL: SPATIAL, BYPASS: BYPASS, "datatype": BYPASS, "dataspace": BYPASS}
 """A directive's type, and what it is."""
 
-_SECTIONS: Final = {TEMPORAL: "temporal", SPATIAL: "spatial loops", BYPASS: "bypass"}
+_SECTIONS: Final = {TEMPORAL: "temporal loops", SPATIAL: "spatial loops", BYPASS: "bypass"}
 _SEPARATORS: Final = re.compile(r"[\s,]+")
 
 

@@ -64,11 +64,12 @@ def read_problem(node: Node, reader: Reader) -> Problem:
     ranks = _ranks(shape, dimensions, reader)
     spaces = _spaces(fields.get("data_spaces"), ranks, values, reader)
     title = reader.text(fields.get("name")) or ""
-    tensors = tuple(space.access.name for space in spaces)
-    used = {rank for space in spaces for rank in space.access.iteration_ranks}
+    tensors = tuple(space.name for space in spaces)
+    complete = all(space.access is not None for space in spaces)
+    used = {rank for space in spaces if space.access is not None for rank in space.access.iteration_ranks}
     kept = {d: rank for d, rank in ranks.items() if rank in used}
     for dimension in dimensions:
-        if dimension not in kept and sizes.get(dimension, 1) > 1 and spaces:
+        if dimension not in kept and sizes.get(dimension, 1) > 1 and spaces and complete:
             what = f"dimension {dimension} of size {sizes[dimension]} occurs in no data-space"
             reader.fault(sizes_at, what, "put it into a projection, or give it size 1")
     extents = {kept[d]: n for d, n in sizes.items() if d in kept}
@@ -159,7 +160,10 @@ def _ranks(shape: Node, dimensions: tuple[str, ...], reader: Reader) -> dict[str
 
 @dataclass(frozen=True)
 class _Space:
-    access: TensorAccess
+    """A data-space; ``access`` is None if its projection has faults."""
+
+    name: str
+    access: TensorAccess | None
     output: bool
 
 
@@ -172,8 +176,10 @@ def _spaces(node: Node | None, ranks: dict[str, str], values: dict[str, int | No
         name = reader.text(fields["name"])
         projections = [_projection(rank, ranks, values, reader) for rank in reader.items(fields["projection"])]
         complete = [Projection(terms) for terms in projections if terms]
-        if name is not None and len(complete) == len(projections):
-            found.append(_Space(TensorAccess(name, tuple(complete)), bool(reader.flag(fields.get("read_write")))))
+        output = bool(reader.flag(fields.get("read_write")))
+        if name is not None:
+            whole = len(complete) == len(projections)
+            found.append(_Space(name, TensorAccess(name, tuple(complete)) if whole else None, output))
     return found
 
 
@@ -218,21 +224,22 @@ def _workload(
     sound: bool,
     reader: Reader,
 ) -> Workload | None:
-    outputs = [space.access for space in spaces if space.output]
-    operands = tuple(space.access for space in spaces if not space.output)
-    if len(outputs) != 1 and spaces:
-        results = ", ".join(access.name for access in outputs) or "none"
+    results = [space.name for space in spaces if space.output]
+    if len(results) != 1 and spaces:
+        found = ", ".join(results) or "none"
         reader.fault(
-            node, f"one data-space is to be read-write, here {results}", "mark the result with `read-write: true`"
+            node, f"one data-space is to be read-write, here {found}", "mark the result with `read-write: true`"
         )
     if not spaces and sound:
         reader.fault(node, "the shape has no data-spaces", "list the operands and the result")
-    names = [access.name for access in (*operands, *outputs)]
+    names = [space.name for space in spaces]
     for name, child in given.items():
         if spaces and name not in names:
             reader.fault(child, f"a density is given for unknown data-space {name}", suggest(name, names))
-    if not sound or len(outputs) != 1:
+    if not sound or len(results) != 1:
         return None
+    outputs = [space.access for space in spaces if space.output and space.access is not None]
+    operands = tuple(space.access for space in spaces if not space.output and space.access is not None)
     workload = reader.attempt(node, lambda: Workload(Einsum(outputs[0], operands), shape, name=title))
     if workload is None:
         return None

@@ -10,7 +10,7 @@ from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIA
 from sparseloom.document import Node
 from sparseloom.errors import suggest
 from sparseloom.fibertree.format import KINDS
-from sparseloom.timeloop.details import FormatDetails, RankDetails
+from sparseloom.mapping.details import FormatDetails, RankDetails
 from sparseloom.timeloop.problem import Problem
 from sparseloom.timeloop.reader import Reader
 

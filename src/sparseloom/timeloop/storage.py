@@ -6,7 +6,7 @@ from typing import Final
 
 from sparseloom.arch.hierarchy import StorageLevel
 from sparseloom.document import Node
-from sparseloom.timeloop.details import LevelDetails
+from sparseloom.mapping.details import LevelDetails
 from sparseloom.timeloop.reader import Reader
 
 FANOUT_CLASS: Final = "dummy_storage"

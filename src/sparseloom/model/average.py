@@ -1,0 +1,383 @@
+"""Step two as Sparseloop takes it: probabilities of one average instance, applied in proportion (conventions
+``target-loop``, ``nested``, ``loop-ranks``, ``not-sent``).
+
+Source: Timeloop at ee66b62 (2022-07-21) and the outputs of the MICRO 2022 artifact; docs/conventions.md names each rule.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING, Saf
+from sparseloom.fibertree.density import ActualData, Density
+from sparseloom.mapping.details import FormatDetails, TimeloopDetails
+from sparseloom.mapping.mapping import Mapping
+from sparseloom.model.conventions import Conventions
+from sparseloom.model.dataflow import DenseTraffic
+from sparseloom.model.energy import action_energy
+from sparseloom.mapping.lanes import Thinning
+from sparseloom.model.looprank import LoopRank, NestLoop, assign, expected_units, points
+from sparseloom.model.microarch import Share
+from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
+from sparseloom.model.proportional import Proportions, arrived, moved, stages, take, unit_stages
+from sparseloom.model.sparse import Filter, Moved, Path, paths_of
+from sparseloom.model.targetloop import leader_tiles
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Elimination:
+    """A feature at work: ``chance`` that a transfer of ``target`` at ``level`` is lost, because of ``leaders``."""
+
+    level: int
+    target: int
+    kind: str
+    chance: float
+    leaders: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tensor's tile at a level: its points, the mean words of those that are sent, P(it is sent), and the units of its
+    format's ranks, lowest first ([0, 2] without a format)."""
+
+    points: int
+    words: float
+    sent: float
+    units: FloatArray
+
+    @property
+    def density(self) -> float:
+        return self.words / self.points
+
+
+@dataclass(frozen=True)
+class AverageInstance:
+    """One mapping of a problem seen as Sparseloop does: an average instance of each level."""
+
+    problem: Problem
+    batch: MappingBatch
+    mapping: Mapping
+    dense: DenseTraffic
+    conventions: Conventions
+    details: TimeloopDetails
+    spatial: Thinning
+    work: Filter = field(repr=False)
+
+    # ---- the nest
+
+    @property
+    def levels(self) -> int:
+        return len(self.problem.design.architecture.levels)
+
+    @cached_property
+    def loops(self) -> tuple[NestLoop, ...]:
+        """The complete nest, innermost first, loops of one iteration included."""
+        number = {rank: d for d, rank in enumerate(self.problem.ranks)}
+        found = []
+        for l, level in enumerate(self.mapping.levels):
+            tiling = self.details.tiling[level.level]
+            for loop in (*tiling.temporal, *tiling.spatial):
+                found.append(NestLoop(number[loop.rank], loop.bound, l, loop.axis))
+        return tuple(found[::-1])
+
+    @cached_property
+    def indexes(self) -> NDArray[np.bool_]:
+        return np.asarray(self.problem.projections.any(axis=1))
+
+    def kept_levels(self, t: int) -> list[int]:
+        return [l for l in range(self.levels) if self.batch.keep[l, t]]
+
+    def child(self, l: int, t: int) -> int:
+        return next((k for k in range(l + 1, self.levels) if self.batch.keep[k, t]), self.levels)
+
+    def parent(self, l: int, t: int) -> int | None:
+        return next((k for k in range(l - 1, -1, -1) if self.batch.keep[k, t]), None)
+
+    def extents(self, l: int) -> IntArray:
+        return np.asarray(self.dense.tile[0, l])
+
+    def tile_points(self, l: int, t: int) -> int:
+        return points(self.problem.projections[t], self.extents(l))
+
+    def box(self, t: int, extents: IntArray) -> list[int]:
+        ranks = len(self.work.rank_names(t))
+        return [int(x) for x in self.problem.projections[t][:ranks] @ (extents - 1) + 1]
+
+    def density(self, t: int) -> Density:
+        return self.work.densities[t]
+
+    def empty_chance(self, t: int, extents: IntArray) -> float:
+        """P(a tile of these coordinates is empty), over all its places where they matter."""
+        density, box = self.density(t), self.box(t, extents)
+        box = [min(a, b) for a, b in zip(box, density.tensor_shape, strict=True)]
+        if not density.coordinate_dependent:
+            return float(density.empty_probability([0] * len(box), box))
+        occupancies, chances = density.occupancy_distribution(box)
+        return float(chances[occupancies == 0].sum())
+
+    # ---- formats and tiles
+
+    def form(self, l: int, t: int) -> FormatDetails | None:
+        if not self.batch.keep[l, t]:
+            return None
+        names = self.mapping.levels
+        return self.details.formats.get(names[l].level, {}).get(self.problem.tensors[t])
+
+    @cached_property
+    def _ranks(self) -> dict[tuple[int, int], tuple[LoopRank, ...]]:
+        found: dict[tuple[int, int], tuple[LoopRank, ...]] = {}
+        for t in range(len(self.problem.tensors)):
+            for l in reversed(self.kept_levels(t)):
+                form = self.form(l, t)
+                if form is not None:
+                    found[l, t] = self._assigned(form, l, t, found)
+        return found
+
+    def _assigned(
+        self, form: FormatDetails, l: int, t: int, found: dict[tuple[int, int], tuple[LoopRank, ...]]
+    ) -> tuple[LoopRank, ...]:
+        child = self.child(l, t)
+        loops = [loop for loop in self.loops if l <= loop.level < child and self.indexes[t, loop.rank]]
+        inner = self.extents(child)
+        held = child < self.levels and self.tile_points(child, t) > 1
+        level = self.problem.design.architecture.levels[l]
+        widths = (self.details.levels[level.name].metadata_word_bits, level.metadata_width_bits)
+        where = f"{level.name}, {self.problem.tensors[t]}"
+        projection = self.problem.projections[t]
+        below = found.get((child, t), ()) if held else None
+        return assign(form, loops, projection, inner, below, widths, self.problem.ranks, where)
+
+    @cached_property
+    def tiles(self) -> dict[tuple[int, int], Tile]:
+        return {(l, t): self._tile(l, t) for t in range(len(self.problem.tensors)) for l in self.kept_levels(t)}
+
+    def _tile(self, l: int, t: int) -> Tile:
+        size = self.tile_points(l, t)
+        occupancy, chance = self.density(t).occupancy_distribution(self.box(t, self.extents(l)))
+        chance = chance / chance.sum()
+        sent = 1.0
+        parent = self.parent(l, t)
+        compressed_parent = parent is not None and self.form(parent, t) is not None
+        if compressed_parent and occupancy.min() == 0:
+            empty = float(chance[occupancy == 0].sum())
+            sent = 1.0 - empty
+            occupancy, chance = occupancy[occupancy > 0], chance[occupancy > 0]
+            chance = chance / sent if sent > 0 else chance
+        words = float(occupancy @ chance)
+        units = np.zeros((0, 2))
+        if (l, t) in self._ranks:
+            ceil = self.conventions.metadata == "loop-ranks-ceil"
+            units = expected_units(self._ranks[l, t], self.density(t), size, occupancy.astype(float), chance, ceil)
+        return Tile(size, words, sent, units)
+
+    # ---- features
+
+    @cached_property
+    def eliminations(self) -> dict[tuple[int, int], Elimination]:
+        """The feature that acts on each tensor at each level: gating before skipping, the larger chance wins."""
+        found: dict[tuple[int, int], Elimination] = {}
+        for kind in (GATING, SKIPPING):
+            for saf in self.problem.design.features.safs:
+                if saf.kind == kind:
+                    best = self._best(saf)
+                    key = (best.level, best.target)
+                    if key not in found or found[key].kind != kind or best.chance > found[key].chance:
+                        found[key] = best
+        return found
+
+    def _best(self, saf: Saf) -> Elimination:
+        """The alternative that saves most energy; the last of equals."""
+        options = [self._elimination(saf, pair) for pair in ((saf.target, saf.leaders), *saf.alternatives)]
+        return max(reversed(options), key=self._saving) if len(options) > 1 else options[0]
+
+    def _saving(self, option: Elimination) -> float:
+        storage = self.problem.design.architecture.levels[option.level]
+        child = self.child(option.level, option.target)
+        tile = self.tiles[child if child < self.levels else option.level, option.target]
+        read = action_energy(self.conventions, storage.energy, self.details.ert.get(storage.name), "read", "actual")
+        return read / storage.block_words * tile.words * option.chance
+
+    def _elimination(self, saf: Saf, pair: tuple[str, tuple[str, ...]]) -> Elimination:
+        names = self.problem.tensors
+        target, leaders = names.index(pair[0]), tuple(names.index(name) for name in pair[1])
+        level = self.problem.design.architecture.index(saf.level)
+        parent = level if self.batch.keep[level, target] else self.parent(level, target)
+        assert parent is not None
+        if any(isinstance(self.density(t), ActualData) for t in (target, *leaders)):
+            return Elimination(parent, target, saf.kind, self._counted_chance(saf, pair), leaders)
+        tiles = leader_tiles(
+            self.loops, self.problem.projections, self.indexes, target, leaders, parent, self.child(level, target),
+            self.levels, self.problem.design.architecture.levels[parent].block_words,
+        )  # fmt: skip
+        survival = math.prod(1 - self.empty_chance(t, extents) for t, extents in tiles.items())
+        return Elimination(parent, target, saf.kind, 1 - survival, leaders)
+
+    def _counted_chance(self, saf: Saf, pair: tuple[str, tuple[str, ...]]) -> float:
+        """The share of stored words that the feature eliminates, counted in the actual tensors."""
+        alone = Saf(saf.level, SKIPPING, *pair)
+        paths = paths_of(self.problem, self.batch, [alone])[self.problem.tensors.index(pair[0])]
+        judged: Path = next(path for path in paths if path.judges)
+        every, _ = self.work.traffic(judged)
+        words = every.served.words
+        return float(1 - words[3] / words[0]) if words[0] else 0.0
+
+    @cached_property
+    def packing(self) -> dict[int, tuple[int, float, float]]:
+        """Of each position-skipping tensor: its level, the lanes' mean share in use, and mean passes over the lanes."""
+        found = {}
+        for saf in self.problem.design.features.safs:
+            if saf.kind == POSITION_SKIPPING:
+                t, l = self.problem.tensors.index(saf.target), self.problem.design.architecture.index(saf.level)
+                lanes = math.prod(
+                    loop.bound for loop in self.loops if loop.level == l and loop.axis and self.indexes[t, loop.rank]
+                )
+                occupancy, chance = self.density(t).occupancy_distribution(self.box(t, self.extents(l)))
+                passes = np.ceil(occupancy / lanes)
+                some = occupancy > 0
+                used = (occupancy[some] / (lanes * passes[some])) @ chance[some] / chance[some].sum()
+                found[t] = (l, float(used), float(passes @ chance))
+        return found
+
+    # ---- what acts on each tensor, outermost feature first
+
+    def _acting(self, t: int) -> list[tuple[int, str, float]]:
+        """(level, kind, chance) of all that eliminates transfers of a tensor, outermost first."""
+        found = [(l, e.kind, e.chance) for (l, tensor), e in self.eliminations.items() if tensor == t]
+        for saf in self.problem.design.features.safs:
+            if saf.kind == SPATIAL_SKIPPING and saf.target == self.problem.tensors[t]:
+                l = self.problem.design.architecture.index(saf.level)
+                found.append((l, SPATIAL_SKIPPING, 1 - self.spatial[l, t].used))
+        return sorted(found)
+
+    def _odds(self, l: int, t: int) -> Proportions:
+        """What becomes of a tensor's transfers at a level: by the nearest feature outside it, and by its own."""
+        acting = self._acting(t)
+        outside = [(at, chance) for at, _, chance in acting if at < l]
+        at, before = outside[-1] if outside else (-1, 0.0)
+        ranks = self._ranks.get((at, t), ())
+        own = {kind: chance for level, kind, chance in acting if level == l and kind != SPATIAL_SKIPPING}
+        local = {kind: 1 - (1 - chance) / (1 - before) if before < 1 else 0.0 for kind, chance in own.items()}
+        child = self.child(l, t)
+        below = self._ranks.get((child, t), self._ranks.get((l, t), ()))
+        return Proportions(
+            before, local.get(SKIPPING, 0.0), local.get(GATING, 0.0), len(below), len(ranks) == 1 and bool(outside)
+        )
+
+    def instances(self, l: int, t: int) -> float:
+        """Instances of a level that a tensor uses on average."""
+        used = float(self.dense.instances[0, l])
+        if self.spatial:
+            return used * math.prod(s.used for (at, tensor), s in self.spatial.items() if tensor == t and at < l)
+        return used * (self.tiles[l, t].sent if (l, t) in self.tiles else 1.0)
+
+    # ---- shares
+
+    def share(self, l: int, t: int) -> Share:
+        """What a tensor does at a level that keeps it."""
+        integer, tile, odds = self.conventions.integer, self.tiles[l, t], self._odds(l, t)
+        level = self.problem.design.architecture.levels[l]
+        output = t == len(self.problem.tensors) - 1
+        ranks = self._ranks.get((l, t), ())
+        count, used = float(self.dense.instances[0, l]), self.instances(l, t)
+        dense = self._dense(l, t, output, count)
+        bits = np.array([(rank.metadata_bits, rank.payload_bits) for rank in ranks], np.float64).reshape(-1, 2)
+        waste = self._waste(l, t, tile) if ranks else 1.0
+        result: dict[str, Moved | None] = {"read": None, "fill": None, "update": None}
+        for action, words in dense.items():
+            stored = words - take(words, 1 - tile.density, integer) if ranks else words
+            units = np.ceil(tile.units * words / tile.points - 1e-9) if integer else tile.units * words / tile.points
+            if action == "fill":
+                staged = arrived(stored, odds, integer)
+            else:
+                staged = stages(stored, odds, integer, up=output and action == "read")
+            staged_units = unit_stages(units, odds, integer, local=action != "fill")
+            result[action] = moved(staged, staged_units, bits, level.block_words, level.metadata_width_bits, waste, used)
+        if t in self.packing and self.packing[t][0] == l:
+            result["read"] = self._packed(t, dense["fill"], result, level.block_words, waste, used)
+        worst = self._worst(l, t, tile)
+        return Share(result["read"], result["fill"], result["update"], tile.points, tile.words, *worst, instances=used)
+
+    def _dense(self, l: int, t: int, output: bool, count: float) -> dict[str, float]:
+        """Dense words of an average instance, by action."""
+        d = self.dense
+        served, first = d.served[0, l, t] / count, d.first_served[0, l, t] / count
+        filled = d.delivered[0, l, t] / count
+        if self.conventions.first_visit == "read-and-fill" and output:
+            filled -= d.first_delivered[0, l, t] / count
+        if output:
+            return {"read": served - first, "fill": filled, "update": served}
+        return {"read": served, "fill": filled}
+
+    def _packed(
+        self, t: int, fills: float, result: dict[str, Moved | None], block_words: int, waste: float, used: float
+    ) -> Moved:
+        """Reads of a position-skipping tensor: its stored words once for each pass of the other one over its lanes."""
+        passes = [p for other, (_, _, p) in self.packing.items() if other != t]
+        if not passes:
+            operand = next(o for o in range(len(self.problem.tensors) - 1) if o != t)
+            l = self.packing[t][0]
+            passes = [
+                math.prod(
+                    loop.bound for loop in self.loops if loop.level == l and loop.temporal and self.indexes[operand, loop.rank]
+                )
+            ]
+        fill, read = result["fill"], result["read"]
+        assert fill is not None and read is not None
+        words = fill.words / used * math.prod(passes)
+        units = read.units[::-1] / used
+        packed = moved(words, np.zeros((0, 2, 4)), np.zeros((0, 2)), block_words, 0, waste, used)
+        return Moved(packed.words, packed.blocks, units[::-1] * used, read.bits)
+
+    def _waste(self, l: int, t: int, tile: Tile) -> float:
+        """What blocks of a compressed tile waste on average, where tiles are small (convention ``total``)."""
+        from sparseloom.model.blocks import small_tile
+
+        block = self.problem.design.architecture.levels[l].block_words
+        if block == 1 or tile.density >= 1 or not small_tile(block, tile.density, tile.points):
+            return 1.0
+        occupancy, chance = self.density(t).occupancy_distribution(self.box(t, self.extents(l)))
+        return float(np.ceil(occupancy / block) @ chance / (tile.words / block))
+
+    def _worst(self, l: int, t: int, tile: Tile) -> tuple[float, float]:
+        """Most words of a tile, and most metadata bits."""
+        ranks = self._ranks.get((l, t), ())
+        if not ranks:
+            return float(tile.points), 0.0
+        box = self.box(t, self.extents(l))
+        words = float(np.max(self.density(t).worst_occupancy([0] * len(box), box)))
+        ceil = self.conventions.metadata == "loop-ranks-ceil"
+        units = expected_units(ranks, self.density(t), tile.points, np.array([words]), np.ones(1), ceil)
+        bits = np.array([(rank.metadata_bits, rank.payload_bits) for rank in ranks])
+        return words, math.ceil(float((units * bits).sum()) - 1e-9)
+
+    def streamed(self, l: int, t: int) -> Share:
+        """A tensor that passes through a level which does not keep it."""
+        parent = self.parent(l, t)
+        assert parent is not None
+        share = self.share(parent, t)
+        count = float(self.dense.instances[0, l])
+        source = share.read if share.read is not None else share.update
+        assert source is not None
+        words = source.words / count
+        block = self.problem.design.architecture.levels[l].block_words
+        read = moved(words, np.zeros((0, 2, 4)), np.zeros((0, 2)), block, 0, 1.0, count)
+        return Share(read, read, None, 0.0, 0.0, 0.0, 0.0, streamed=True)
+
+    # ---- leaders
+
+    def leaders(self, t: int) -> tuple[int, ...]:
+        """Leaders of the innermost feature on an operand."""
+        found = [(e.level, e.leaders) for (_, tensor), e in self.eliminations.items() if tensor == t]
+        names = self.problem.tensors
+        for saf in self.problem.design.features.safs:
+            if saf.kind == SPATIAL_SKIPPING and saf.target == names[t]:
+                leaders = tuple(names.index(name) for name in saf.leaders)
+                found.append((self.problem.design.architecture.index(saf.level), leaders))
+        return max(found)[1] if found else ()

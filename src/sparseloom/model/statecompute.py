@@ -1,0 +1,114 @@
+"""Computes of an average instance: states of the operands, taken as independent (convention ``nested``).
+
+Source: Timeloop's compute-gs-analyzer.cpp at ee66b62, extended from two operands to any number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sparseloom.fibertree.density import ActualData
+from sparseloom.model.proportional import TINY, take
+from sparseloom.model.sparse import filter_computes, paths_of
+
+if TYPE_CHECKING:
+    from sparseloom.model.average import AverageInstance
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Computes by outcome, and the compute instances in use on average."""
+
+    actual: float
+    gated: float
+    skipped: float
+    instances: float
+
+
+@dataclass(frozen=True)
+class State:
+    """P(an operand arrives nonzero), and whether a zero of it has no place in its innermost store."""
+
+    nonzero: float
+    drops_zeros: bool
+
+
+def classify(average: AverageInstance) -> Counts:
+    """Computes that reach the units, sorted by the states of their operands."""
+    dense = average.dense.computes
+    if average.packing:
+        return _packed(average, dense)
+    integer = average.conventions.integer
+    operands = range(len(average.problem.tensors) - 1)
+    left = dense
+    for t in operands:
+        acting = average._acting(t)
+        if acting:
+            left -= take(left, _lost(average, t, acting[-1][2]), integer)
+    states = [_state(average, t, left / dense) for t in operands]
+    if any(isinstance(average.density(t), ActualData) for t in operands):
+        states = _known(average, states, left / dense)
+    features = average.problem.design.features
+    gated, skipped, absent = _shares(states, features.compute_gating, features.compute_skipping)
+    lost = [math.floor(left * share + TINY) if integer else left * share for share in (gated, skipped, absent)]
+    return Counts(left - sum(lost), lost[0], lost[1], _instances(average))
+
+
+def _lost(average: AverageInstance, t: int, chance: float) -> float:
+    """The chance that an operand's feature removes a compute, what is left being kept to six places. With known tensors it is
+    the leaders' share of zeros."""
+    left = 1 - chance
+    leaders = average.leaders(t)
+    if any(isinstance(average.density(x), ActualData) for x in (t, *leaders)):
+        left = math.prod(average.density(x).density for x in leaders)
+    return 1 - math.floor(left * 1e6 + 0.5) / 1e6
+
+
+def _state(average: AverageInstance, t: int, left: float) -> State:
+    """An operand given that the leaders it is judged as are not empty."""
+    density = math.floor(average.density(t).density * 1e6 + 0.5) / 1e6
+    for other in range(len(average.problem.tensors) - 1):
+        if other != t and t in average.leaders(other):
+            survives = 1 - average._acting(other)[-1][2]
+            density = min(1.0, density / survives) if survives > 0 else 0.0
+    innermost = average.kept_levels(t)[-1]
+    return State(density, average.form(innermost, t) is not None)
+
+
+def _known(average: AverageInstance, states: list[State], left: float) -> list[State]:
+    """With known tensors, the share of effectual computes is counted; the first operand carries it."""
+    alone = filter_computes(average.work, paths_of(average.problem, average.batch, ()), gating=True, skipping=True)
+    effectual = alone.actual / average.dense.computes / left if left else 0.0
+    return [State(min(1.0, effectual), states[0].drops_zeros), *(State(1.0, s.drops_zeros) for s in states[1:])]
+
+
+def _shares(states: Sequence[State], gating: bool, skipping: bool) -> tuple[float, float, float]:
+    """Shares of gated, skipped and absent computes."""
+    effectual = math.prod(s.nonzero for s in states)
+    arriving = math.prod(s.nonzero if s.drops_zeros else 1.0 for s in states)
+    missing = math.prod(1 - s.nonzero if s.drops_zeros else 0.0 for s in states)
+    apart, zero = 1 - arriving - missing, arriving - effectual
+    gated = (zero if gating else 0.0) + (apart if gating and not skipping else 0.0)
+    return gated, apart if skipping else 0.0, missing
+
+
+def _packed(average: AverageInstance, dense: float) -> Counts:
+    """Position-skipping: only nonzeros of the packed operands meet, in lanes that they fill on average."""
+    used = math.prod(share for _, share, _ in average.packing.values())
+    densities = [round(average.density(t).density, 6) for t in average.packing]
+    instances = float(average.dense.instances[0, -1])
+    return Counts(float(math.ceil(dense * math.prod(densities) - TINY)), 0.0, 0.0, instances * used)
+
+
+def _instances(average: AverageInstance) -> float:
+    """Compute instances in use: those of the tensor that thins them least."""
+    total = float(average.dense.instances[0, -1])
+    if not average.spatial:
+        return total
+    tensors = range(len(average.problem.tensors))
+    return total * max(
+        math.prod(s.used for (_, tensor), s in average.spatial.items() if tensor == t) for t in tensors
+    )
