@@ -81,9 +81,9 @@ def test_misspelt_flattening_is_read_from_version_04_on(toy: Texts, load_texts: 
         assert (rule, said) == (None, ["this version of Timeloop reads `flattened-rankIDs` only"])
 
 
-def test_files_without_sparse_optimizations_say_so(toy: Texts, load_texts: Load) -> None:
-    del toy["sparse.yaml"]
-    found = load_texts(toy)
+@pytest.mark.parametrize("text", ["", "sparse_optimizations: {}\n", "sparse_optimizations: {targets: []}\n"])
+def test_files_without_sparse_optimizations_say_so(toy: Texts, load_texts: Load, text: str) -> None:
+    found = load_texts({**toy, "sparse.yaml": f"{text}globals: {{}}\n"})
     assert not found.details.sparse
     assert found.design.features.safs == ()
 

@@ -65,9 +65,9 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> BoolArray:
     one projected as ``N, C, G, R+E, S+F`` as ``[position][C]`` for one image. Blanks and line ends between the digits
     are skipped.
 
-    The files' only reader is not public; this is the one plain rule under which both kinds of mask shipped with the
-    Sparseloop artifact (MICRO 2022) give the artifact's own cycle counts for all its layers. They do not tell the
-    order of the two spatial ranks, nor that of ranks of one coordinate.
+    The files' only reader is not public; this is the one plain rule that puts the channels of both masks shipped with
+    the Sparseloop artifact (MICRO 2022) where they give the artifact's own number of nonzero products (1,702,140 for
+    layer L07). They do not tell the order of the two spatial ranks, nor that of ranks of one coordinate.
 
     Raises InputError for a file that cannot be read, holds something else, or has another number of points.
     """

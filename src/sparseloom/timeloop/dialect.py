@@ -60,7 +60,6 @@ SECTIONS: Final[dict[str, frozenset[str]]] = {
     "coefficient": frozenset({"name", "default"}),
     "data-space": frozenset({"name", "projection", "read_write"}),
     "density": frozenset({"distribution", "density", "data_file_path", "band_width"}),
-    "directive": frozenset({"target", "type"}),
     "temporal loops": frozenset({"target", "type", "factors", "permutation", "no_temporal_reuse"}),
     "spatial loops": frozenset(
         {"target", "type", "factors", "permutation", "split", "no_link_transfer", "no_multicast_no_reduction"}

@@ -74,7 +74,7 @@ def load(paths: Sequence[str | Path]) -> TimeloopInput:
         formats=sparse.formats,
         tiling=mapped[1] if mapped else {},
         ert=_known_tables(tables, hardware, reader),
-        sparse=sparse_node is not None or bool(tree.sparse),
+        sparse=sparse.given,
     )
     mapping = mapped[0] if mapped else None
     parts = Parts(hardware, tree, sparse, problem.workload, mapping, details, sections.found.get("ERT"))

@@ -36,8 +36,9 @@ _KIND_NAMES: Final = {"BITMASK": "B", **{kind: kind for kind in KINDS}}
 
 @dataclass
 class Sparse:
-    """What was read. ``places`` remembers where each format stands, for later faults."""
+    """What was read. ``given`` says whether there was any target; ``places`` remembers where each format stands."""
 
+    given: bool = False
     formats: dict[str, dict[str, FormatDetails]] = field(default_factory=dict)
     places: dict[tuple[str, str], Node] = field(default_factory=dict)
     safs: list[Saf] = field(default_factory=list)
@@ -76,6 +77,7 @@ def read_sparse(
 
 
 def _target(node: Node, level: str | None, sparse: Sparse, names: _Names, reader: Reader) -> None:
+    sparse.given = True
     fields = reader.fields(node, "sparse target")
     title = fields.get("name", fields.get("target"))
     if level is None:
