@@ -77,8 +77,9 @@ class Edge:
 class Rows:
     """Transfers of one class, N rows of alike ones.
 
-    ``groups`` and ``receivers`` count the groups and the receiving instances that a row stands for, ``first`` marks first
-    dense visits. The new box is ``low, high``, the box of the receivers' transfer before it ``old_low, old_high`` (empty for the first),
+    ``groups`` and ``receivers`` count the groups and the receiving instances that a row stands for, ``together`` how many of
+    these groups one parent instance serves at one step; rows of one ``step`` are served at the same one. ``first`` marks
+    first dense visits. The new box is ``low, high``, the box of the receivers' transfer before it ``old_low, old_high`` (empty for the first),
     each [R, N]; ``span_low, span_high`` [K, D, N] the coordinates of each rank of the iteration space that are used with
     the transfer of each of the K judging edges in which the row lies. ``origin`` marks receivers whose spatial digits are
     all 0. All intervals are half open.
@@ -86,6 +87,8 @@ class Rows:
 
     groups: FloatArray
     receivers: FloatArray
+    together: FloatArray
+    step: IntArray
     first: BoolArray
     origin: BoolArray
     low: IntArray
@@ -121,6 +124,9 @@ class _Cases:
     row: int | None
     groups: FloatArray
     receivers: FloatArray
+    together: FloatArray
+    step: IntArray
+    """What the receivers of one parent instance at one step have in common, numbered."""
     first: BoolArray
     origin: BoolArray
     box: IntArray
@@ -130,10 +136,16 @@ class _Cases:
 
 
 def transfers(
-    nest: IntArray, shape: IntArray, edge: Edge, judges: tuple[Edge, ...], positions: BoolArray, before: bool = False
+    nest: IntArray,
+    shape: IntArray,
+    edge: Edge,
+    judges: tuple[Edge, ...],
+    positions: BoolArray,
+    before: bool = False,
+    steps: bool = False,
 ) -> Iterator[Rows]:
     """Every transfer of ``edge``, a batch of rows for each class. For compute, which holds nothing, there is one class and
-    no old box, unless ``before`` asks for the transfers before.
+    no old box, unless ``before`` asks for the transfers before. ``steps`` asks for the rows' steps.
 
     ``nest`` [6, n] are the loops with more than one iteration, ``judges`` the edges, this one or outer ones, whose spans
     are wanted; ``positions`` [D] tells for which ranks a row's place matters, not only its extents.
@@ -143,7 +155,7 @@ def transfers(
     classes = [-1, *(i for i in loops if edge.around(nest, i) and i <= last)]
     carries = classes if edge.hold or before else [nest.shape[1]]
     for carry in carries:
-        lists = [_compressed(cases, positions) for cases in _components(nest, shape, edge, judges, carry)]
+        lists = [_compressed(cases, positions, steps) for cases in _components(nest, shape, edge, judges, carry)]
         if all(cases.groups.size for cases in lists):
             yield _product(lists, edge, len(judges), shape.size, 0 <= carry < nest.shape[1])
 
@@ -209,7 +221,15 @@ def _bystander(nest: IntArray, size: int, edge: Edge, judges: tuple[Edge, ...], 
     first = ~digits[[k for k, i in enumerate(fixed) if nest[KIND, i] == 0]].any(axis=0)
     box = np.zeros((4, low.size), np.int64)
     spans = _spans(nest, size, judges, d, fixed, digits)
-    return _Cases((d,), None, np.ones(low.size), receivers, first, _origin(nest, fixed, digits), box, spans)
+    apart = [k for k, i in enumerate(fixed) if edge.between(nest, i)]
+    step = _numbered((low - nest[STEP, [fixed[k] for k in apart]] @ digits[apart])[None])
+    one = np.ones(low.size)
+    return _Cases((d,), None, one, receivers, one, step, first, _origin(nest, fixed, digits), box, spans)
+
+
+def _numbered(keys: IntArray) -> IntArray:
+    """Equal columns of ``keys`` [K, C] by one number."""
+    return np.asarray(np.unique(keys, axis=1, return_inverse=True)[1].ravel())
 
 
 def _origin(nest: IntArray, fixed: list[int], digits: IntArray) -> BoolArray:
@@ -227,7 +247,8 @@ def _tensor_rank(
     box[1] += 1
     box[3] = np.where(0 <= carry < nest.shape[1], box[3] + 1, box[2])
     count = np.ones(box.shape[1])
-    cases = _Cases(tuple(dims), row, count, count, np.ones(box.shape[1], np.bool_), origin, box, span)
+    some = np.ones(box.shape[1], np.bool_)
+    cases = _Cases(tuple(dims), row, count, count, count, _numbered(shared), some, origin, box, span)
     spread = {int(nest[RANK, i]) for i in range(nest.shape[1]) if edge.between(nest, i)} & set(dims)
     return _grouped(cases, shared) if edge.merge and len(spread) > 1 else cases
 
@@ -278,11 +299,12 @@ def _grouped(cases: _Cases, shared: IntArray) -> _Cases:
         np.minimum.at(span[0][at], group.ravel(), cases.span[0][at])
         np.maximum.at(span[1][at], group.ravel(), cases.span[1][at])
     some = np.ones(count, np.bool_)
-    box = keys[shared.shape[0] :]
-    return _Cases(cases.dims, cases.row, np.ones(count), receivers.astype(np.float64), some, some, box, span)
+    box, one = keys[shared.shape[0] :], np.ones(count)
+    step = _numbered(keys[: shared.shape[0]])
+    return _Cases(cases.dims, cases.row, one, receivers.astype(np.float64), one, step, some, some, box, span)
 
 
-def _compressed(cases: _Cases, positions: BoolArray) -> _Cases:
+def _compressed(cases: _Cases, positions: BoolArray, steps: bool) -> _Cases:
     """Cases that differ only in places that do not matter, counted together."""
     if positions[list(cases.dims)].any():
         return cases
@@ -292,23 +314,53 @@ def _compressed(cases: _Cases, positions: BoolArray) -> _Cases:
     box[0] = 0
     span[1] -= span[0]
     span[0] = 0
-    key = np.concatenate([box, span.reshape(-1, box.shape[1]), cases.first[None], cases.origin[None]])
-    unique, index = np.unique(key, axis=1, return_inverse=True)
-    index = index.ravel()
+    marks = np.stack([cases.first, cases.origin, cases.receivers.astype(np.int64)])
+    unique, kind = np.unique(
+        np.concatenate([box, span.reshape(-1, box.shape[1]), marks]), axis=1, return_inverse=True
+    )
+    kind = kind.ravel()
     count = unique.shape[1]
+    if steps:
+        pick, step, together, groups = _by_step(kind, cases.step)
+    else:
+        pick, step, together = np.arange(count), np.arange(count), np.ones(count)
+        groups = np.bincount(kind, minlength=count).astype(np.float64)
+    unique = unique[:, pick]
     return _Cases(
-        cases.dims, cases.row,
-        np.bincount(index, cases.groups, count), np.bincount(index, cases.receivers, count),
-        unique[-2].astype(np.bool_), unique[-1].astype(np.bool_),
-        unique[:4], unique[4:-2].reshape(*span.shape[:3], count),
+        cases.dims, cases.row, groups, groups * unique[-1], together, step,
+        unique[-3].astype(np.bool_), unique[-2].astype(np.bool_),
+        unique[:4], unique[4:-3].reshape(*span.shape[:3], pick.size),
     )  # fmt: skip
+
+
+def _by_step(kind: IntArray, step: IntArray) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
+    """Steps at which the same kinds of cases occur equally often, counted together.
+
+    Returns for every kind at every sort of step: the kind, the sort, how many cases one such step has, and all of them.
+    """
+    content: dict[int, list[tuple[int, int]]] = {}
+    pairs, times = np.unique(np.stack([step, kind]), axis=1, return_counts=True)
+    for at, what, often in zip(*pairs.tolist(), times.tolist(), strict=True):
+        content.setdefault(at, []).append((what, often))
+    sorts: dict[tuple[tuple[int, int], ...], int] = {}
+    for kinds in content.values():
+        key = tuple(kinds)
+        sorts[key] = sorts.get(key, 0) + 1
+    rows = [
+        (what, number, often, often * repeats)
+        for number, (kinds, repeats) in enumerate(sorts.items())
+        for what, often in kinds
+    ]
+    table = np.array(rows, np.int64).reshape(-1, 4).T
+    return table[0], table[1], table[2].astype(np.float64), table[3].astype(np.float64)
 
 
 def _product(lists: list[_Cases], edge: Edge, judges: int, ranks: int, before: bool) -> Rows:
     """Every combination of one case of each component; ``before`` says whether there was a transfer before."""
     sizes = [cases.groups.size for cases in lists]
     total = int(np.prod(sizes))
-    groups, receivers = np.ones(total), np.ones(total)
+    groups, receivers, together = np.ones(total), np.ones(total), np.ones(total)
+    step = np.zeros(total, np.int64)
     first, origin = np.ones(total, np.bool_), np.ones(total, np.bool_)
     box = np.zeros((4, edge.projection.shape[0], total), np.int64)
     box[1], box[3] = 1, before
@@ -320,9 +372,11 @@ def _product(lists: list[_Cases], edge: Edge, judges: int, ranks: int, before: b
         pick = at // repeat % size
         groups *= cases.groups[pick]
         receivers *= cases.receivers[pick]
+        together *= cases.together[pick]
+        step = step * (int(cases.step.max()) + 1) + cases.step[pick]
         first &= cases.first[pick]
         origin &= cases.origin[pick]
         if cases.row is not None:
             box[:, cases.row] = cases.box[:, pick]
         span[:, :, list(cases.dims)] = cases.span[..., pick]
-    return Rows(groups, receivers, first, origin, *box, *span)
+    return Rows(groups, receivers, together, step, first, origin, *box, *span)

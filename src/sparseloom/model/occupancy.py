@@ -32,41 +32,74 @@ def stored_words(density: Density, compressed: bool, box: Box, held: Box) -> Flo
     return density.expected_occupancy(list(box[0]), list(box[1])) - density.expected_occupancy(*map(list, held))
 
 
-def stored_blocks(density: Density, compressed: bool, box: Box, held: Box, block_words: int) -> FloatArray:
-    """Expected blocks of ``block_words`` that the words of :func:`stored_words` fill, each box starting a block.
-
-    Exact for known tensors and for densities that depend on extents alone, where only the number of points counts; for
-    others the occupancy of a box is that of the tiles of its extents.
-    """
+def own_blocks(density: Density, compressed: bool, box: Box, held: Box, block_words: int) -> FloatArray:
+    """Expected blocks of ``block_words`` that the words of :func:`stored_words` fill, each box in an access of its own."""
     words = stored_words(density, compressed, box, held)
     if block_words == 1 or not compressed or is_certain(density):
         return np.ceil(words / block_words)
-    points = np.prod(box[1] - box[0], axis=0) - np.prod(held[1] - held[0], axis=0)
-    extents = box[1] - box[0]
-    keys, index = np.unique(np.concatenate([points[None], extents]), axis=1, return_inverse=True)
-    means = np.array([_mean_blocks(density, tuple(map(int, key)), block_words) for key in keys.T])
+    return _mean_blocks(density, _points(box, held), box[1] - box[0], block_words)
+
+
+def shared_blocks(
+    density: Density,
+    compressed: bool,
+    box: Box,
+    held: Box,
+    block_words: int,
+    step: IntArray,
+    together: FloatArray,
+) -> FloatArray:
+    """As :func:`own_blocks`, where all words of one step are one access and every box has its share of it.
+
+    ``step`` numbers the steps of the boxes, ``together`` counts the boxes of a row at one step. Exact for known tensors and
+    for densities to which only the number of points matters; for others, where several boxes share an access, its words are
+    taken at their mean.
+    """
+    words = stored_words(density, compressed, box, held)
+    if block_words == 1:
+        return words
+    _, at = np.unique(step, return_inverse=True)
+    if not compressed or is_certain(density):
+        total = np.bincount(at, words * together)[at]
+        return np.asarray(np.where(total > 0, words / np.maximum(total, 1) * np.ceil(total / block_words), 0.0))
+    points = _points(box, held)
+    total = np.bincount(at, points * together)[at]
+    share = points / np.maximum(total, 1)
+    alone = (total == points) | (not density.coordinate_dependent)
+    mean = np.bincount(at, words * together)[at]
+    blocks = np.ceil(mean / block_words)
+    blocks[alone] = _mean_blocks(density, total[alone], (box[1] - box[0])[:, alone], block_words)
+    return np.asarray(share * blocks)
+
+
+def _points(box: Box, held: Box) -> IntArray:
+    return np.asarray(np.prod(box[1] - box[0], axis=0) - np.prod(held[1] - held[0], axis=0))
+
+
+def _mean_blocks(density: Density, points: NDArray[np.float64 | np.int64], extents: IntArray, block_words: int) -> FloatArray:
+    """Mean blocks of sets of ``points`` points; of the occupancy of tiles of ``extents`` where places matter."""
+    key = np.asarray(points, np.int64)[None]
+    if density.coordinate_dependent:
+        key = np.concatenate([key, extents])
+    keys, index = np.unique(key, axis=1, return_inverse=True)
+    means = np.zeros(keys.shape[1])
+    for k, (size, *tile) in enumerate(keys.T.tolist()):
+        if size:
+            occupancies, chances = density.occupancy_distribution(tile) if tile else point_distribution(density, size)
+            means[k] = np.ceil(occupancies / block_words) @ chances
     return np.asarray(means[index.ravel()])
 
 
-def _mean_blocks(density: Density, key: tuple[int, ...], block_words: int) -> float:
-    points, extents = key[0], key[1:]
-    if points == 0:
-        return 0.0
-    if not density.coordinate_dependent:
-        extents = _extents_of(points, density.tensor_shape)
-    occupancies, chances = density.occupancy_distribution(extents)
-    return float(np.ceil(occupancies / block_words) @ chances)
+def point_distribution(density: Density, points: int) -> tuple[IntArray, FloatArray]:
+    """Occupancies of a set of ``points`` points, and their probabilities, where only their number matters."""
+    from sparseloom.fibertree import hypergeometric
+    from sparseloom.fibertree.density import FixedStructured, Uniform
 
-
-def _extents_of(points: int, shape: Sequence[int]) -> tuple[int, ...]:
-    """Extents of some box of ``points`` points, for a density to which only their number matters."""
-    extents = [1] * len(shape)
-    for r, size in enumerate(shape):
-        extents[r] = int(np.gcd(points, size))
-        points //= extents[r]
-    if points > 1:
-        raise ValueError(f"no box of {points} times {extents} points in {tuple(shape)}")
-    return tuple(extents)
+    if isinstance(density, Uniform):
+        return hypergeometric.distribution(density.points, density.nonzeros, points)
+    if isinstance(density, FixedStructured):
+        return FixedStructured((points,), density.density).occupancy_distribution((points,))
+    return np.array([points], np.int64), np.ones(1)
 
 
 def joint_nonempty(density: Density, boxes: Sequence[Box]) -> FloatArray | float:

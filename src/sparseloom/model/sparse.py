@@ -22,7 +22,7 @@ from sparseloom.fibertree.format import Format
 from sparseloom.model.dataflow import BOUND, KIND, LEVEL, RANK, STEP
 from sparseloom.model.events import Edge, Rows, transfers
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
-from sparseloom.model.occupancy import Box, is_certain, joint_nonempty, stored_blocks, stored_words
+from sparseloom.model.occupancy import Box, is_certain, joint_nonempty, own_blocks, shared_blocks, stored_words
 
 FloatArray = NDArray[np.float64]
 
@@ -162,17 +162,18 @@ class Filter:
             count += float(rows.receivers.sum())
             if form is not None:
                 units = form.expected_units if is_certain(density) else form.worst_units
-                most = units(density, names, low, high) * form.widths(names, low, high)
+                most = units(density, names, low, high) * self.widths(tensor, level, form)
                 bits = max(bits, float(most.sum(axis=(-1, -2)).max()))
-        return float(self._nominal(tensor, level)), total / count, words, bits
+        return float(np.prod(self._nominal(tensor, level))), total / count, words, bits
 
-    def _nominal(self, tensor: int, level: int) -> int:
-        """Points of a tensor's tile at a level, where the ranks' bounds are not cut short."""
+    def _nominal(self, tensor: int, level: int) -> list[int]:
+        """Extents of a tensor's tile at a level, where the ranks' bounds are not cut short."""
         extents = np.ones(self.problem.shape.size, np.int64)
         inside = self.nest[:, self.nest[LEVEL] >= level]
         np.multiply.at(extents, inside[RANK], inside[BOUND])
         extents = np.minimum(extents, self.problem.shape)
-        return int(np.prod(self.problem.projections[tensor] @ (extents - 1) + 1))
+        access = self.problem.projections[tensor][: len(self.rank_names(tensor))]
+        return [int(x) for x in access @ (extents - 1) + 1]
 
     def joint(self, rows: Rows, judged: Sequence[tuple[int, Judge]]) -> list[FloatArray | float]:
         """For each tensor X, P(all tiles of X that it is judged by are nonempty); ``judged`` pairs a span with a judge."""
@@ -202,24 +203,29 @@ class Filter:
         before = parent is not None and len(parent.ranks) > 1
         every, first = _Sums(), _Sums()
         positions = self.positions(involved, split)
-        for rows in transfers(self.nest, self.problem.shape, path.edge, judges, positions, before):
+        steps = self.problem.design.architecture.levels[path.edge.parent].block_words > 1
+        for rows in transfers(self.nest, self.problem.shape, path.edge, judges, positions, before, steps):
             self._add(path, rows, parent, child, every, first)
         return every.traffic(), first.traffic()
 
     def _add(
         self, path: Path, rows: Rows, parent: Format | None, child: Format | None, every: _Sums, first: _Sums
     ) -> None:
-        edge, levels = path.edge, self.problem.design.architecture.levels
+        edge = path.edge
         box, held = self._boxes(path, rows)
         survival = self.survival(path, rows) * (rows.points > (rows.held if edge.hold else 0))
-        served = self._moved(path.tensor, parent, levels[edge.parent].block_words, box, held, rows)
-        weights = {"served": rows.groups, "raised": rows.groups if path.reduces else rows.receivers}
-        for name, weight in weights.items():
+        served = self._moved(path, parent, box, held, rows, rows.together)
+        raised = served
+        if not path.reduces:
+            raised = self._moved(path, parent, box, held, rows, rows.together * rows.receivers / rows.groups)
+        for name, moved, weight in (
+            ("served", served, rows.groups),
+            ("raised", raised, rows.groups if path.reduces else rows.receivers),
+        ):
             for sums, some in ((every, weight), (first, weight * rows.first)):
-                sums.add(name, survival * some, served, leads=path.leads)
+                sums.add(name, survival * some, moved, leads=path.leads)
         if edge.hold:
-            block_words = levels[edge.child].block_words
-            delivered = self._moved(path.tensor, child, block_words, box, held, None)
+            delivered = self._delivered(path, child, box, held)
             for sums, some in ((every, rows.receivers), (first, rows.receivers * rows.first)):
                 sums.add("delivered", survival * some, delivered)
 
@@ -230,17 +236,30 @@ class Filter:
         return (rows.low[:ranks], rows.high[:ranks]), (held[0][:ranks], held[1][:ranks])
 
     def _moved(
-        self, tensor: int, form: Format | None, block_words: int, box: Box, held: Box, rows: Rows | None
+        self, path: Path, form: Format | None, box: Box, held: Box, rows: Rows, together: FloatArray
     ) -> tuple[FloatArray, ...]:
-        """Expected words, blocks, units and bits of one transfer of each row, in a level's format."""
-        density, compressed = self.densities[tensor], bool(form and form.compressed)
+        """Expected words, blocks, units and bits of one transfer of each row at the parent, ``together`` of them a step."""
+        density, compressed = self.densities[path.tensor], bool(form and form.compressed)
+        block_words = self.problem.design.architecture.levels[path.edge.parent].block_words
         words = stored_words(density, compressed, box, held)
-        blocks = stored_blocks(density, compressed, box, held, block_words)
+        blocks = shared_blocks(density, compressed, box, held, block_words, rows.step, together)
         if form is None:
             return words, blocks, np.zeros((words.size, 0, 2)), np.zeros(words.size)
-        return words, blocks, *self._units(tensor, form, box, rows)
+        return words, blocks, *self._units(path.tensor, path.edge.parent, form, box, rows)
 
-    def _units(self, tensor: int, form: Format, box: Box, rows: Rows | None) -> tuple[FloatArray, FloatArray]:
+    def _delivered(self, path: Path, form: Format | None, box: Box, held: Box) -> tuple[FloatArray, ...]:
+        """Expected words, blocks, units and bits of one transfer of each row at one receiver."""
+        density, compressed = self.densities[path.tensor], bool(form and form.compressed)
+        block_words = self.problem.design.architecture.levels[path.edge.child].block_words
+        words = stored_words(density, compressed, box, held)
+        blocks = own_blocks(density, compressed, box, held, block_words)
+        if form is None:
+            return words, blocks, np.zeros((words.size, 0, 2)), np.zeros(words.size)
+        return words, blocks, *self._units(path.tensor, path.edge.child, form, box, None)
+
+    def _units(
+        self, tensor: int, level: int, form: Format, box: Box, rows: Rows | None
+    ) -> tuple[FloatArray, FloatArray]:
         """Expected units [N, ranks, 2] and bits [N] of a box; with ``rows`` only those that a read or update moves:
         ranks above the lowest in which the box has one coordinate are navigated (docs/oracle.md, section 6)."""
         from sparseloom.fibertree.fiber import single_coordinate
@@ -251,8 +270,12 @@ class Filter:
             single = single_coordinate(form, names, list(box[0]), list(box[1]))
             stays = _unchanged(form, names, rows)
             units = np.where((single & stays)[..., None], 0.0, units)
-        bits = units * form.widths(names, list(box[0]), list(box[1]))
-        return units, np.asarray(bits.sum(axis=(-1, -2)))
+        return units, np.asarray((units * self.widths(tensor, level, form)).sum(axis=(-1, -2)))
+
+    def widths(self, tensor: int, level: int, form: Format) -> IntArray:
+        """Bits of the units of a format at a level, [ranks, 2]: those of its nominal tile."""
+        tile = self._nominal(tensor, level)
+        return form.widths(self.rank_names(tensor), [0] * len(tile), tile)
 
 
 def _is_split(form: Format, ranks: tuple[str, ...]) -> bool:
