@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 SECTIONS = ("workload", "design", "mapping")
 
+OWN_CONVENTIONS = "sparseloom"
+CONVENTIONS = {"0.2": "sparseloop-micro22", "0.3": "sparseloop-micro22", "0.4": "timeloop-2025-03"}
+"""The profile of conventions of the tool that reads Timeloop's files, by their version."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -37,6 +41,11 @@ class Case:
     timeloop: TimeloopInput | None = None
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def conventions(self) -> str:
+        """The name of the profile by which the files' own tool counts."""
+        return CONVENTIONS[self.timeloop.version] if self.timeloop is not None else OWN_CONVENTIONS
 
 
 def read(sources: Sequence[str | Path]) -> Case:
@@ -102,7 +111,7 @@ def _timeloop(paths: Sequence[Path]) -> Case:
         from sparseloom.mapping.batch import Problem
 
         check_mapping(Problem(found.workload, found.design), found.mapping)
-    ignored = tuple(str(item) for item in found.ignored)
+    ignored = tuple(dict.fromkeys(str(item) for item in found.ignored))
     return Case(found.workload, found.design, found.mapping, found, ignored, found.notes)
 
 

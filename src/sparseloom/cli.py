@@ -30,7 +30,10 @@ app = typer.Typer(
 
 Files = Annotated[list[Path], typer.Argument(help="workload, design and mapping, or Timeloop's", metavar="FILES...")]
 JsonPath = Annotated[Path | None, typer.Option("--json", metavar="PATH", help="write the result to this file too")]
-Profile = Annotated[str, typer.Option("--conventions", metavar="PROFILE", help="rules of counting")]
+Profile = Annotated[
+    str | None,
+    typer.Option("--conventions", metavar="PROFILE", help="rules of counting; by default those of the files' version"),
+]
 ResultPath = Annotated[Path, typer.Argument(help="a result that `evaluate --json` wrote")]
 
 
@@ -81,11 +84,11 @@ def options(
 
 
 @app.command()
-def evaluate(files: Files, json: JsonPath = None, conventions: Profile = "sparseloom") -> None:
+def evaluate(files: Files, json: JsonPath = None, conventions: Profile = None) -> None:
     """Evaluate a mapping of a workload on a design with the analytical model, and print the result.
 
     FILES hold the workload, the design and the mapping, in our own format or in Timeloop's; the name of a published
-    case stands for its file.
+    case stands for its file. Our own files are counted by the profile `sparseloom`, Timeloop's by that of their version.
     """
     result = _evaluate(files, conventions)
     if json is not None:
@@ -96,20 +99,21 @@ def evaluate(files: Files, json: JsonPath = None, conventions: Profile = "sparse
 @app.command()
 def demo() -> None:
     """Evaluate a published case: a MobileNet layer on a processing element of Eyeriss v2."""
-    print(_evaluate([Path(DEMO)], "sparseloom"))
+    print(_evaluate([Path(DEMO)], None))
     print(f"\nThis was `sparseloom evaluate {DEMO}`; `sparseloom describe` lists the other cases.")
 
 
-def _evaluate(files: list[Path], conventions: str) -> Result:
+def _evaluate(files: list[Path], conventions: str | None) -> Result:
     from dataclasses import replace
 
     from sparseloom.case import complete, read
     from sparseloom.model.conventions import profile
     from sparseloom.model.evaluate import evaluate
 
-    rules = profile(conventions)
+    rules = profile(conventions) if conventions is not None else None
     case = read(files)
-    result = evaluate(*complete(case, files), rules)
+    details = case.timeloop.details if case.timeloop is not None else None
+    result = evaluate(*complete(case, files), rules or profile(case.conventions), details)
     return replace(result, ignored=(*result.ignored, *case.ignored), notes=(*result.notes, *case.notes))
 
 

@@ -287,9 +287,11 @@ class ActualData(Density):
 
     @cached_property
     def _sums(self) -> IntArray:
-        """Nonzeros below each corner: an array with one more coordinate than the mask in each rank."""
-        sums = np.zeros([s + 1 for s in self.mask.shape], dtype=np.int64)
-        sums[tuple(slice(1, None) for _ in self.mask.shape)] = self.mask
+        """Nonzeros below each corner: an array with one more coordinate than the mask in each rank of several coordinates;
+        the other ranks are left out."""
+        mask = self.mask.reshape([s for s in self.mask.shape if s > 1])
+        sums = np.zeros([s + 1 for s in mask.shape], dtype=np.int64)
+        sums[(slice(1, None),) * mask.ndim] = mask
         for axis in range(sums.ndim):
             np.cumsum(sums, axis=axis, out=sums)
         return sums
@@ -297,11 +299,17 @@ class ActualData(Density):
     def worst_occupancy(self, low: Corner, high: Corner) -> IntArray:
         """The nonzeros in the box: the model admits just one number."""
         lows, highs = clip_box(self.tensor_shape, low, high)
+        ranks = [r for r, s in enumerate(self.mask.shape) if s > 1]
+        sums, ends = self._sums, (lows, highs)
+        flat, stride = sums.ravel(), [step // sums.itemsize for step in sums.strides]
         total = np.zeros(np.broadcast_shapes(*(x.shape for x in lows + highs)), dtype=np.int64)
-        for corner in np.ndindex(*(2,) * self.mask.ndim):
-            at = tuple(y if c else x for c, x, y in zip(corner, lows, highs, strict=True))
-            total = np.asarray(total + (-1) ** (self.mask.ndim - sum(corner)) * self._sums[at])
-        return total
+        for corner in np.ndindex(*(2,) * len(ranks)):
+            at = sum((ends[c][r] * n for c, r, n in zip(corner, ranks, stride, strict=True)), np.zeros((), np.int64))
+            total = total + (-1) ** (len(ranks) - sum(corner)) * flat[at]
+        for r, s in enumerate(self.mask.shape):
+            if s == 1:
+                total = total * (highs[r] - lows[r])
+        return np.asarray(total)
 
     def expected_occupancy(self, low: Corner, high: Corner) -> FloatArray:
         return self.worst_occupancy(low, high).astype(np.float64)

@@ -20,12 +20,14 @@ from sparseloom.mapping.mapping import Mapping
 from sparseloom.model.conventions import Conventions
 from sparseloom.model.dataflow import DenseTraffic
 from sparseloom.model.energy import action_energy
+from sparseloom.model.events import Wanted
 from sparseloom.mapping.lanes import Thinning
 from sparseloom.model.looprank import LoopRank, NestLoop, assign, expected_units, points
 from sparseloom.model.microarch import Share
 from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
+from sparseloom.model.occupancy import stored_words
 from sparseloom.model.proportional import Proportions, arrived, moved, stages, take, unit_stages
-from sparseloom.model.sparse import Filter, Moved, Path, paths_of
+from sparseloom.model.sparse import ACTUAL, Filter, Moved, Path, Tiles, paths_of
 from sparseloom.model.targetloop import leader_tiles
 
 FloatArray = NDArray[np.float64]
@@ -224,9 +226,18 @@ class AverageInstance:
         alone = Saf(saf.level, SKIPPING, *pair)
         paths = paths_of(self.problem, self.batch, [alone])[self.problem.tensors.index(pair[0])]
         judged: Path = next(path for path in paths if path.judges)
-        every, _ = self.work.traffic(judged)
-        words = every.served.words
-        return float(1 - words[3] / words[0]) if words[0] else 0.0
+        form, density = self.work.format_of(judged.edge.parent, judged.tensor), self.density(judged.tensor)
+        compressed, ranks = bool(form and form.compressed), len(self.work.rank_names(judged.tensor))
+        involved = {judged.tensor, *(t for judge in judged.judges for t in judge.leaders)}
+        wanted = Wanted(judges=(judged.edge,), positions=self.work.positions(involved, False, judged.tensor))
+        stored = left = 0.0
+        for rows in self.work.source.transfers(judged.edge, wanted):
+            low, high = (end[:ranks] for end in rows.box)
+            held = tuple(end[:ranks] for end in rows.overlap) if judged.edge.hold else (low, low)
+            words = rows.groups * stored_words(density, compressed, (low, high), (held[0], held[1]))
+            stored += float(words.sum())
+            left += float(words @ self.work.survival(judged, rows)[:, ACTUAL])
+        return 1 - left / stored if stored else 0.0
 
     @cached_property
     def packing(self) -> dict[int, tuple[int, float, float]]:
@@ -302,7 +313,8 @@ class AverageInstance:
         if t in self.packing and self.packing[t][0] == l:
             result["read"] = self._packed(t, dense["fill"], result, level.block_words, waste, used)
         worst = self._worst(l, t, tile)
-        return Share(result["read"], result["fill"], result["update"], tile.points, tile.words, *worst, instances=used)
+        tiles = Tiles(*(np.array([value]) for value in (float(tile.points), tile.words, *worst)))
+        return Share(result["read"], result["fill"], result["update"], tiles, np.array([used]))
 
     def _dense(self, l: int, t: int, output: bool, count: float) -> dict[str, float]:
         """Dense words of an average instance, by action."""
@@ -330,10 +342,9 @@ class AverageInstance:
             ]
         fill, read = result["fill"], result["read"]
         assert fill is not None and read is not None
-        words = fill.words / used * math.prod(passes)
-        units = read.units[::-1] / used
+        words = fill.words[0] / used * math.prod(passes)
         packed = moved(words, np.zeros((0, 2, 4)), np.zeros((0, 2)), block_words, 0, waste, used)
-        return Moved(packed.words, packed.blocks, units[::-1] * used, read.bits)
+        return Moved(packed.words, packed.blocks, read.units, read.bits)
 
     def _waste(self, l: int, t: int, tile: Tile) -> float:
         """What blocks of a compressed tile waste on average, where tiles are small (convention ``total``)."""
@@ -365,10 +376,10 @@ class AverageInstance:
         count = float(self.dense.instances[0, l])
         source = share.read if share.read is not None else share.update
         assert source is not None
-        words = source.words / count
+        words = source.words[0] / count
         block = self.problem.design.architecture.levels[l].block_words
         read = moved(words, np.zeros((0, 2, 4)), np.zeros((0, 2)), block, 0, 1.0, count)
-        return Share(read, read, None, 0.0, 0.0, 0.0, 0.0, streamed=True)
+        return Share(read, read, None, Tiles(*np.zeros((4, 1))), np.array([count]), streamed=True)
 
     # ---- leaders
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sparseloom.errors import Fault, InputError, suggest
+from sparseloom.errors import Fault, InputError
 
 
 @dataclass(frozen=True)
@@ -95,5 +95,5 @@ PROFILES = {profile.name: profile for profile in (SPARSELOOM, MICRO22, TIMELOOP_
 def profile(name: str) -> Conventions:
     """The profile called ``name``. Raises InputError when there is none."""
     if name not in PROFILES:
-        raise InputError(Fault(f"unknown conventions '{name}'", fix=suggest(name, PROFILES)))
+        raise InputError(Fault(f"unknown conventions '{name}'", fix=f"give one of {', '.join(PROFILES)}"))
     return PROFILES[name]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sparseloom.arch.actions import OUTCOMES
+from sparseloom.arch.actions import DATA_ACTIONS, OUTCOMES
 from sparseloom.arch.design import Design
 from sparseloom.arch.features import GATING, SKIPPING
 from sparseloom.arch.hierarchy import ComputeLevel, StorageLevel
-from sparseloom.errors import ArchitectureError, Fault, suggest
+from sparseloom.errors import ArchitectureError, Fault, MappingError, suggest
 from sparseloom.mapping.details import TimeloopDetails
 from sparseloom.mapping.mapping import Loop, Mapping
 from sparseloom.mapping.render import render
@@ -18,14 +20,19 @@ from sparseloom.model.average import AverageInstance
 from sparseloom.model.conventions import SPARSELOOM, Conventions
 from sparseloom.model.dataflow import count_dense, fill_nest
 from sparseloom.model.energy import action_energy
+from sparseloom.model.events import Events
 from sparseloom.mapping.lanes import check_mapping, lane_shares
-from sparseloom.model.microarch import Energy, Share, check_capacity, overflows, price, whole_cycles
+from sparseloom.model.microarch import (
+    PORTS, Energy, LevelCost, Share, holdings, outcomes, price, whole_cycles,
+)  # fmt: skip
 from sparseloom.mapping.batch import MappingBatch, Problem
-from sparseloom.model.sparse import Filter, Path, Traffic, filter_computes, paths_of, used_computes
+from sparseloom.model.sparse import Computes, Filter, Traffic, filter_computes, paths_of
 from sparseloom.model.statecompute import classify
-from sparseloom.results.actions import ComputeActions, LevelActions, Outcomes
+from sparseloom.results.actions import ComputeActions, LevelActions, Outcomes, RankUnits, TensorActions
 from sparseloom.results.result import Result
 from sparseloom.workload.workload import Workload
+
+FloatArray = NDArray[np.float64]
 
 
 def evaluate(
@@ -48,39 +55,41 @@ def evaluate(
     dense = count_dense(problem, batch, conventions)
     table = np.empty((6, batch.bound.shape[1]), np.int64)
     nest = table[:, : fill_nest(batch.rank[0], batch.bound[0], batch.place[0], problem.shape, table)]
-    work = Filter(problem, nest)
+    work = Filter(problem, Events(nest, problem.shape))
     if conventions.metadata == "encoding":
-        traffic = _by_events(work, batch)
-        instances = dense.instances[0]
+        traffic = by_events(work, batch, dense.instances)
+        instances = dense.instances
     else:
         said = details or _own_details(problem, mapping)
         average = AverageInstance(problem, batch, mapping, dense, conventions, said, thinning, work)
         traffic = _by_proportion(average)
         shares = [1.0, *np.cumprod([x * y for x, y in lane_shares(problem, thinning)])]
-        instances = dense.instances[0] * np.array(shares)
-    levels = design.architecture.levels
-    check_capacity([fault for level in levels for fault in overflows(level, traffic.shares[level.name])])
+        instances = dense.instances * np.array(shares)
     raw = details.ert if details else {}
 
     def energy(level: StorageLevel | ComputeLevel) -> Energy:
         return lambda action, outcome: action_energy(conventions, level.energy, raw.get(level.name), action, outcome)
 
-    priced = {
-        level.name: price(level, traffic.shares[level.name], float(instances[l]), energy(level))
-        for l, level in enumerate(levels)
+    levels = design.architecture.levels
+    costs = [
+        price(level, traffic.shares[level.name], instances[:, l], energy(level)) for l, level in enumerate(levels)
+    ]
+    _refuse_overflow(levels, traffic)
+    compute = _compute(problem, traffic, energy(design.architecture.compute))
+    described = {
+        level.name: _described(level, traffic.shares[level.name], cost, float(instances[0, l]))
+        for l, (level, cost) in enumerate(zip(levels, costs, strict=True))
     }
-    return _result(problem, traffic, priced, energy(design.architecture.compute), conventions, mapping)
+    return _result(problem, described, compute, conventions, mapping)
 
 
 @dataclass(frozen=True)
 class _Traffic:
-    """What step two found: shares by level and tensor name, and the computes."""
+    """What step two found: shares by level and tensor name, and the computes; [B] each."""
 
     shares: dict[str, dict[str, Share]]
-    computes: Outcomes
-    absent: float
-    busiest: float
-    instances: float
+    computes: Computes
+    instances: FloatArray
 
 
 def _check_features(problem: Problem) -> None:
@@ -97,42 +106,29 @@ def _check_features(problem: Problem) -> None:
         raise ArchitectureError(faults)
 
 
-def _by_events(work: Filter, batch: MappingBatch) -> _Traffic:
-    """Every transfer judged by its own leader tiles."""
+def by_events(work: Filter, batch: MappingBatch, instances: FloatArray) -> _Traffic:
+    """Every transfer judged by its own leader tiles; ``instances`` [B, S + 1] are those used of each level."""
     problem = work.problem
     safs = tuple(saf for saf in problem.design.features.safs if saf.kind in (GATING, SKIPPING))
     paths = paths_of(problem, batch, safs)
     features = problem.design.features
     computes = filter_computes(work, paths, features.compute_gating, features.compute_skipping)
-    counted = Outcomes(computes.actual, computes.gated, computes.skipped)
-    return _Traffic(_event_shares(work, paths), counted, computes.absent, computes.busiest, used_computes(work))
-
-
-def _event_shares(work: Filter, paths: tuple[tuple[Path, ...], ...]) -> dict[str, dict[str, Share]]:
-    levels = work.problem.design.architecture.levels
+    levels = problem.design.architecture.levels
     shares: dict[str, dict[str, Share]] = {level.name: {} for level in levels}
     for t, edges in enumerate(paths):
-        output = t == len(work.problem.tensors) - 1
-        arriving: tuple[Traffic, Traffic] | None = None
+        output = t == len(problem.tensors) - 1
+        arriving: Traffic | None = None
         for path in edges:
-            leaving = work.traffic(path)
-            name = levels[path.edge.parent].name
-            shares[name][work.problem.tensors[t]] = _event_share(work, path, leaving, arriving, output)
+            level, leaving = path.edge.parent, work.traffic(path)
+            fill = None
+            if arriving is not None:
+                fill = arriving.delivered.less(arriving.first_delivered) if output else arriving.delivered
+            read = leaving.served.less(leaving.first_served) if output else leaving.served
+            update = leaving.raised if output else None
+            share = Share(read, fill, update, work.tiles(t, level), instances[:, level])
+            shares[levels[level].name][problem.tensors[t]] = share
             arriving = leaving
-    return shares
-
-
-def _event_share(
-    work: Filter, path: Path, leaving: tuple[Traffic, Traffic], arriving: tuple[Traffic, Traffic] | None, output: bool
-) -> Share:
-    every, first = leaving
-    fill = None
-    if arriving is not None:
-        fill = arriving[0].delivered.less(arriving[1].delivered) if output else arriving[0].delivered
-    tile = work.tiles(path.tensor, path.edge.parent)
-    if output:
-        return Share(every.served.less(first.served), fill, every.raised, *tile)
-    return Share(every.served, fill, None, *tile)
+    return _Traffic(shares, computes, instances[:, -1])
 
 
 def _by_proportion(average: AverageInstance) -> _Traffic:
@@ -146,9 +142,26 @@ def _by_proportion(average: AverageInstance) -> _Traffic:
             elif average.batch.stream[l, t]:
                 shares[level.name][name] = average.streamed(l, t)
     counts = classify(average)
-    computes = Outcomes(counts.actual, counts.gated, counts.skipped)
-    absent = average.dense.computes - computes.total
-    return _Traffic(shares, computes, absent, (counts.actual + counts.gated) / counts.instances, counts.instances)
+    used = counts.actual + counts.gated + counts.skipped
+    values = (counts.actual, counts.gated, counts.skipped, average.dense.computes - used)
+    busiest = (counts.actual + counts.gated) / counts.instances
+    return _Traffic(shares, Computes(*(np.array([value]) for value in (*values, busiest))), np.array([counts.instances]))
+
+
+def _refuse_overflow(levels: Sequence[StorageLevel], traffic: _Traffic) -> None:
+    """Raises MappingError with every level whose tiles do not fit."""
+    faults = []
+    for level in levels:
+        for holding in holdings(level, traffic.shares[level.name]):
+            held = {name: float(amount[0]) for name, amount in holding.held.items()}
+            if not holding.fits[0]:
+                parts = ", ".join(f"{tensor}={amount:,.0f}" for tensor, amount in held.items() if amount)
+                largest = max(held, key=lambda tensor: held[tensor])
+                what = f"tiles need {sum(held.values()):,.0f} {holding.unit} but {level.name} holds {holding.room:,} ({parts})"
+                fix = f"shrink the tile of {largest} (the largest), or bypass {level.name} for it"
+                faults.append(Fault(what, path=level.name, fix=fix))
+    if faults:
+        raise MappingError(faults)
 
 
 def _own_details(problem: Problem, mapping: Mapping) -> TimeloopDetails:
@@ -196,26 +209,62 @@ def _iteration_ranks(problem: Problem, tensor: str, names: tuple[str, ...]) -> t
     )
 
 
+def _described(level: StorageLevel, shares: dict[str, Share], cost: LevelCost, instances: float) -> LevelActions:
+    """A level's part of the result."""
+    tensors = {name: _actions(share, float(cost.energy_pj[name][0])) for name, share in shares.items()}
+    asked = cost.port_cycles[:, 0]
+    bounded = any((level.read_words_per_cycle, level.write_words_per_cycle, level.shared_words_per_cycle))
+    return LevelActions(
+        name=level.name, tensors=tensors, cycles=float(asked.max()),
+        energy_pj=sum(actions.energy_pj for actions in tensors.values()), instances_used=instances,
+        capacity_words=level.capacity_words, metadata_capacity_bits=level.metadata_capacity_bits,
+        bandwidth_bound=PORTS[int(asked.argmax())] if bounded else "",
+    )  # fmt: skip
+
+
+def _actions(share: Share, energy_pj: float) -> TensorActions:
+    words = {action: Outcomes() for action in DATA_ACTIONS}
+    metadata: dict[str, tuple[RankUnits, ...]] = {action: () for action in DATA_ACTIONS}
+    for action in DATA_ACTIONS:
+        moved = share.moved(action)
+        if moved is not None:
+            words[action] = Outcomes(*outcomes(action, moved.words[0]).tolist())
+            units = outcomes(action, moved.units[0]).tolist()
+            metadata[action] = tuple(RankUnits(Outcomes(*rank[0]), Outcomes(*rank[1])) for rank in units)
+    tiles = share.tiles
+    return TensorActions(
+        *words.values(), *metadata.values(),
+        float(tiles.points[0]), float(tiles.words[0]), float(tiles.worst_words[0]), float(tiles.worst_bits[0]),
+        energy_pj, float(share.instances[0]), share.streamed,
+    )  # fmt: skip
+
+
+def _compute(problem: Problem, traffic: _Traffic, energy: Energy) -> ComputeActions:
+    unit, computes = problem.design.architecture.compute, traffic.computes
+    counted = Outcomes(float(computes.actual[0]), float(computes.gated[0]), float(computes.skipped[0]))
+    energy_pj = sum(getattr(counted, outcome) * energy("compute", outcome) for outcome in OUTCOMES)
+    instances = float(traffic.instances[0])
+    mean = (counted.actual + counted.gated) / instances
+    return ComputeActions(
+        unit.name, counted, float(computes.absent[0]), energy_pj, float(computes.busiest[0]), mean, unit.instances,
+        instances,
+    )  # fmt: skip
+
+
 def _result(
     problem: Problem,
-    traffic: _Traffic,
     levels: dict[str, LevelActions],
-    energy: Energy,
+    compute: ComputeActions,
     conventions: Conventions,
     mapping: Mapping,
 ) -> Result:
-    unit = problem.design.architecture.compute
-    computes = traffic.computes
-    compute_pj = sum(getattr(computes, outcome) * energy("compute", outcome) for outcome in OUTCOMES)
-    mean = (computes.actual + computes.gated) / traffic.instances
-    compute = ComputeActions(
-        unit.name, computes, traffic.absent, compute_pj, traffic.busiest, mean, unit.instances, traffic.instances
-    )  # fmt: skip
-    cycles = whole_cycles(max(traffic.busiest, *(level.cycles for level in levels.values())))
-    total = compute_pj + sum(level.energy_pj for level in levels.values())
-    utilization = (computes.actual + computes.gated) / unit.instances / cycles if cycles else 0.0
+    longest = max(compute.cycles_busiest, *(level.cycles for level in levels.values()))
+    cycles = int(whole_cycles(np.array(longest)))
+    busy = compute.outcomes.actual + compute.outcomes.gated
     return Result(
-        origin="model", cycles=cycles, energy_pj=total, utilization=utilization, computes=computes, compute=compute,
-        levels=levels, conventions=conventions.name, workload=problem.workload.name, design=problem.design.name,
-        loopnest=render(mapping),
+        origin="model", cycles=cycles,
+        energy_pj=compute.energy_pj + sum(level.energy_pj for level in levels.values()),
+        utilization=busy / compute.instances / cycles if cycles else 0.0,
+        computes=compute.outcomes, compute=compute, levels=levels, conventions=conventions.name,
+        workload=problem.workload.name, design=problem.design.name, loopnest=render(mapping),
     )  # fmt: skip

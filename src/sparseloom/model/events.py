@@ -12,7 +12,8 @@ The meaning of every term is docs/oracle.md, sections 1, 2 and 4.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from sparseloom.mapping.batch import IntArray
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
+Box = tuple[IntArray, IntArray]
+"""Low and high corners of N boxes, [R, N] each."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,21 @@ class Edge:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What is wanted of the rows of an edge besides their counts and boxes.
+
+    ``judges``: edges whose spans are needed; ``positions`` [D]: ranks whose places matter; ``watch``: (tensor rank, step)
+    pairs whose :meth:`Rows.stays` is asked for; ``steps``: totals over steps; ``output``: first dense visits.
+    """
+
+    judges: tuple[Edge, ...] = ()
+    positions: BoolArray | None = None
+    watch: tuple[tuple[int, int], ...] = ()
+    steps: bool = False
+    output: bool = False
+
+
+@dataclass(frozen=True)
 class Rows:
     """Transfers of one class, N rows of alike ones.
 
@@ -98,22 +116,51 @@ class Rows:
     span_low: IntArray
     span_high: IntArray
 
-    @property
-    def points(self) -> IntArray:
-        """Points of the new box."""
-        return np.asarray(np.prod(self.high - self.low, axis=0))
+    mappings = 1
 
     @property
-    def held(self) -> IntArray:
-        """Points of the new box that the old one had too."""
-        low, high = self.overlap
-        return np.asarray(np.prod(high - low, axis=0))
+    def box(self) -> Box:
+        """The new box."""
+        return self.low, self.high
 
     @property
-    def overlap(self) -> tuple[IntArray, IntArray]:
-        """The box common to new and old, [R, N] each; in every rank empty if it has no points."""
+    def overlap(self) -> Box:
+        """What new and old box have in common, [R, N] each; in every rank empty if it has no points."""
         low, high = np.maximum(self.low, self.old_low), np.minimum(self.high, self.old_high)
         return low, np.where((high > low).all(axis=0), high, low)
+
+    @property
+    def first_groups(self) -> FloatArray:
+        return self.groups * self.first
+
+    @property
+    def first_receivers(self) -> FloatArray:
+        return self.receivers * self.first
+
+    @property
+    def origin_receivers(self) -> FloatArray:
+        return self.receivers * self.origin
+
+    def span(self, k: int) -> Box:
+        """The coordinates [D, N] of the ranks of the iteration space that the ``k``-th judging edge's transfer spans."""
+        return self.span_low[k], self.span_high[k]
+
+    def stays(self, axis: int, step: int) -> BoolArray:
+        """Whether the transfer before had the same interval of tensor rank ``axis``, in steps of ``step``."""
+        same = self.low[axis] // step == self.old_low[axis] // step
+        same = same & ((self.high[axis] - 1) // step == (self.old_high[axis] - 1) // step)
+        return np.asarray(same & (self.old_high > self.old_low).all(axis=0))
+
+    def step_total(self, values: FloatArray, merged: bool) -> FloatArray:
+        """The sum of ``values`` over all that one parent instance serves at the row's step: once a group if ``merged``, else
+        once a receiver."""
+        _, at = np.unique(self.step, return_inverse=True)
+        times = self.together if merged else self.together * self.receivers / self.groups
+        return np.asarray(np.bincount(at, values * times)[at])
+
+    def total(self, values: FloatArray) -> FloatArray:
+        """The sum over all rows of each mapping: [N, ...] to [mappings, ...]."""
+        return np.asarray(values.sum(axis=0, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -121,7 +168,7 @@ class _Cases:
     """The list of one component: C cases, for the tensor ranks ``rows`` and the iteration ranks ``dims`` in it."""
 
     dims: tuple[int, ...]
-    row: int | None
+    rows: tuple[int, ...]
     groups: FloatArray
     receivers: FloatArray
     together: FloatArray
@@ -130,7 +177,7 @@ class _Cases:
     first: BoolArray
     origin: BoolArray
     box: IntArray
-    """[4, C]: low, high, old low, old high of the tensor rank ``row``, if any; old high is not above old low before the first."""
+    """[4, len(rows), C]: low, high, old low, old high; old high is not above old low before the first."""
     span: IntArray
     """[2, K, len(dims), C]: the coordinates used, low and high, for each judging edge."""
 
@@ -143,43 +190,96 @@ def transfers(
     positions: BoolArray,
     before: bool = False,
     steps: bool = False,
+    offsets: BoolArray | None = None,
 ) -> Iterator[Rows]:
     """Every transfer of ``edge``, a batch of rows for each class. For compute, which holds nothing, there is one class and
     no old box, unless ``before`` asks for the transfers before. ``steps`` asks for the rows' steps.
 
     ``nest`` [6, n] are the loops with more than one iteration, ``judges`` the edges, this one or outer ones, whose spans
-    are wanted; ``positions`` [D] tells for which ranks a row's place matters, not only its extents.
+    are wanted; ``positions`` [D] tells for which ranks a row's place matters, not only its extents, ``offsets`` [D] for which
+    ranks it matters how the spans of the judges lie to each other.
     """
     loops = range(nest.shape[1])
     last = edge.period_loop(nest)
-    classes = [-1, *(i for i in loops if edge.around(nest, i) and i <= last)]
-    carries = classes if edge.hold or before else [nest.shape[1]]
+    carries = _advances(nest, edge) if edge.hold or before else [nest.shape[1]]
+    windows = [window for k, judge in enumerate(judges) if judge is not edge for window in _windows(nest, judge, k)]
+    timed = sorted({window.judge for window in windows if window.timed(nest, shape)})
     for carry in carries:
-        lists = [_compressed(cases, positions, steps) for cases in _components(nest, shape, edge, judges, carry)]
-        if all(cases.groups.size for cases in lists):
-            yield _product(lists, edge, len(judges), shape.size, 0 <= carry < nest.shape[1])
+        for moment in product(*(_advances(nest, judges[k]) for k in timed)):
+            when = [(carry, nest.shape[1]), *((c, judges[k].period_loop(nest)) for k, c in zip(timed, moment, strict=True))]
+            ranges = _ranges(nest, when)
+            placed = [replace(w, carry=dict(zip(timed, moment, strict=True)).get(w.judge, nest.shape[1])) for w in windows]
+            found = _components(nest, shape, edge, judges, carry, ranges, placed)
+            none = np.zeros(shape.size, np.bool_)
+            lists = [_compressed(cases, positions, none if offsets is None else offsets, steps) for cases in found]
+            if all(cases.groups.size for cases in lists):
+                yield _product(lists, edge, len(judges), shape.size, 0 <= carry < nest.shape[1])
 
 
-def _components(nest: IntArray, shape: IntArray, edge: Edge, judges: tuple[Edge, ...], carry: int) -> Iterator[_Cases]:
-    for d in range(shape.size):
-        if not edge.indexes(d):
-            yield _bystander(nest, int(shape[d]), edge, judges, d, carry)
-    for row in range(edge.projection.shape[0]):
-        dims = [d for d in range(shape.size) if edge.projection[row, d]]
-        if dims:
-            yield _tensor_rank(nest, shape, edge, judges, row, dims, carry)
+def _advances(nest: IntArray, edge: Edge) -> list[int]:
+    """The loops that advance at the edge's transfers; -1 for the first ones."""
+    last = edge.period_loop(nest)
+    return [-1, *(i for i in range(nest.shape[1]) if edge.around(nest, i) and i <= last)]
 
 
-def _digits(nest: IntArray, fixed: list[int], carry: int) -> IntArray:
-    """All digits of the ``fixed`` loops at the steps of ``carry``, [len(fixed), C]."""
-    ranges = []
-    for i in fixed:
-        bound = int(nest[BOUND, i])
-        if nest[KIND, i] != 0 or i < carry:
-            ranges.append(np.arange(bound))
+def _ranges(nest: IntArray, when: list[tuple[int, int]]) -> IntArray:
+    """Digits [low, high) of every loop, [2, n], where for each ``(carry, last)``, of the temporal loops up to ``last``,
+    those inside ``carry`` are at 0 and it itself at 1 or more."""
+    low, high = np.zeros(nest.shape[1], np.int64), nest[BOUND].copy()
+    for carry, last in when:
+        for i in range(carry, min(last + 1, nest.shape[1])) if 0 <= carry else range(min(last + 1, nest.shape[1])):
+            if nest[KIND, i] == 0 and i == carry:
+                low[i] = 1
+            elif nest[KIND, i] == 0:
+                high[i] = 1
+    return np.stack([low, high])
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A tensor rank that a judging edge indexes by several ranks, over which it spreads receivers: some of them have equal
+    tiles and are judged together. ``carry`` is the loop that advances at the edge's transfer, where that matters."""
+
+    judge: int
+    edge: Edge
+    row: int
+    dims: tuple[int, ...]
+    carry: int = 0
+
+    def timed(self, nest: IntArray, shape: IntArray) -> bool:
+        """Whether equal tiles may come after unequal ones, so that the groups depend on what advanced."""
+        sizes = [int(np.prod(nest[BOUND, nest[RANK] == d])) for d in self.dims]
+        return self.edge.hold and any(size != shape[d] for size, d in zip(sizes, self.dims, strict=True))
+
+
+def _windows(nest: IntArray, edge: Edge, k: int) -> Iterator[_Window]:
+    spread = {int(nest[RANK, i]) for i in range(nest.shape[1]) if edge.merge and edge.between(nest, i)}
+    for row, index in enumerate(edge.projection):
+        dims = tuple(int(d) for d in np.flatnonzero(index))
+        if len(spread & set(dims)) > 1:
+            yield _Window(k, edge, row, dims)
+
+
+def _components(
+    nest: IntArray, shape: IntArray, edge: Edge, judges: tuple[Edge, ...], carry: int, ranges: IntArray, windows: list[_Window]
+) -> Iterator[_Cases]:
+    together: list[set[int]] = [{d} for d in range(shape.size)]
+    for dims in (*(np.flatnonzero(row) for row in edge.projection), *(window.dims for window in windows)):
+        joined = [part for part in together if part & {int(d) for d in dims}]
+        together = [part for part in together if part not in joined] + [set().union(*joined)] * bool(joined)
+    for part in together:
+        dims = sorted(part)
+        rows = tuple(row for row in range(edge.projection.shape[0]) if edge.projection[row, dims].any())
+        if rows:
+            inside = [window for window in windows if set(window.dims) <= part]
+            yield _tensor_ranks(nest, shape, edge, judges, rows, dims, carry, ranges, inside)
         else:
-            ranges.append(np.arange(1, bound) if i == carry else np.arange(1))
-    grid = np.meshgrid(*ranges, indexing="ij") if ranges else []
+            yield _bystander(nest, int(shape[dims[0]]), edge, judges, dims[0], ranges)
+
+
+def _digits(nest: IntArray, fixed: list[int], ranges: IntArray) -> IntArray:
+    """All digits of the ``fixed`` loops within their ``ranges`` [2, n], [len(fixed), C]."""
+    grid = np.meshgrid(*(np.arange(*ranges[:, i]) for i in fixed), indexing="ij") if fixed else []
     return np.array([axis.ravel() for axis in grid], dtype=np.int64).reshape(len(fixed), -1 if fixed else 1)
 
 
@@ -206,25 +306,25 @@ def _spans(
     return spans
 
 
-def _bystander(nest: IntArray, size: int, edge: Edge, judges: tuple[Edge, ...], d: int, carry: int) -> _Cases:
+def _bystander(nest: IntArray, size: int, edge: Edge, judges: tuple[Edge, ...], d: int, ranges: IntArray) -> _Cases:
     """A rank that does not index the tensor: its loops repeat transfers, and widen what is used with them."""
     free = edge.free(nest, d)
     fixed = [i for i in range(nest.shape[1]) if nest[RANK, i] == d and i not in free]
-    digits = _digits(nest, fixed, carry)
+    digits = _digits(nest, fixed, ranges)
     low = nest[STEP, fixed] @ digits
     digits, low = digits[:, low < size], low[low < size]
     receivers = np.ones(low.size)
     merged = [i for i in free if edge.between(nest, i)]
     if merged:
-        offsets = nest[STEP, merged] @ _digits(nest, merged, carry)
+        offsets = nest[STEP, merged] @ _digits(nest, merged, ranges)
         receivers = (low[:, None] + offsets < size).sum(axis=1).astype(np.float64)
     first = ~digits[[k for k, i in enumerate(fixed) if nest[KIND, i] == 0]].any(axis=0)
-    box = np.zeros((4, low.size), np.int64)
+    box = np.zeros((4, 0, low.size), np.int64)
     spans = _spans(nest, size, judges, d, fixed, digits)
     apart = [k for k, i in enumerate(fixed) if edge.between(nest, i)]
     step = _numbered((low - nest[STEP, [fixed[k] for k in apart]] @ digits[apart])[None])
     one = np.ones(low.size)
-    return _Cases((d,), None, one, receivers, one, step, first, _origin(nest, fixed, digits), box, spans)
+    return _Cases((d,), (), one, receivers, one, step, first, _origin(nest, fixed, digits), box, spans)
 
 
 def _numbered(keys: IntArray) -> IntArray:
@@ -236,35 +336,62 @@ def _origin(nest: IntArray, fixed: list[int], digits: IntArray) -> BoolArray:
     return np.asarray(~digits[[k for k, i in enumerate(fixed) if nest[KIND, i] != 0]].any(axis=0))
 
 
-def _tensor_rank(
-    nest: IntArray, shape: IntArray, edge: Edge, judges: tuple[Edge, ...], row: int, dims: list[int], carry: int
-) -> _Cases:
-    """The ranks that index one tensor rank, jointly."""
-    joint = _tiles(nest, int(shape[dims[0]]), edge, judges, dims[0], carry, int(edge.projection[row, dims[0]]))
-    for d in dims[1:]:
-        joint = _paired(joint, _tiles(nest, int(shape[d]), edge, judges, d, carry, int(edge.projection[row, d])))
-    shared, box, span, origin = joint
-    box[1] += 1
-    box[3] = np.where(0 <= carry < nest.shape[1], box[3] + 1, box[2])
-    count = np.ones(box.shape[1])
-    some = np.ones(box.shape[1], np.bool_)
-    cases = _Cases(tuple(dims), row, count, count, count, _numbered(shared), some, origin, box, span)
+def _tensor_ranks(
+    nest: IntArray, shape: IntArray, edge: Edge, judges: tuple[Edge, ...], rows: tuple[int, ...], dims: list[int], carry: int,
+    ranges: IntArray, windows: list[_Window],
+) -> _Cases:  # fmt: skip
+    """The ranks that index one tensor rank, or several that a judge's receivers have in common, jointly."""
+    shared, box, span, origin = _joint_tiles(nest, shape, edge, judges, rows, dims, carry, ranges)
+    for window in windows:
+        _widen(nest, shape, window, dims, span)
+    count = np.ones(box.shape[-1])
+    some = np.ones(box.shape[-1], np.bool_)
+    cases = _Cases(tuple(dims), rows, count, count, count, _numbered(shared), some, origin, box, span)
     spread = {int(nest[RANK, i]) for i in range(nest.shape[1]) if edge.between(nest, i)} & set(dims)
     return _grouped(cases, shared) if edge.merge and len(spread) > 1 else cases
+
+
+def _joint_tiles(
+    nest: IntArray, shape: IntArray, edge: Edge, judges: tuple[Edge, ...], rows: tuple[int, ...], dims: list[int], carry: int,
+    ranges: IntArray,
+) -> _Tiles:  # fmt: skip
+    """Every combination of one tile of each of ``dims``, intervals half open; before the first there is no old one."""
+    parts = [_tiles(nest, int(shape[d]), edge, judges, d, carry, ranges, edge.projection[list(rows), d]) for d in dims]
+    shared, box, span, origin = parts[0]
+    for part in parts[1:]:
+        shared, box, span, origin = _paired((shared, box, span, origin), part)
+    box[1] += 1
+    box[3] = np.where(0 <= carry < nest.shape[1], box[3] + 1, box[2])
+    return shared, box, span, origin
+
+
+def _widen(nest: IntArray, shape: IntArray, window: _Window, dims: list[int], span: IntArray) -> None:
+    """Widen the spans [2, K, len(dims), C] of the window's judge to what all receivers with equal tiles use."""
+    edge, own = window.edge, list(window.dims)
+    ranges = _ranges(nest, [(window.carry, nest.shape[1])])
+    shared, box, alone, origin = _joint_tiles(nest, shape, edge, (edge,), (window.row,), own, window.carry, ranges)
+    one = np.ones(origin.size)
+    hull, group = _hulls(_Cases(window.dims, (window.row,), one, one, one, shared[0], origin, origin, box, alone), shared)
+    at = [dims.index(d) for d in own]
+    place = np.ravel_multi_index(tuple(alone[0, 0]), tuple(shape[own]))
+    sought = np.ravel_multi_index(tuple(span[0, window.judge, at]), tuple(shape[own]))
+    order = np.argsort(place)
+    known = order[np.searchsorted(place[order], sought)]
+    span[:, window.judge, at] = hull[:, 0][..., group[known]]
 
 
 _Tiles = tuple[IntArray, IntArray, IntArray, BoolArray]
 
 
 def _tiles(
-    nest: IntArray, size: int, edge: Edge, judges: tuple[Edge, ...], d: int, carry: int, factor: int
+    nest: IntArray, size: int, edge: Edge, judges: tuple[Edge, ...], d: int, carry: int, ranges: IntArray, factors: IntArray
 ) -> _Tiles:
-    """All tiles of one rank: what a group's receivers share [1, C], the scaled interval [4, C] (low, last, old low, old
-    last), the coordinates used [2, K, 1, C] and the mark of the origin [C]."""
+    """All tiles of one rank: what a group's receivers share [1, C], the interval scaled by the factor of each tensor rank
+    [4, len(factors), C] (low, last, old low, old last), the coordinates used [2, K, 1, C], the mark of the origin [C]."""
     loops = [i for i in range(nest.shape[1]) if nest[RANK, i] == d]
     outside = [i for i in loops if nest[LEVEL, i] < edge.child]
     inside = [i for i in loops if i not in outside]
-    digits = _digits(nest, outside, carry)
+    digits = _digits(nest, outside, ranges)
     low = nest[STEP, outside] @ digits
     digits, low = digits[:, low < size], low[low < size]
     last = _furthest(nest, low, inside, size)
@@ -274,7 +401,8 @@ def _tiles(
     old = _furthest(nest, old, [i for i in outside if nest[KIND, i] == 0 and i > carry], size)
     old_last = _furthest(nest, old, inside, size)
     spans = _spans(nest, size, judges, d, outside, digits)
-    return shared[None], factor * np.stack([low, last, old, old_last]), spans, _origin(nest, outside, digits)
+    scaled = factors[:, None] * np.stack([low, last, old, old_last])[:, None]
+    return shared[None], scaled, spans, _origin(nest, outside, digits)
 
 
 def _paired(a: _Tiles, b: _Tiles) -> _Tiles:
@@ -283,40 +411,48 @@ def _paired(a: _Tiles, b: _Tiles) -> _Tiles:
     right = np.tile(np.arange(b[0].shape[-1]), a[0].shape[-1])
     shared = np.concatenate([a[0][:, left], b[0][:, right]])
     spans = np.concatenate([a[2][..., left], b[2][..., right]], axis=2)
-    return shared, a[1][:, left] + b[1][:, right], spans, a[3][left] & b[3][right]
+    return shared, a[1][..., left] + b[1][..., right], spans, a[3][left] & b[3][right]
 
 
 def _grouped(cases: _Cases, shared: IntArray) -> _Cases:
     """One case for each group: receivers of one parent and step whose new and old intervals are equal."""
-    old = np.where(cases.box[3] > cases.box[2], cases.box[2:], 0)
-    keys, group, receivers = np.unique(
-        np.concatenate([shared, cases.box[:2], old]), axis=1, return_inverse=True, return_counts=True
-    )
-    count = keys.shape[1]
-    span = np.zeros((*cases.span.shape[:-1], count), np.int64)
+    span, group = _hulls(cases, shared)
+    _, member, receivers = np.unique(group, return_index=True, return_counts=True)
+    some, one = np.ones(member.size, np.bool_), np.ones(member.size)
+    return _Cases(
+        cases.dims, cases.rows, one, receivers.astype(np.float64), one, _numbered(shared[:, member]), some, some,
+        cases.box[..., member], span,
+    )  # fmt: skip
+
+
+def _hulls(cases: _Cases, shared: IntArray) -> tuple[IntArray, IntArray]:
+    """What all receivers of each group use, [2, K, D, groups], and the group of every case."""
+    old = np.where(cases.box[3] > cases.box[2], cases.box[2:], 0).reshape(-1, cases.groups.size)
+    new = cases.box[:2].reshape(-1, cases.groups.size)
+    group = _numbered(np.concatenate([shared, new, old]))
+    span = np.zeros((*cases.span.shape[:-1], int(group.max(initial=-1)) + 1), np.int64)
     span[0] = np.iinfo(np.int64).max
     for at in np.ndindex(*cases.span.shape[1:3]):
-        np.minimum.at(span[0][at], group.ravel(), cases.span[0][at])
-        np.maximum.at(span[1][at], group.ravel(), cases.span[1][at])
-    some = np.ones(count, np.bool_)
-    box, one = keys[shared.shape[0] :], np.ones(count)
-    step = _numbered(keys[: shared.shape[0]])
-    return _Cases(cases.dims, cases.row, one, receivers.astype(np.float64), one, step, some, some, box, span)
+        np.minimum.at(span[0][at], group, cases.span[0][at])
+        np.maximum.at(span[1][at], group, cases.span[1][at])
+    return span, group
 
 
-def _compressed(cases: _Cases, positions: BoolArray, steps: bool) -> _Cases:
+def _compressed(cases: _Cases, positions: BoolArray, offsets: BoolArray, steps: bool) -> _Cases:
     """Cases that differ only in places that do not matter, counted together."""
-    if positions[list(cases.dims)].any():
+    dims = list(cases.dims)
+    if positions[dims].any():
         return cases
     box, span = cases.box.copy(), cases.span.copy()
     box[2:] = np.where(box[3] > box[2], box[2:] - box[0], 0)
     box[1] -= box[0]
     box[0] = 0
-    span[1] -= span[0]
-    span[0] = 0
+    if span.shape[1]:
+        span -= np.where(offsets[dims][:, None], span[0].min(axis=0), span[0])
     marks = np.stack([cases.first, cases.origin, cases.receivers.astype(np.int64)])
+    size = cases.groups.size
     unique, kind = np.unique(
-        np.concatenate([box, span.reshape(-1, box.shape[1]), marks]), axis=1, return_inverse=True
+        np.concatenate([box.reshape(-1, size), span.reshape(-1, size), marks]), axis=1, return_inverse=True
     )
     kind = kind.ravel()
     count = unique.shape[1]
@@ -325,11 +461,11 @@ def _compressed(cases: _Cases, positions: BoolArray, steps: bool) -> _Cases:
     else:
         pick, step, together = np.arange(count), np.arange(count), np.ones(count)
         groups = np.bincount(kind, minlength=count).astype(np.float64)
-    unique = unique[:, pick]
+    unique, split = unique[:, pick], 4 * len(cases.rows)
     return _Cases(
-        cases.dims, cases.row, groups, groups * unique[-1], together, step,
+        cases.dims, cases.rows, groups, groups * unique[-1], together, step,
         unique[-3].astype(np.bool_), unique[-2].astype(np.bool_),
-        unique[:4], unique[4:-3].reshape(*span.shape[:3], pick.size),
+        unique[:split].reshape(*box.shape[:2], pick.size), unique[split:-3].reshape(*span.shape[:3], pick.size),
     )  # fmt: skip
 
 
@@ -376,7 +512,60 @@ def _product(lists: list[_Cases], edge: Edge, judges: int, ranks: int, before: b
         step = step * (int(cases.step.max()) + 1) + cases.step[pick]
         first &= cases.first[pick]
         origin &= cases.origin[pick]
-        if cases.row is not None:
-            box[:, cases.row] = cases.box[:, pick]
+        box[:, list(cases.rows)] = cases.box[..., pick]
         span[:, :, list(cases.dims)] = cases.span[..., pick]
     return Rows(groups, receivers, together, step, first, origin, *box, *span)
+
+
+@dataclass(frozen=True)
+class Events:
+    """The transfers of one mapping as a source of rows: ``nest`` [6, n] are its loops with more than one iteration."""
+
+    nest: IntArray
+    shape: IntArray
+    mappings: int = 1
+
+    def transfers(self, edge: Edge, wanted: Wanted) -> Iterator[Rows]:
+        """Every transfer of an edge, see :func:`transfers`."""
+        return transfers(
+            self.nest, self.shape, edge, wanted.judges, self._positions(wanted), len(wanted.watch) > 0, wanted.steps
+        )
+
+    def _positions(self, wanted: Wanted) -> BoolArray:
+        return np.zeros(self.shape.size, np.bool_) if wanted.positions is None else wanted.positions
+
+    def tiles(self, edge: Edge, wanted: Wanted) -> tuple[Box, FloatArray, IntArray]:
+        """Boxes of the tiles that the child holds at some time, how often, and the mapping (0) of each."""
+        found = list(transfers(self.nest, self.shape, edge, (), self._positions(wanted)))
+        low, high = (np.concatenate([getattr(rows, end) for rows in found], axis=1) for end in ("low", "high"))
+        return (low, high), np.concatenate([rows.receivers for rows in found]), np.zeros(low.shape[1], np.int64)
+
+    def nominal(self, level: int) -> IntArray:
+        """Coordinates of a tile of a level where no bound is cut short, at most the shape, [1, D]."""
+        extents = np.ones(self.shape.size, np.int64)
+        inside = self.nest[:, self.nest[LEVEL] >= level]
+        np.multiply.at(extents, inside[RANK], inside[BOUND])
+        return np.minimum(extents, self.shape)[None]
+
+    def busiest(self, busy: FloatArray, rows: Rows, known: bool) -> FloatArray:
+        """The most computes of one instance: counted by instance where places are known, else those of the first."""
+        if not known:
+            return np.array([busy @ rows.origin_receivers])
+        instance = np.zeros(busy.size, np.int64)
+        for i in range(self.nest.shape[1]):
+            if self.nest[KIND, i] != 0:
+                digit = rows.low[self.nest[RANK, i]] // self.nest[STEP, i] % self.nest[BOUND, i]
+                instance = instance * self.nest[BOUND, i] + digit
+        return np.array([np.bincount(instance, busy * rows.receivers).max()])
+
+
+def used_computes(nest: IntArray, shape: IntArray) -> float:
+    """Compute instances that are active at any step: those with a point at the first step of all temporal loops."""
+    used = 1.0
+    for d in range(shape.size):
+        spread = np.zeros(1, np.int64)
+        for i in range(nest.shape[1]):
+            if nest[RANK, i] == d and nest[KIND, i] != 0:
+                spread = (spread[:, None] + np.arange(nest[BOUND, i]) * nest[STEP, i]).ravel()
+        used *= int(np.count_nonzero(spread < shape[d]))
+    return used

@@ -1,141 +1,136 @@
 """Step three: what the sparse traffic costs on the hardware, in energy and cycles, and whether the tiles fit.
 
-The meaning of every number is docs/oracle.md, sections 7 and 8.
+All numbers are arrays over a batch of B mappings. Their meaning is docs/oracle.md, sections 7 and 8.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sparseloom.arch.actions import DATA_ACTIONS, OUTCOMES
 from sparseloom.arch.hierarchy import StorageLevel
-from sparseloom.errors import Fault, MappingError
-from sparseloom.model.sparse import ACTUAL, REACHING, UNSKIPPED, Moved
-from sparseloom.results.actions import LevelActions, Outcomes, RankUnits, TensorActions
+from sparseloom.model.sparse import ACTUAL, REACHING, UNSKIPPED, Moved, Tiles
 
+FloatArray = NDArray[np.float64]
 
 Energy = Callable[[str, str], float]
+"""Energy in pJ of an action with an outcome."""
+
+PORTS = ("read", "write", "shared")
 
 
 @dataclass(frozen=True)
 class Share:
     """What one tensor does at one level: what moves by action, ``None`` for an action that does not occur, and what is
-    held of it. ``filled`` is the traffic that arrives, of which only what is actual happens."""
+    held of it. ``instances`` [B] are those used on average."""
 
     read: Moved | None
     fill: Moved | None
     update: Moved | None
-    tile_words: float
-    expected_words: float
-    worst_words: float
-    worst_metadata_bits: float
+    tiles: Tiles
+    instances: FloatArray
     streamed: bool = False
-    instances: float = 0.0
-    """Instances used on average, 0 for all that are used."""
 
     def moved(self, action: str) -> Moved | None:
         return {"read": self.read, "fill": self.fill, "update": self.update}[action]
 
 
-def price(level: StorageLevel, shares: Mapping[str, Share], instances: float, energy: Energy) -> LevelActions:
-    """Actions, energy and cycles of one level; ``energy`` is that of an action with an outcome, in pJ."""
-    tensors = {name: _tensor(level, share, instances, energy) for name, share in shares.items()}
-    bound, cycles = _bandwidth(level, shares, instances)
-    return LevelActions(
-        name=level.name,
-        tensors=tensors,
-        cycles=cycles,
-        energy_pj=sum(actions.energy_pj for actions in tensors.values()),
-        instances_used=instances,
-        capacity_words=level.capacity_words,
-        metadata_capacity_bits=level.metadata_capacity_bits,
-        bandwidth_bound=bound,
-    )
+@dataclass(frozen=True)
+class LevelCost:
+    """Energy of each tensor [B], the cycles that each of :data:`PORTS` asks for [3, B] (0 for an unbounded one)."""
+
+    energy_pj: Mapping[str, FloatArray]
+    port_cycles: FloatArray
+
+    @property
+    def cycles(self) -> FloatArray:
+        return np.asarray(self.port_cycles.max(axis=0))
 
 
-def overflows(level: StorageLevel, shares: Mapping[str, Share]) -> list[Fault]:
-    """What does not fit into the level."""
-    faults = []
-    for unit, room, held in (
-        ("words", level.capacity_words, {t: s.worst_words for t, s in shares.items() if not s.streamed}),
-        ("bits of metadata", level.metadata_capacity_bits, {t: s.worst_metadata_bits for t, s in shares.items()}),
-    ):
-        if room is not None and sum(held.values()) > room:
-            parts = ", ".join(f"{tensor}={amount:,.0f}" for tensor, amount in held.items() if amount)
-            largest = max(held, key=lambda tensor: held[tensor])
-            what = f"tiles need {sum(held.values()):,.0f} {unit} but {level.name} holds {room:,} ({parts})"
-            fix = f"shrink the tile of {largest} (the largest), or bypass {level.name} for it"
-            faults.append(Fault(what, path=level.name, fix=fix))
-    return faults
-
-
-def check_capacity(faults: list[Fault]) -> None:
-    """Raises MappingError if there are any."""
-    if faults:
-        raise MappingError(faults)
-
-
-def outcomes(action: str, stages: object) -> Outcomes:
-    """Outcomes of an action from its stages [4]; a fill that does not arrive is absent, not gated or skipped."""
-    reaching, unskipped, actual = (float(stages[k]) for k in (REACHING, UNSKIPPED, ACTUAL))  # type: ignore[index]
+def outcomes(action: str, stages: FloatArray) -> FloatArray:
+    """Outcomes [..., 3] (actual, gated, skipped) of an action from its stages [..., 4]; a fill that does not arrive is absent,
+    not gated or skipped."""
+    actual = stages[..., ACTUAL]
     if action == "fill":
-        return Outcomes(actual)
-    return Outcomes(actual, max(0.0, unskipped - actual), max(0.0, reaching - unskipped))
+        lost = np.zeros_like(actual)
+        return np.stack([actual, lost, lost], axis=-1)
+    gated = np.maximum(stages[..., UNSKIPPED] - actual, 0.0)
+    skipped = np.maximum(stages[..., REACHING] - stages[..., UNSKIPPED], 0.0)
+    return np.stack([actual, gated, skipped], axis=-1)
 
 
-def _tensor(level: StorageLevel, share: Share, instances: float, energy: Energy) -> TensorActions:
-    words = {action: Outcomes() for action in DATA_ACTIONS}
-    metadata: dict[str, tuple[RankUnits, ...]] = {action: () for action in DATA_ACTIONS}
-    total = 0.0
+def price(level: StorageLevel, shares: Mapping[str, Share], instances: FloatArray, energy: Energy) -> LevelCost:
+    """Energy and cycles of one level whose ``instances`` [B] are used."""
+    energies = {name: _energy(level, share, energy) for name, share in shares.items()}
+    return LevelCost(energies, _port_cycles(level, shares, instances))
+
+
+def _energy(level: StorageLevel, share: Share, energy: Energy) -> FloatArray:
+    total = np.zeros(share.instances.shape)
     for action in DATA_ACTIONS:
         moved = share.moved(action)
         if moved is None:
             continue
-        words[action] = outcomes(action, moved.words)
-        metadata[action] = tuple(
-            RankUnits(outcomes(action, rank[0]), outcomes(action, rank[1])) for rank in moved.units
-        )
-        total += _energy(level, action, outcomes(action, moved.blocks), outcomes(action, moved.bits), energy)
-    return TensorActions(
-        words["read"], words["fill"], words["update"],
-        metadata["read"], metadata["fill"], metadata["update"],
-        share.tile_words, share.expected_words, share.worst_words, share.worst_metadata_bits,
-        total, share.instances or instances, share.streamed,
-    )  # fmt: skip
+        total = total + outcomes(action, moved.blocks) @ [energy(action, outcome) for outcome in OUTCOMES]
+        if level.metadata_width_bits and moved.units.shape[1]:
+            rows = outcomes(action, moved.bits) / level.metadata_width_bits
+            total = total + rows @ [energy(f"metadata_{action}", outcome) for outcome in OUTCOMES]
+    return np.asarray(total)
 
 
-def _energy(level: StorageLevel, action: str, blocks: Outcomes, bits: Outcomes, energy: Energy) -> float:
-    total = 0.0
-    for outcome in OUTCOMES:
-        total += getattr(blocks, outcome) * energy(action, outcome)
-        if level.metadata_width_bits:
-            rows = getattr(bits, outcome) / level.metadata_width_bits
-            total += rows * energy(f"metadata_{action}", outcome)
-    return total
-
-
-def _bandwidth(level: StorageLevel, shares: Mapping[str, Share], instances: float) -> tuple[str, float]:
-    """Which bandwidth asks for most cycles, and how many."""
-    moved = dict.fromkeys(DATA_ACTIONS, 0.0)
+def _port_cycles(level: StorageLevel, shares: Mapping[str, Share], instances: FloatArray) -> FloatArray:
+    """Cycles that the bandwidths ask for: actual and gated words, and metadata in words."""
+    read, written = np.zeros(instances.shape), np.zeros(instances.shape)
     for share in shares.values():
         for action in DATA_ACTIONS:
-            traffic = share.moved(action)
-            if traffic is not None:
-                words, bits = outcomes(action, traffic.words), outcomes(action, traffic.bits)
-                moved[action] += words.actual + words.gated + (bits.actual + bits.gated) / level.word_bits
-    written = moved["fill"] + moved["update"]
-    ports = (
-        ("read", moved["read"], level.read_words_per_cycle),
-        ("write", written, level.write_words_per_cycle),
-        ("shared", moved["read"] + written, level.shared_words_per_cycle),
+            moved = share.moved(action)
+            if moved is not None:
+                last = ACTUAL if action == "fill" else UNSKIPPED
+                words = moved.words[:, last] + moved.bits[:, last] / level.word_bits
+                if action == "read":
+                    read = read + words
+                else:
+                    written = written + words
+    bandwidths = (level.read_words_per_cycle, level.write_words_per_cycle, level.shared_words_per_cycle)
+    moved_words = (read, written, read + written)
+    return np.array(
+        [
+            words / (instances * bandwidth) if bandwidth is not None else np.zeros(instances.shape)
+            for words, bandwidth in zip(moved_words, bandwidths, strict=True)
+        ]
     )
-    asked = [(words / (instances * bandwidth), port) for port, words, bandwidth in ports if bandwidth is not None]
-    cycles, port = max(asked, default=(0.0, ""))
-    return port, cycles
 
 
-def whole_cycles(cycles: float) -> int:
+@dataclass(frozen=True)
+class Holding:
+    """What a level has to hold, in ``words`` or in ``bits of metadata``: ``held`` [B] by tensor, and its ``room``."""
+
+    unit: str
+    room: int | None
+    held: Mapping[str, FloatArray]
+
+    @property
+    def fits(self) -> FloatArray:
+        """Whether all of it fits, [B] as 0 or 1."""
+        total = sum(self.held.values(), np.zeros(1))
+        return np.asarray((total <= self.room) if self.room is not None else total >= 0)
+
+
+def holdings(level: StorageLevel, shares: Mapping[str, Share]) -> tuple[Holding, Holding]:
+    """The largest tiles and the largest metadata that the level has to hold."""
+    kept = {name: share.tiles for name, share in shares.items() if not share.streamed}
+    words = {name: tiles.worst_words for name, tiles in kept.items()}
+    bits = {name: tiles.worst_bits for name, tiles in kept.items()}
+    return (
+        Holding("words", level.capacity_words, words),
+        Holding("bits of metadata", level.metadata_capacity_bits, bits),
+    )
+
+
+def whole_cycles(cycles: FloatArray) -> FloatArray:
     """Up to the next whole cycle; a rest below a millionth of a cycle is noise of the arithmetic."""
-    return math.ceil(round(cycles, 6))
+    return np.ceil(np.round(cycles, 6))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.fibertree.density import Density
 from sparseloom.mapping.batch import IntArray
+from sparseloom.model.events import Box
 
 FloatArray = NDArray[np.float64]
-Box = tuple[IntArray, IntArray]
-"""Low and high corners of N boxes, [R, N] each."""
+StepTotal = Callable[[FloatArray], FloatArray]
 
 
 def is_certain(density: Density) -> bool:
@@ -41,35 +41,26 @@ def own_blocks(density: Density, compressed: bool, box: Box, held: Box, block_wo
 
 
 def shared_blocks(
-    density: Density,
-    compressed: bool,
-    box: Box,
-    held: Box,
-    block_words: int,
-    step: IntArray,
-    together: FloatArray,
+    density: Density, compressed: bool, box: Box, held: Box, block_words: int, step_total: StepTotal
 ) -> FloatArray:
     """As :func:`own_blocks`, where all words of one step are one access and every box has its share of it.
 
-    ``step`` numbers the steps of the boxes, ``together`` counts the boxes of a row at one step. Exact for known tensors and
-    for densities to which only the number of points matters; for others, where several boxes share an access, its words are
-    taken at their mean.
+    ``step_total`` sums a value of each box over its step. Exact for known tensors and for densities to which only the number
+    of points matters; for others, where several boxes share an access, its words are taken at their mean.
     """
     words = stored_words(density, compressed, box, held)
     if block_words == 1:
         return words
-    _, at = np.unique(step, return_inverse=True)
+    total_words = step_total(words)
     if not compressed or is_certain(density):
-        total = np.bincount(at, words * together)[at]
-        return np.asarray(np.where(total > 0, words / np.maximum(total, 1) * np.ceil(total / block_words), 0.0))
+        share = np.divide(words, total_words, out=np.zeros_like(words), where=total_words > 0)
+        return np.asarray(share * np.ceil(total_words / block_words - 1e-9))
     points = _points(box, held)
-    total = np.bincount(at, points * together)[at]
-    share = points / np.maximum(total, 1)
+    total = step_total(points.astype(np.float64))
     alone = (total == points) | (not density.coordinate_dependent)
-    mean = np.bincount(at, words * together)[at]
-    blocks = np.ceil(mean / block_words)
+    blocks = np.ceil(total_words / block_words - 1e-9)
     blocks[alone] = _mean_blocks(density, total[alone], (box[1] - box[0])[:, alone], block_words)
-    return np.asarray(share * blocks)
+    return np.asarray(np.divide(points, total, out=np.zeros_like(words), where=total > 0) * blocks)
 
 
 def _points(box: Box, held: Box) -> IntArray:
@@ -78,7 +69,7 @@ def _points(box: Box, held: Box) -> IntArray:
 
 def _mean_blocks(density: Density, points: NDArray[np.float64 | np.int64], extents: IntArray, block_words: int) -> FloatArray:
     """Mean blocks of sets of ``points`` points; of the occupancy of tiles of ``extents`` where places matter."""
-    key = np.asarray(points, np.int64)[None]
+    key = np.rint(points).astype(np.int64)[None]
     if density.coordinate_dependent:
         key = np.concatenate([key, extents])
     keys, index = np.unique(key, axis=1, return_inverse=True)

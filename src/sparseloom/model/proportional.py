@@ -80,7 +80,8 @@ def moved(
     blocks = _packed(words, block_words) * waste
     total_bits = np.tensordot(units, bits, axes=([0, 1], [0, 1])) if len(units) else np.zeros(4)
     rows = _packed(total_bits, row_bits) * row_bits if row_bits else total_bits
-    return Moved(words * instances, blocks * instances, units[::-1] * instances, rows * instances)
+    totals = (words * instances, blocks * instances, units[::-1] * instances, rows * instances)
+    return Moved(*(total[None] for total in totals))
 
 
 def _packed(counts: FloatArray, size: int) -> FloatArray:

@@ -9,9 +9,10 @@ The meaning of every count is docs/oracle.md, sections 3 to 6.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,9 @@ from numpy.typing import NDArray
 from sparseloom.arch.features import GATING, SKIPPING, Saf
 from sparseloom.fibertree.density import Density
 from sparseloom.fibertree.format import Format
-from sparseloom.model.dataflow import BOUND, KIND, LEVEL, RANK, STEP
-from sparseloom.model.events import Edge, Rows, transfers
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
-from sparseloom.model.occupancy import Box, is_certain, joint_nonempty, own_blocks, shared_blocks, stored_words
+from sparseloom.model.events import Box, Edge, Wanted
+from sparseloom.model.occupancy import is_certain, joint_nonempty, own_blocks, shared_blocks, stored_words
 
 FloatArray = NDArray[np.float64]
 
@@ -58,10 +58,57 @@ class Path:
         return (*self.outer, self) if self.judges else self.outer
 
 
+class Rows(Protocol):
+    """Transfers of one edge, N rows of alike ones, of one mapping or of many.
+
+    :class:`sparseloom.model.events.Rows` lists those of one mapping, :class:`sparseloom.model.classes.Classes` classes of
+    a batch; the attributes mean the same in both.
+    """
+
+    @property
+    def groups(self) -> FloatArray: ...
+    @property
+    def receivers(self) -> FloatArray: ...
+    @property
+    def first_groups(self) -> FloatArray: ...
+    @property
+    def first_receivers(self) -> FloatArray: ...
+    @property
+    def box(self) -> Box: ...
+    @property
+    def overlap(self) -> Box: ...
+    def span(self, k: int) -> Box: ...
+    def stays(self, axis: int, step: int) -> BoolArray: ...
+    def step_total(self, values: FloatArray, merged: bool) -> FloatArray: ...
+    def total(self, values: FloatArray) -> FloatArray: ...
+
+
+class Source(Protocol):
+    """Where rows come from: one mapping's events, or a batch's classes. ``mappings`` counts the mappings, B."""
+
+    @property
+    def mappings(self) -> int: ...
+    def transfers(self, edge: Edge, wanted: Wanted) -> Iterator[Rows]:
+        """The rows of an edge, in batches that make up the whole."""
+        ...
+
+    def tiles(self, edge: Edge, wanted: Wanted) -> tuple[Box, FloatArray, IntArray]:
+        """Boxes of the child's tiles, how often each occurs, and the mapping of each."""
+        ...
+
+    def nominal(self, level: int) -> IntArray:
+        """Coordinates of a tile of a level where no bound is cut short, at most the shape, [B, D]."""
+        ...
+
+    def busiest(self, busy: FloatArray, rows: Rows, known: bool) -> FloatArray:
+        """The most that any compute instance has of ``busy`` [N] computes, [B]; ``known``: at places that matter."""
+        ...
+
+
 @dataclass(frozen=True)
 class Moved:
-    """``words`` [4], the ``blocks`` [4] they take, metadata ``units`` [ranks, 2, 4] of the level's format (without one: no
-    ranks) and the ``bits`` [4] they take, each by stage."""
+    """``words`` [B, 4], the ``blocks`` [B, 4] they take, metadata ``units`` [B, ranks, 2, 4] of the level's format (without
+    one: no ranks) and the ``bits`` [B, 4] they take, each by stage."""
 
     words: FloatArray
     blocks: FloatArray
@@ -77,15 +124,17 @@ class Moved:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What moves along one edge, by stage ([4] or [..., 4]); the numbers of docs/oracle.md before they are named.
+    """What moves along one edge, by stage; the numbers of docs/oracle.md before they are named.
 
     ``served``: from the parent, once a group; ``raised``: to the parent, once a group or a receiver, as its network reduces;
-    ``delivered``: to the child, every receiver.
+    ``delivered``: to the child, every receiver. The ``first_`` ones are those of first dense visits.
     """
 
     served: Moved
     raised: Moved
     delivered: Moved
+    first_served: Moved
+    first_delivered: Moved
 
 
 def paths_of(problem: Problem, batch: MappingBatch, safs: Sequence[Saf]) -> tuple[tuple[Path, ...], ...]:
@@ -112,11 +161,22 @@ def paths_of(problem: Problem, batch: MappingBatch, safs: Sequence[Saf]) -> tupl
 
 
 @dataclass(frozen=True)
+class Tiles:
+    """Of a tensor's tiles at a level, [B] each: points of the nominal one, mean words stored, most words and most bits of
+    metadata of any."""
+
+    points: FloatArray
+    words: FloatArray
+    worst_words: FloatArray
+    worst_bits: FloatArray
+
+
+@dataclass(frozen=True)
 class Filter:
-    """The features of a problem at work on one mapping, given as its ``nest`` (see :mod:`~sparseloom.model.dataflow`)."""
+    """The features of a problem at work on the mappings of a ``source``."""
 
     problem: Problem
-    nest: IntArray
+    source: Source
 
     @cached_property
     def densities(self) -> tuple[Density, ...]:
@@ -132,154 +192,162 @@ class Filter:
     def rank_names(self, tensor: int) -> tuple[str, ...]:
         return self.problem.workload.einsum.tensors[tensor].ranks
 
-    def positions(self, tensors: set[int], split: set[int]) -> BoolArray:
-        """Ranks whose places matter: those of tensors whose density depends on coordinates, and of ``split`` formats."""
+    def positions(self, tensors: set[int], split: bool, tensor: int) -> BoolArray:
+        """Ranks whose places matter: those of tensors whose density depends on coordinates, and of ``tensor`` if its format
+        is ``split``."""
         found = np.zeros(self.problem.shape.size, np.bool_)
         for t in tensors:
-            if self.densities[t].coordinate_dependent or t in split:
+            if self.densities[t].coordinate_dependent or (split and t == tensor):
                 found |= self.problem.projections[t].any(axis=0)
         return found
 
-    def tile_of(self, tensor: int, rows: Rows, k: int) -> Box:
-        """The box of ``tensor`` over the ``k``-th span of the rows."""
+    def tile_of(self, tensor: int, span: Box) -> Box:
+        """The box of ``tensor`` over ranges of the iteration ranks [D, N]."""
         access = self.problem.projections[tensor][: len(self.rank_names(tensor))]
-        low = access @ rows.span_low[k]
-        return low, access @ (rows.span_high[k] - 1) + 1
+        return access @ span[0], access @ (span[1] - 1) + 1
 
-    def tiles(self, tensor: int, level: int) -> tuple[float, float, float, float]:
-        """Of a tensor's tiles at a level: points of the nominal one, mean words stored, most words and most metadata bits of
-        any."""
+    def tiles(self, tensor: int, level: int) -> Tiles:
+        """What a level holds of a tensor."""
         form, density, names = self.format_of(level, tensor), self.densities[tensor], self.rank_names(tensor)
         compressed = bool(form and form.compressed)
         edge = Edge(0, level, level + 1, self.problem.projections[tensor], False)
-        words, bits, total, count = 0.0, 0.0, 0.0, 0.0
-        for rows in transfers(self.nest, self.problem.shape, edge, (), self.positions({tensor}, {tensor})):
-            low, high = list(rows.low[: len(names)]), list(rows.high[: len(names)])
-            worst = density.worst_occupancy(low, high) if compressed else rows.points
-            words = max(words, float(np.max(worst)))
-            stored = density.expected_occupancy(low, high) if compressed else rows.points
-            total += float(stored @ rows.receivers)
-            count += float(rows.receivers.sum())
-            if form is not None:
-                units = form.expected_units if is_certain(density) else form.worst_units
-                most = units(density, names, low, high) * self.widths(tensor, level, form)
-                bits = max(bits, float(most.sum(axis=(-1, -2)).max()))
-        return float(np.prod(self._nominal(tensor, level))), total / count, words, bits
+        positions = self.positions({tensor}, form is not None and _is_split(form, names), tensor)
+        box, times, mapping = self.source.tiles(edge, Wanted(positions=positions))
+        low, high = list(box[0][: len(names)]), list(box[1][: len(names)])
+        points = np.prod(box[1] - box[0], axis=0).astype(np.float64)
+        worst = density.worst_occupancy(low, high) if compressed and names else points
+        stored = density.expected_occupancy(low, high) if compressed and names else points
+        count = np.bincount(mapping, times, self.source.mappings)
+        words = np.bincount(mapping, stored * times, self.source.mappings) / count
+        bits = np.zeros(self.source.mappings)
+        if form is not None:
+            units = form.expected_units if is_certain(density) else form.worst_units
+            widths = self.widths(tensor, level, form)[mapping]
+            np.maximum.at(bits, mapping, (units(density, names, low, high) * widths).sum(axis=(-1, -2)))
+        most = np.zeros(self.source.mappings)
+        np.maximum.at(most, mapping, worst)
+        extents = self.nominal(tensor, level)
+        return Tiles(np.prod(extents, axis=0).astype(np.float64), words, most, bits)
 
-    def _nominal(self, tensor: int, level: int) -> list[int]:
-        """Extents of a tensor's tile at a level, where the ranks' bounds are not cut short."""
-        extents = np.ones(self.problem.shape.size, np.int64)
-        inside = self.nest[:, self.nest[LEVEL] >= level]
-        np.multiply.at(extents, inside[RANK], inside[BOUND])
-        extents = np.minimum(extents, self.problem.shape)
+    def nominal(self, tensor: int, level: int) -> IntArray:
+        """Extents of a tensor's tile at a level where no bound is cut short, [ranks, B]."""
         access = self.problem.projections[tensor][: len(self.rank_names(tensor))]
-        return [int(x) for x in access @ (extents - 1) + 1]
+        return np.asarray(access @ (self.source.nominal(level).T - 1) + 1)
+
+    def widths(self, tensor: int, level: int, form: Format) -> IntArray:
+        """Bits of the units of a format at a level, [B, ranks, 2]: those of its nominal tile."""
+        tile = self.nominal(tensor, level)
+        return form.widths(self.rank_names(tensor), list(np.zeros_like(tile)), list(tile))
 
     def joint(self, rows: Rows, judged: Sequence[tuple[int, Judge]]) -> list[FloatArray | float]:
         """For each tensor X, P(all tiles of X that it is judged by are nonempty); ``judged`` pairs a span with a judge."""
         return [
-            joint_nonempty(density, [self.tile_of(t, rows, k) for k, judge in judged if t in judge.leaders])
+            joint_nonempty(density, [self.tile_of(t, rows.span(k)) for k, judge in judged if t in judge.leaders])
             for t, density in enumerate(self.densities)
         ]
 
     def survival(self, path: Path, rows: Rows) -> FloatArray:
-        """P(a transfer of a row reaches each stage), [4, N]."""
+        """P(a transfer of a row reaches each stage), [N, 4]."""
         outside = [(k, judge) for k, judged in enumerate(path.outer) for judge in judged.judges]
         skips = [(len(path.outer), judge) for judge in path.judges if judge.kind == SKIPPING]
         gates = [(len(path.outer), judge) for judge in path.judges if judge.kind == GATING]
-        chances = np.ones((4, rows.groups.size))
+        chances = np.ones((rows.groups.size, 4))
         for stage, judged in ((REACHING, outside), (UNSKIPPED, outside + skips), (ACTUAL, outside + skips + gates)):
+            if stage > REACHING and len(judged) == len(outside):
+                chances[:, stage] = chances[:, stage - 1]
+                continue
             for chance in self.joint(rows, judged):
-                chances[stage] *= chance
+                chances[:, stage] *= chance
         return chances
 
-    def traffic(self, path: Path) -> tuple[Traffic, Traffic]:
-        """What moves along an edge, and what of it at first dense visits."""
+    def traffic(self, path: Path) -> Traffic:
+        """What moves along an edge."""
         parent, child = (self.format_of(level, path.tensor) for level in (path.edge.parent, path.edge.child))
         involved = {path.tensor, *(t for judged in path.judged for judge in judged.judges for t in judge.leaders)}
         names = self.rank_names(path.tensor)
-        split = {path.tensor} if any(form and _is_split(form, names) for form in (parent, child)) else set()
-        judges = tuple(judged.edge for judged in path.judged)
-        before = parent is not None and len(parent.ranks) > 1
-        every, first = _Sums(), _Sums()
-        positions = self.positions(involved, split)
-        steps = self.problem.design.architecture.levels[path.edge.parent].block_words > 1
-        for rows in transfers(self.nest, self.problem.shape, path.edge, judges, positions, before, steps):
-            self._add(path, rows, parent, child, every, first)
-        return every.traffic(), first.traffic()
+        split = any(form is not None and _is_split(form, names) for form in (parent, child))
+        wanted = Wanted(
+            judges=tuple(judged.edge for judged in path.judged),
+            positions=self.positions(involved, split, path.tensor),
+            watch=_watched(parent, names) if parent is not None else (),
+            steps=self.problem.design.architecture.levels[path.edge.parent].block_words > 1,
+            output=path.tensor == len(self.problem.tensors) - 1,
+        )
+        sums = _Sums(self.source.mappings)
+        for rows in self.source.transfers(path.edge, wanted):
+            self._add(path, rows, parent, child, sums)
+        return sums.traffic()
 
-    def _add(
-        self, path: Path, rows: Rows, parent: Format | None, child: Format | None, every: _Sums, first: _Sums
-    ) -> None:
-        edge = path.edge
-        box, held = self._boxes(path, rows)
-        survival = self.survival(path, rows) * (rows.points > (rows.held if edge.hold else 0))
-        served = self._moved(path, parent, box, held, rows, rows.together)
-        raised = served
-        if not path.reduces:
-            raised = self._moved(path, parent, box, held, rows, rows.together * rows.receivers / rows.groups)
-        for name, moved, weight in (
-            ("served", served, rows.groups),
-            ("raised", raised, rows.groups if path.reduces else rows.receivers),
-        ):
-            for sums, some in ((every, weight), (first, weight * rows.first)):
-                sums.add(name, survival * some, moved, leads=path.leads)
+    def _add(self, path: Path, rows: Rows, parent: Format | None, child: Format | None, sums: _Sums) -> None:
+        edge, ranks = path.edge, len(self.rank_names(path.tensor))
+        box = rows.box
+        held = rows.overlap if edge.hold else (box[0], box[0])
+        moves = np.prod(box[1] - box[0], axis=0) > np.prod(held[1] - held[0], axis=0)
+        survival = self.survival(path, rows) * moves[:, None]
+        box, held = (box[0][:ranks], box[1][:ranks]), (held[0][:ranks], held[1][:ranks])
+        served = self._moved(path, parent, box, held, rows, merged=True)
+        output = path.tensor == len(self.problem.tensors) - 1
+        sums.add("served", rows, rows.groups, survival, served, path.leads)
+        if output:
+            sums.add("first_served", rows, rows.first_groups, survival, served, path.leads)
+            raised = served if path.reduces else self._moved(path, parent, box, held, rows, merged=False)
+            sums.add("raised", rows, rows.groups if path.reduces else rows.receivers, survival, raised, path.leads)
         if edge.hold:
-            delivered = self._delivered(path, child, box, held)
-            for sums, some in ((every, rows.receivers), (first, rows.receivers * rows.first)):
-                sums.add("delivered", survival * some, delivered)
-
-    def _boxes(self, path: Path, rows: Rows) -> tuple[Box, Box]:
-        """The new box of the tensor and its part that was held."""
-        ranks = len(self.rank_names(path.tensor))
-        held = rows.overlap if path.edge.hold else (rows.low, rows.low)
-        return (rows.low[:ranks], rows.high[:ranks]), (held[0][:ranks], held[1][:ranks])
+            delivered = self._delivered(path, child, box, held, rows)
+            sums.add("delivered", rows, rows.receivers, survival, delivered)
+            if output:
+                sums.add("first_delivered", rows, rows.first_receivers, survival, delivered)
 
     def _moved(
-        self, path: Path, form: Format | None, box: Box, held: Box, rows: Rows, together: FloatArray
+        self, path: Path, form: Format | None, box: Box, held: Box, rows: Rows, merged: bool
     ) -> tuple[FloatArray, ...]:
-        """Expected words, blocks, units and bits of one transfer of each row at the parent, ``together`` of them a step."""
+        """Expected words, blocks, units and bits of one transfer of each row at the parent."""
         density, compressed = self.densities[path.tensor], bool(form and form.compressed)
         block_words = self.problem.design.architecture.levels[path.edge.parent].block_words
         words = stored_words(density, compressed, box, held)
-        blocks = shared_blocks(density, compressed, box, held, block_words, rows.step, together)
+        blocks = shared_blocks(
+            density, compressed, box, held, block_words, lambda values: rows.step_total(values, merged)
+        )
         if form is None:
-            return words, blocks, np.zeros((words.size, 0, 2)), np.zeros(words.size)
-        return words, blocks, *self._units(path.tensor, path.edge.parent, form, box, rows)
+            return words, blocks
+        return words, blocks, *self._units(path.tensor, path.edge.parent, form, box, rows, navigated=True)
 
-    def _delivered(self, path: Path, form: Format | None, box: Box, held: Box) -> tuple[FloatArray, ...]:
+    def _delivered(self, path: Path, form: Format | None, box: Box, held: Box, rows: Rows) -> tuple[FloatArray, ...]:
         """Expected words, blocks, units and bits of one transfer of each row at one receiver."""
         density, compressed = self.densities[path.tensor], bool(form and form.compressed)
         block_words = self.problem.design.architecture.levels[path.edge.child].block_words
         words = stored_words(density, compressed, box, held)
         blocks = own_blocks(density, compressed, box, held, block_words)
         if form is None:
-            return words, blocks, np.zeros((words.size, 0, 2)), np.zeros(words.size)
-        return words, blocks, *self._units(path.tensor, path.edge.child, form, box, None)
+            return words, blocks
+        return words, blocks, *self._units(path.tensor, path.edge.child, form, box, rows, navigated=False)
 
     def _units(
-        self, tensor: int, level: int, form: Format, box: Box, rows: Rows | None
+        self, tensor: int, level: int, form: Format, box: Box, rows: Rows, navigated: bool
     ) -> tuple[FloatArray, FloatArray]:
-        """Expected units [N, ranks, 2] and bits [N] of a box; with ``rows`` only those that a read or update moves:
-        ranks above the lowest in which the box has one coordinate are navigated (docs/oracle.md, section 6)."""
+        """Expected units [N, ranks, 2] of a box and their widths [B, ranks, 2]; if ``navigated`` only the units that a read or
+        update moves: ranks above the lowest in which the box has one coordinate are moved when it changes (docs/oracle.md,
+        section 6)."""
         from sparseloom.fibertree.fiber import single_coordinate
 
         names, density = self.rank_names(tensor), self.densities[tensor]
         units = form.expected_units(density, names, list(box[0]), list(box[1]))
-        if rows is not None and len(form.ranks) > 1:
+        if navigated and len(form.ranks) > 1:
             single = single_coordinate(form, names, list(box[0]), list(box[1]))
-            stays = _unchanged(form, names, rows)
-            units = np.where((single & stays)[..., None], 0.0, units)
-        return units, np.asarray((units * self.widths(tensor, level, form)).sum(axis=(-1, -2)))
-
-    def widths(self, tensor: int, level: int, form: Format) -> IntArray:
-        """Bits of the units of a format at a level, [ranks, 2]: those of its nominal tile."""
-        tile = self._nominal(tensor, level)
-        return form.widths(self.rank_names(tensor), [0] * len(tile), tile)
+            units = np.where((single & _unchanged(form, names, rows))[..., None], 0.0, units)
+        return units, self.widths(tensor, level, form)
 
 
 def _is_split(form: Format, ranks: tuple[str, ...]) -> bool:
     return any(name not in ranks for rank in form.ranks for name in rank.ranks)
+
+
+def _watched(form: Format, names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """Tensor ranks, and steps in them, whose changes move the metadata of ranks above the lowest."""
+    from sparseloom.fibertree.fiber import bind
+
+    parts = (part for rank in bind(form, names).parts[:-1] for part in rank)
+    return tuple(dict.fromkeys((part.axis, part.step) for part in parts))
 
 
 def _unchanged(form: Format, names: tuple[str, ...], rows: Rows) -> BoolArray:
@@ -288,69 +356,113 @@ def _unchanged(form: Format, names: tuple[str, ...], rows: Rows) -> BoolArray:
     from sparseloom.fibertree.fiber import bind
 
     same = np.zeros((rows.groups.size, len(form.ranks)), np.bool_)
-    so_far = (rows.old_high > rows.old_low).all(axis=0)
+    so_far = np.ones(rows.groups.size, np.bool_)
     for place, parts in enumerate(bind(form, names).parts[:-1]):
         for part in parts:
-            axis, step = part.axis, part.step
-            so_far = so_far & (rows.low[axis] // step == rows.old_low[axis] // step)
-            so_far = so_far & ((rows.high[axis] - 1) // step == (rows.old_high[axis] - 1) // step)
+            so_far = so_far & rows.stays(part.axis, part.step)
         same[:, place] = so_far
     return same
 
 
 class _Sums:
-    """Accumulates what moves along one edge over classes of rows."""
+    """Accumulates what moves along one edge over batches of rows, for each mapping."""
 
-    def __init__(self) -> None:
+    def __init__(self, mappings: int) -> None:
+        self.mappings = mappings
         self.values: dict[str, list[FloatArray]] = {}
 
-    def add(self, name: str, weight: FloatArray, moved: tuple[FloatArray, ...], leads: bool = False) -> None:
-        """Add one transfer of each row, weighted by stage [4, N]; a leader's metadata is read whatever becomes of it."""
-        metadata = weight.copy()
-        if leads:
-            metadata[UNSKIPPED:] = metadata[REACHING]
-        weights = (weight, weight, metadata, metadata)
-        sums = [np.tensordot(value, w, axes=([0], [1])) for value, w in zip(moved, weights, strict=True)]
+    def add(
+        self,
+        name: str,
+        rows: Rows,
+        weight: FloatArray,
+        survival: FloatArray,
+        moved: tuple[FloatArray, ...],
+        leads: bool = False,
+    ) -> None:
+        """Add one transfer of each row, ``weight`` [N] times, by stage; a leader's metadata is read whatever becomes of it."""
+        stages = survival * weight[:, None]
+        words, blocks, *metadata = moved
+        sums = [rows.total(words[:, None] * stages), rows.total(blocks[:, None] * stages)]
+        if metadata:
+            units, widths = metadata
+            if leads:
+                stages = stages.copy()
+                stages[:, UNSKIPPED:] = stages[:, REACHING, None]
+            total = rows.total(units[..., None] * stages[:, None, None])
+            sums += [total, (total * widths[..., None]).sum(axis=(1, 2))]
         known = self.values.get(name)
         self.values[name] = [a + b for a, b in zip(known, sums, strict=True)] if known else sums
 
     def traffic(self) -> Traffic:
-        nothing = [np.zeros(4), np.zeros(4), np.zeros((0, 2, 4)), np.zeros(4)]
-        moved = {name: Moved(*self.values.get(name, nothing)) for name in ("served", "raised", "delivered")}
-        return Traffic(**moved)
+        names = ("served", "raised", "delivered", "first_served", "first_delivered")
+        return Traffic(**{name: self._moved(self.values.get(name, [])) for name in names})
+
+    def _moved(self, sums: list[FloatArray]) -> Moved:
+        nothing = [np.zeros((self.mappings, *shape, 4)) for shape in ((), (), (0, 2), ())]
+        return Moved(*sums, *nothing[len(sums) :])
 
 
 @dataclass(frozen=True)
 class Computes:
-    """What becomes of the computes (docs/oracle.md, section 5); ``busiest`` is the actual and gated ones of the busiest
-    instance, where known tensors tell it, else of the instance with the most points."""
+    """What becomes of the computes (docs/oracle.md, section 5), [B] each; ``busiest``: the actual and gated ones of the
+    busiest instance, where known tensors tell it, else of the instance with the most points."""
 
-    actual: float
-    gated: float
-    skipped: float
-    absent: float
-    busiest: float
+    actual: FloatArray
+    gated: FloatArray
+    skipped: FloatArray
+    absent: FloatArray
+    busiest: FloatArray
 
 
-def filter_computes(
-    work: Filter, paths: tuple[tuple[Path, ...], ...], gating: bool, skipping: bool
-) -> Computes:
+def filter_computes(work: Filter, paths: tuple[tuple[Path, ...], ...], gating: bool, skipping: bool) -> Computes:
     """Classify every compute by what reached it and by the values of its operands, for a unit that gates or skips."""
     problem, operands = work.problem, range(len(work.problem.tensors) - 1)
     judged = [path for t in operands for path in paths[t] if path.judges]
-    everywhere = Edge(0, paths[0][-1].edge.levels, paths[0][-1].edge.levels, np.eye(problem.shape.size, dtype=np.int64), False)
+    levels = paths[0][-1].edge.levels
+    everywhere = Edge(0, levels, levels, np.eye(problem.shape.size, dtype=np.int64), False)
     involved = {*operands, *(t for path in judged for judge in path.judges for t in judge.leaders)}
-    positions = work.positions(involved, set())
-    (rows,) = transfers(work.nest, problem.shape, everywhere, tuple(path.edge for path in judged), positions)
+    positions = work.positions(involved, False, 0)
+    wanted = Wanted(judges=tuple(path.edge for path in judged), positions=positions)
+    (rows,) = work.source.transfers(everywhere, wanted)
     judges = [(k, judge) for k, path in enumerate(judged) for judge in path.judges]
-    unskipped = np.prod(_broadcast(rows, work.joint(rows, [(k, j) for k, j in judges if j.kind == SKIPPING])), axis=0)
+    unskipped = np.zeros(rows.groups.size)
+    for nonempty, sign in _unskipped(judged).items():
+        unskipped += sign * np.prod(_broadcast(rows, work.joint(rows, sorted(nonempty, key=str))), axis=0)
     delivered = _broadcast(rows, work.joint(rows, judges))
     actual, skipped, absent = _by_value(work, rows, delivered, paths, gating, skipping)
     gated = unskipped - actual - skipped - absent
-    busy = (actual + gated) * rows.receivers
-    total = [float(part @ rows.receivers) for part in (actual, gated, skipped)]
-    lost = float((absent + 1 - unskipped) @ rows.receivers)
-    return Computes(*total, lost, _busiest(work, rows, busy))
+    parts = np.stack([actual, gated, skipped, absent + 1 - unskipped], axis=1) * rows.receivers[:, None]
+    known = all(is_certain(density) for density in work.densities[:-1]) and bool(positions.any())
+    return Computes(*rows.total(parts).T, work.source.busiest(actual + gated, rows, known))
+
+
+Nonempty = frozenset[tuple[int, Judge]]
+"""The event that the leader tiles of some judges, each at the span of its number, all have a nonzero."""
+
+
+def _unskipped(judged: Sequence[Path]) -> dict[Nonempty, int]:
+    """The event that no operand is skipped on its way, as a sum of signed events.
+
+    An operand is skipped at an edge if everything further out let it pass and a skipping judge here does not: what is gated
+    further out comes to no later judge.
+    """
+    total: dict[Nonempty, int] = {frozenset(): 1}
+    for tensor in sorted({path.tensor for path in judged}):
+        passed: Nonempty = frozenset()
+        kept: dict[Nonempty, int] = {frozenset(): 1}
+        for k, path in enumerate(judged):
+            if path.tensor == tensor:
+                skips = passed | {(k, judge) for judge in path.judges if judge.kind == SKIPPING}
+                kept[passed] = kept.get(passed, 0) - 1
+                kept[skips] = kept.get(skips, 0) + 1
+                passed = passed | {(k, judge) for judge in path.judges}
+        product: dict[Nonempty, int] = {}
+        for a, left in total.items():
+            for b, right in kept.items():
+                product[a | b] = product.get(a | b, 0) + left * right
+        total = {event: sign for event, sign in product.items() if sign}
+    return total
 
 
 def _broadcast(rows: Rows, chances: Sequence[FloatArray | float]) -> FloatArray:
@@ -366,7 +478,7 @@ def _by_value(
     present, arriving, missing = others.copy(), others.copy(), others.copy()
     for t in operands:
         access = work.problem.projections[t][: len(work.rank_names(t))]
-        low = access @ rows.low[: work.problem.shape.size]
+        low = access @ rows.box[0]
         nonzero = work.densities[t].expected_occupancy(list(low), list(low + 1))
         form = work.format_of(paths[t][-1].edge.parent, t)
         drops = bool(form and form.compressed)
@@ -378,28 +490,3 @@ def _by_value(
     zero = arriving - present
     actual = present + (0 if gating else zero) + (0 if gating or skipping else apart)
     return actual, apart if skipping else 0 * apart, missing
-
-
-def _busiest(work: Filter, rows: Rows, busy: FloatArray) -> float:
-    operands = work.densities[:-1]
-    if not all(is_certain(density) for density in operands):
-        return float(busy @ rows.origin)
-    nest, instance = work.nest, np.zeros(busy.size, np.int64)
-    if not any(density.coordinate_dependent for density in operands):
-        return float(busy @ rows.origin)
-    for i in range(nest.shape[1]):
-        if nest[KIND, i] != 0:
-            instance = instance * nest[BOUND, i] + rows.low[nest[RANK, i]] // nest[STEP, i] % nest[BOUND, i]
-    return float(np.bincount(instance, busy).max())
-
-
-def used_computes(work: Filter) -> float:
-    """Compute instances that are active at any step: those with a point at the first step of all temporal loops."""
-    nest, used = work.nest, 1.0
-    for d in range(work.problem.shape.size):
-        spread = np.zeros(1, np.int64)
-        for i in range(nest.shape[1]):
-            if nest[RANK, i] == d and nest[KIND, i] != 0:
-                spread = (spread[:, None] + np.arange(nest[BOUND, i]) * nest[STEP, i]).ravel()
-        used *= int(np.count_nonzero(spread < work.problem.shape[d]))
-    return used
