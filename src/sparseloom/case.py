@@ -6,15 +6,16 @@ Our own files have the keys ``workload:``, ``design:`` and ``mapping:``, all in 
 
 from __future__ import annotations
 
+from collections.abc import Mapping as Table
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparseloom.arch.design import Design
 from sparseloom.document import Node
-from sparseloom.errors import Fault, InputError
-from sparseloom.mapping.mapping import Mapping, check
+from sparseloom.errors import Fault, InputError, MappingError, SparseloomError
+from sparseloom.mapping.mapping import Mapping
 from sparseloom.workload.workload import Workload
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ CONVENTIONS = {"0.2": "sparseloop-micro22", "0.3": "sparseloop-micro22", "0.4": 
 class Case:
     """What files hold; ``None`` for what they lack.
 
-    ``timeloop`` is what was read when the files are Timeloop's. ``ignored`` says what the files hold that is not used,
+    ``timeloop`` is what was read when the files are Timeloop's. ``places`` has the file:line of the mapping (under the empty
+    name) and of each level in it. ``ignored`` says what the files hold that is not used,
     ``notes`` what a reader should know about how they were read.
     """
 
@@ -39,6 +41,7 @@ class Case:
     design: Design | None
     mapping: Mapping | None
     timeloop: TimeloopInput | None = None
+    places: Table[str, str] = field(default_factory=dict, compare=False)
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -46,6 +49,10 @@ class Case:
     def conventions(self) -> str:
         """The name of the profile by which the files' own tool counts."""
         return CONVENTIONS[self.timeloop.version] if self.timeloop is not None else OWN_CONVENTIONS
+
+    def placed(self, error: SparseloomError) -> SparseloomError:
+        """``error`` with its faults shown where the mapping of their level stands in the files, if they have no place yet."""
+        return type(error)(_placed(error.faults, self.places))
 
 
 def read(sources: Sequence[str | Path]) -> Case:
@@ -58,12 +65,13 @@ def read(sources: Sequence[str | Path]) -> Case:
     nodes = _nodes(paths)
     foreign = [node for node in nodes if _is_timeloop(node)]
     own = [node for node in nodes if node not in foreign and _is_own(node)]
+    places = _places(nodes)
     if not foreign:
-        return _own(paths)
+        return replace(_own(paths), places=places)
     if own:
         what = f"the file is one of our own, {foreign[0].file} is one of Timeloop's"
         raise InputError([Fault(what, node.file, fix="give files of one kind") for node in own])
-    return _timeloop(paths)
+    return _timeloop(paths, places)
 
 
 def _path(source: str | Path) -> Path:
@@ -102,7 +110,24 @@ def _is_own(node: Node) -> bool:
     return node.get("workload", "design") is not None or any(item.get("level") is not None for item in levels)
 
 
-def _timeloop(paths: Sequence[Path]) -> Case:
+def _places(nodes: Sequence[Node]) -> dict[str, str]:
+    """Where the mapping and each of its levels stand."""
+    found: dict[str, str] = {}
+    for node in nodes:
+        if (mapping := node.get("mapping")) is not None:
+            found[""] = mapping.where
+            for item in mapping.value if isinstance(mapping.value, list) else []:
+                if (level := item.get("level", "target")) is not None:
+                    found.setdefault(str(level.value), item.where)
+    return found
+
+
+def _placed(faults: Sequence[Fault], places: Table[str, str]) -> list[Fault]:
+    whole = places.get("", "")
+    return [fault if fault.where else replace(fault, where=places.get(fault.path, whole)) for fault in faults]
+
+
+def _timeloop(paths: Sequence[Path], places: Table[str, str]) -> Case:
     from sparseloom import timeloop
 
     found = timeloop.load(paths)
@@ -110,9 +135,12 @@ def _timeloop(paths: Sequence[Path]) -> Case:
         from sparseloom.mapping.lanes import check_mapping
         from sparseloom.mapping.batch import Problem
 
-        check_mapping(Problem(found.workload, found.design), found.mapping)
+        try:
+            check_mapping(Problem(found.workload, found.design), found.mapping)
+        except MappingError as error:
+            raise MappingError(_placed(error.faults, places)) from None
     ignored = tuple(dict.fromkeys(str(item) for item in found.ignored))
-    return Case(found.workload, found.design, found.mapping, found, ignored, found.notes)
+    return Case(found.workload, found.design, found.mapping, found, places, ignored, found.notes)
 
 
 def _own(paths: Sequence[Path]) -> Case:

@@ -113,7 +113,11 @@ def _evaluate(files: list[Path], conventions: str | None) -> Result:
     rules = profile(conventions) if conventions is not None else None
     case = read(files)
     details = case.timeloop.details if case.timeloop is not None else None
-    result = evaluate(*complete(case, files), rules or profile(case.conventions), details)
+    parts = complete(case, files)
+    try:
+        result = evaluate(*parts, rules or profile(case.conventions), details)
+    except SparseloomError as error:
+        raise case.placed(error) from None
     return replace(result, ignored=(*result.ignored, *case.ignored), notes=(*result.notes, *case.notes))
 
 

@@ -299,7 +299,8 @@ class AverageInstance:
         count, used = float(self.dense.instances[0, l]), self.instances(l, t)
         dense = self._dense(l, t, output, count)
         bits = np.array([(rank.metadata_bits, rank.payload_bits) for rank in ranks], np.float64).reshape(-1, 2)
-        waste = self._waste(l, t, tile) if ranks else 1.0
+        packed = t in self.packing and self.packing[t][0] == l
+        waste = self._waste(l, t, tile) if ranks and not packed else 1.0
         result: dict[str, Moved | None] = {"read": None, "fill": None, "update": None}
         for action, words in dense.items():
             stored = words - take(words, 1 - tile.density, integer) if ranks else words
@@ -310,7 +311,7 @@ class AverageInstance:
                 staged = stages(stored, odds, integer, up=output and action == "read")
             staged_units = unit_stages(units, odds, integer, local=action != "fill")
             result[action] = moved(staged, staged_units, bits, level.block_words, level.metadata_width_bits, waste, used)
-        if t in self.packing and self.packing[t][0] == l:
+        if packed:
             result["read"] = self._packed(t, dense["fill"], result, level.block_words, waste, used)
         worst = self._worst(l, t, tile)
         tiles = Tiles(*(np.array([value]) for value in (float(tile.points), tile.words, *worst)))
@@ -362,9 +363,11 @@ class AverageInstance:
         if not ranks:
             return float(tile.points), 0.0
         box = self.box(t, self.extents(l))
-        words = float(np.max(self.density(t).worst_occupancy([0] * len(box), box)))
+        density = self.density(t)
+        most = density.occupancy_distribution(box)[0] if density.coordinate_dependent else None
+        words = float(most.max() if most is not None else density.worst_occupancy([0] * len(box), box))
         ceil = self.conventions.metadata == "loop-ranks-ceil"
-        units = expected_units(ranks, self.density(t), tile.points, np.array([words]), np.ones(1), ceil)
+        units = expected_units(ranks, density, tile.points, np.array([words]), np.ones(1), ceil)
         bits = np.array([(rank.metadata_bits, rank.payload_bits) for rank in ranks])
         return words, math.ceil(float((units * bits).sum()) - 1e-9)
 

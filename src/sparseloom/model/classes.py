@@ -1,143 +1,186 @@
 """Transfers of a whole batch of mappings as classes of alike ones, compiled.
 
-:mod:`sparseloom.model.events` lists every transfer of one mapping; where a density does not depend on places, most of them
-are alike. This kernel counts the classes of each mapping of a batch without listing: a rank whose bounds are perfect has one
-class, an imperfect one few. The terms are those of the other module, so are the counts; a test holds them together.
+:mod:`sparseloom.model.events` lists the transfers of one mapping; where densities do not depend on places, most of them
+are alike. These kernels count the classes of each mapping of a batch without listing: a rank whose bounds are perfect has one
+class, an imperfect one few. Terms and counts are those of the other module; a test holds the two together. Few
+mappings do not fit the form (``irregular``) and are left to it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
 from sparseloom.model.dataflow import BOUND, KIND, LEVEL, RANK, STEP, TAIL, fill_nest, kernel
-from sparseloom.model.events import Edge
+from sparseloom.model.events import Box, Edge, Wanted
 
 FloatArray = NDArray[np.float64]
 
 MOST_CLASSES = 64
-"""Classes of one rank of the iteration space that the kernel keeps apart."""
+"""Classes of one rank of the iteration space that are kept apart; a mapping with more is irregular."""
+
+PLAIN, FIRST, ORIGIN = range(3)
+"""What is counted on the side: nothing, first dense visits, receivers whose spatial digits are 0."""
 
 
 @dataclass(frozen=True)
 class Classes:
-    """Classes of the transfers of one edge over a batch, N of them in all.
+    """Classes of the transfers of one edge over a batch, N in all, sorted by mapping.
 
-    ``mapping`` numbers the mapping of a class. ``groups``, ``receivers`` and ``first`` are as in
-    :class:`~sparseloom.model.events.Rows`, counts of all transfers of the class; ``extents`` [R, N] of the new box and
-    ``overlap`` [R, N] of its part that the old one had (all 0 if none), ``changed`` [R, N] whether the interval of a
-    tensor rank is another than before, ``spans`` [K, D, N] coordinates used with each judging edge's transfer.
+    ``groups``, ``receivers`` count the transfers of a class, ``side_groups``, ``side_receivers`` those of them that are
+    first dense visits (or at the origin); ``extents`` [R, N] are those of the new box, ``common`` [R, N] of its part that
+    the old one had; ``points`` are all that one parent instance serves at such a step; ``spans`` [K, D, N] the
+    coordinates used with each judging edge's transfer.
     """
 
     mapping: IntArray
+    starts: IntArray
     groups: FloatArray
     receivers: FloatArray
-    first: BoolArray
+    side_groups: FloatArray
+    side_receivers: FloatArray
+    points: FloatArray
     extents: IntArray
-    overlap: IntArray
-    changed: BoolArray
+    common: IntArray
+    changed: dict[tuple[int, int], BoolArray]
     spans: IntArray
+
+    @property
+    def first_groups(self) -> FloatArray:
+        return self.side_groups
+
+    @property
+    def first_receivers(self) -> FloatArray:
+        return self.side_receivers
+
+    @property
+    def box(self) -> Box:
+        return np.zeros_like(self.extents), self.extents
+
+    @property
+    def overlap(self) -> Box:
+        return np.zeros_like(self.extents), self.common
+
+    def span(self, k: int) -> Box:
+        return np.zeros_like(self.spans[k]), self.spans[k]
+
+    def stays(self, axis: int, step: int) -> BoolArray:
+        return ~self.changed[axis, step]
+
+    def step_total(self, values: FloatArray, merged: bool) -> FloatArray:
+        own = np.prod(self.extents, axis=0) - np.prod(self.common, axis=0)
+        total = np.divide(values * self.points, own, out=np.zeros(own.size), where=own > 0)
+        return total if merged else np.asarray(total * self.receivers / np.maximum(self.groups, 1.0))
+
+    def total(self, values: FloatArray) -> FloatArray:
+        return np.asarray(np.add.reduceat(values, self.starts, axis=0))
 
 
 @dataclass(frozen=True)
-class Steps:
-    """Steps at which a parent instance serves its children, N sorts of them over a batch: ``count`` of each, in which
-    ``points`` move (dense)."""
+class ClassSource:
+    """The transfers of a batch as a source of rows. ``irregular`` [B] is set for mappings that do not fit the form, as edges
+    are asked for."""
 
-    mapping: IntArray
-    count: FloatArray
-    points: FloatArray
+    problem: Problem
+    batch: MappingBatch
+    tile: IntArray
+    irregular: BoolArray = field(repr=False)
+
+    @property
+    def mappings(self) -> int:
+        return len(self.batch)
+
+    def transfers(self, edge: Edge, wanted: Wanted) -> Iterator[Classes]:
+        """All classes of an edge."""
+        ranks, dims = edge.projection.shape
+        judges = np.array(
+            [(j.parent, j.child, j.merge, *j.projection.any(axis=0)) for j in wanted.judges], np.int64
+        ).reshape(-1, 3 + dims)
+        watch = np.array(wanted.watch, np.int64).reshape(-1, 2)
+        splits = np.array(wanted.splits, np.int64).reshape(-1, 2)
+        side = ORIGIN if wanted.origin else FIRST if wanted.output else PLAIN
+        room = 4 * len(self.batch) + 64
+        while True:
+            table = np.empty((room, 6 + 2 * ranks + len(watch) + len(judges) * dims))
+            used = _emit_batch(
+                self.batch.rank, self.batch.bound, self.batch.place, self.problem.shape, edge.projection,
+                np.array([edge.parent, edge.child, edge.merge]), edge.levels, judges, watch, splits, side,
+                table, self.irregular,
+            )  # fmt: skip
+            if used <= room:
+                break
+            room = used
+        yield _classes(table[:used], ranks, dims, wanted)
+
+    def tiles(self, edge: Edge, wanted: Wanted) -> tuple[Box, FloatArray, IntArray]:
+        """The nominal tile of each mapping: none is larger."""
+        extents = edge.projection @ (self.nominal(edge.child).T - 1) + 1
+        return (np.zeros_like(extents), extents), np.ones(self.mappings), np.arange(self.mappings)
+
+    def nominal(self, level: int) -> IntArray:
+        return np.minimum(self.tile[:, level], self.problem.shape)
+
+    def busiest(self, busy: FloatArray, rows: Classes, known: bool) -> FloatArray:
+        """The computes of the first instance: none has more points."""
+        return rows.total(busy * rows.side_receivers)
 
 
-def edge_numbers(edges: tuple[Edge, ...]) -> IntArray:
-    """[K, 3]: parent, child, whether receivers merge."""
-    return np.array([(e.parent, e.child, e.merge) for e in edges], np.int64).reshape(-1, 3)
-
-
-def classes(
-    problem: Problem, batch: MappingBatch, edge: Edge, judges: tuple[Edge, ...], before: bool, output: bool
-) -> Classes:
-    """The classes of ``edge`` for every mapping of ``batch``.
-
-    ``judges`` are the edges whose spans are wanted; ``before`` asks for what changed since the transfer before also for
-    compute; ``output`` marks first dense visits in classes of their own.
-    """
-    room = 16 * len(batch) + 64
-    ranks, dims = edge.projection.shape
-    while True:
-        table = np.empty((room, 4 + 3 * ranks + len(judges) * dims), np.float64)
-        used = _emit_batch(
-            batch.rank, batch.bound, batch.place, problem.shape, edge.projection, edge_numbers((edge,))[0], edge.levels,
-            edge_numbers(judges), before, output, table,
-        )  # fmt: skip
-        if used <= room:
-            break
-        room = int(used * 1.1) + 64
-    rows = table[:used].T
-    boxes = rows[4 : 4 + 2 * ranks].astype(np.int64)
+def _classes(table: FloatArray, ranks: int, dims: int, wanted: Wanted) -> Classes:
+    rows = np.ascontiguousarray(table.T)
+    mapping = rows[0].astype(np.int64)
+    starts = np.flatnonzero(np.diff(mapping, prepend=-1))
+    watched = 6 + 2 * ranks
+    spans = watched + len(wanted.watch)
+    whole = rows[6:].astype(np.int64)
     return Classes(
-        mapping=rows[0].astype(np.int64),
-        groups=rows[1],
-        receivers=rows[2],
-        first=rows[3] > 0,
-        extents=boxes[:ranks],
-        overlap=boxes[ranks:],
-        changed=rows[4 + 2 * ranks : 4 + 3 * ranks] > 0,
-        spans=rows[4 + 3 * ranks :].astype(np.int64).reshape(len(judges), dims, used),
-    )
+        mapping, starts, *rows[1:6], whole[:ranks], whole[ranks : 2 * ranks],
+        {key: rows[watched + k] > 0 for k, key in enumerate(wanted.watch)},
+        whole[spans - 6 :].reshape(len(wanted.judges), dims, len(mapping)),
+    )  # fmt: skip
 
 
 @kernel
 def _emit_batch(
-    rank, bound, place, shape, projection, edge, levels, judges, before, output, table
+    rank, bound, place, shape, projection, edge, levels, judges, watch, splits, side, table, irregular
 ):  # type: ignore[no-untyped-def]
-    """Write the classes of all mappings to ``table``; returns how many there are, even if they do not fit."""
+    """Write the classes of all mappings to ``table``; returns how many there are, even if they do not fit.
+
+    Each row: mapping, groups, receivers, those on the side, points of a step, extents [R], common extents [R], changed [W],
+    spans [K, D]. Every mapping has at least one row.
+    """
     nest = np.empty((6, bound.shape[1]), np.int64)
+    dims = len(shape)
+    own = np.empty((dims, MOST_CLASSES, 9 + len(judges)))
     used = 0
     for b in range(len(bound)):
         n = fill_nest(rank[b], bound[b], place[b], shape, nest)
-        used = _emit(nest, n, shape, projection, edge, levels, judges, before, output, table, used, b)
+        perfect = np.ones(dims, np.int64)
+        for i in range(n):
+            perfect[nest[RANK, i]] *= nest[BOUND, i]
+        begin = used
+        used = _emit(
+            nest, n, shape, perfect == shape, projection, edge, levels, judges, watch, splits, side, table, own, used, b,
+            irregular,
+        )  # fmt: skip
+        if used == begin:
+            if used < len(table):
+                table[used] = 0.0
+                table[used, 0] = b
+            used += 1
     return used
 
 
 @kernel
-def _period_loop(nest, n, projection, child):  # type: ignore[no-untyped-def]
-    """The innermost temporal loop around ``child`` that indexes the tensor, -1 without one."""
-    last = -1
-    for i in range(n):
-        if nest[KIND, i] == 0 and nest[LEVEL, i] < child and projection[:, nest[RANK, i]].any():
-            last = i
-    return last
-
-
-@kernel
-def _emit(
-    nest, n, shape, projection, edge, levels, judges, before, output, table, used, b
-):  # type: ignore[no-untyped-def]
-    parent, child, merge = edge
-    ranks, dims = projection.shape
-    hold = child < levels
-    last = _period_loop(nest, n, projection, child) if hold else n
-    lasts = np.empty(len(judges), np.int64)
-    for k in range(len(judges)):
-        lasts[k] = _period_loop(nest, n, projection, judges[k, 1]) if judges[k, 1] < levels else n
-    free = np.empty((len(judges) + 1, n), np.bool_)
-    for i in range(n):
-        indexed = projection[:, nest[RANK, i]].any()
-        free[-1, i] = _is_free(nest, i, indexed, parent, child, merge, last)
-        for k in range(len(judges)):
-            free[k, i] = _is_free(nest, i, indexed, judges[k, 0], judges[k, 1], judges[k, 2], lasts[k])
-    if before or (hold and _needs_order(nest, n, shape, projection, child, last)):
-        for carry in range(-1, n):
-            if carry < 0 or (nest[KIND, carry] == 0 and nest[LEVEL, carry] < child and carry <= last):
-                used = _emit_class(
-                    nest, n, shape, projection, parent, child, merge, carry, hold, output, free, table, used, b
-                )  # fmt: skip
-        return used
-    return _emit_class(nest, n, shape, projection, parent, child, merge, n, hold, output, free, table, used, b)
+def _period_loop(nest, n, indexed, child):  # type: ignore[no-untyped-def]
+    """The innermost temporal loop around ``child`` over an indexed rank, -1 without one."""
+    for i in range(n - 1, -1, -1):
+        if nest[KIND, i] == 0 and nest[LEVEL, i] < child and indexed[nest[RANK, i]]:
+            return i
+    return -1
 
 
 @kernel
@@ -147,103 +190,109 @@ def _is_free(nest, i, indexed, parent, child, merge, last):  # type: ignore[no-u
         return True
     if nest[KIND, i] == 0:
         return i > last
-    return merge and not indexed and nest[LEVEL, i] >= parent
+    return merge == 1 and not indexed and nest[LEVEL, i] >= parent
 
 
 @kernel
-def _needs_order(nest, n, shape, projection, child, last):  # type: ignore[no-untyped-def]
-    """Whether what a transfer brings depends on the loop that advanced: with a sliding window, or where an imperfect
-    bound can leave a tile unchanged."""
+def _emit(
+    nest, n, shape, perfect, projection, edge, levels, judges, watch, splits, side, table, own, used, b, irregular
+):  # type: ignore[no-untyped-def]
+    parent, child, merge = edge
+    dims = len(shape)
+    hold = child < levels
+    indexed = np.zeros(dims, np.bool_)
     for r in range(projection.shape[0]):
-        if (projection[r] > 0).sum() > 1:
-            moving = 0
+        for d in range(dims):
+            indexed[d] = indexed[d] or projection[r, d] > 0
+    last = _period_loop(nest, n, indexed, child) if hold else n
+    free = np.empty((len(judges) + 1, n), np.bool_)
+    for k in range(len(judges) + 1):
+        if k == len(judges):
             for i in range(n):
-                if projection[r, nest[RANK, i]] and nest[KIND, i] == 0 and nest[LEVEL, i] < child:
-                    moving += 1
-            if moving:
-                return True
+                free[k, i] = _is_free(nest, i, indexed[nest[RANK, i]], parent, child, merge, last)
+        else:
+            flags = judges[k, 3:]
+            end = _period_loop(nest, n, flags, judges[k, 1]) if judges[k, 1] < levels else n
+            for i in range(n):
+                free[k, i] = _is_free(nest, i, flags[nest[RANK, i]], judges[k, 0], judges[k, 1], judges[k, 2], end)
+    share = _merged_share(nest, n, projection, parent, child) if merge else 1.0
+    if _is_irregular(nest, n, shape, perfect, projection, parent, child, len(judges), share, splits):
+        irregular[b] = True
+        return used
+    ordered = len(watch) > 0 or (hold and _needs_order(nest, n, perfect, projection, indexed, child))
+    for carry in range(-1 if ordered else n, n + (not ordered)):
+        timed = carry < 0 or carry == n or (nest[KIND, carry] == 0 and nest[LEVEL, carry] < child)
+        if timed and (carry == n or carry <= last):
+            used = _emit_class(
+                nest, n, shape, perfect, projection, indexed, parent, child, carry, hold, side, free, watch, share, table,
+                own, used, b, irregular,
+            )  # fmt: skip
+    return used
+
+
+@kernel
+def _needs_order(nest, n, perfect, projection, indexed, child):  # type: ignore[no-untyped-def]
+    """Whether what a transfer brings depends on the loop that advanced: with a sliding window, or where an imperfect bound can
+    leave a tile unchanged."""
     for i in range(n):
-        d = nest[RANK, i]
-        if projection[:, d].any() and nest[KIND, i] == 0 and nest[LEVEL, i] < child and nest[TAIL, i] < nest[BOUND, i] - 1:
+        if nest[KIND, i] != 0 or nest[LEVEL, i] >= child or not indexed[nest[RANK, i]]:
+            continue
+        if not perfect[nest[RANK, i]]:
             return True
+        for r in range(projection.shape[0]):
+            if projection[r, nest[RANK, i]] and (projection[r] > 0).sum() > 1:
+                return True
     return False
 
 
 @kernel
-def _emit_class(
-    nest, n, shape, projection, parent, child, merge, carry, hold, output, free, table, used, b
+def _is_irregular(
+    nest, n, shape, perfect, projection, parent, child, judges, share, splits
 ):  # type: ignore[no-untyped-def]
-    """Write the classes of the steps of ``carry`` (``n``: of all steps at once)."""
-    ranks, dims = projection.shape
-    judges = len(free) - 1
-    width = 6 + judges
-    own = np.empty((dims, MOST_CLASSES, width), np.float64)
-    count = np.empty(dims, np.int64)
-    for d in range(dims):
-        count[d] = _rank_classes(nest, n, d, shape[d], parent, child, carry, output, projection[:, d].any(), free, own[d])
-        if count[d] == 0:
-            return used
-    share = 1.0
-    if merge:
-        share = _merged_share(nest, n, projection, parent, child)
-    total = 1
-    for d in range(dims):
-        total *= count[d]
-    for number in range(total):
-        if used < len(table):
-            rest = number
-            row = table[used]
-            row[0], row[1], row[2], row[3] = b, share, 1.0, 1.0
-            row[4 : 4 + ranks] = 1.0
-            row[4 + ranks : 4 + 3 * ranks] = 0.0
-            old = 1 if 0 <= carry < n else 0
-            shift = np.zeros(ranks, np.int64)
-            before = np.full(ranks, 1.0)
-            for d in range(dims):
-                c = own[d, rest % count[d]]
-                rest //= count[d]
-                row[1] *= c[0]
-                row[2] *= c[1]
-                row[3] *= c[2]
-                for k in range(judges):
-                    row[4 + 3 * ranks + k * dims + d] = c[6 + k]
-                for r in range(ranks):
-                    factor = projection[r, d]
-                    if factor:
-                        row[4 + r] += factor * (c[3] - 1)
-                        before[r] += factor * (c[4] - 1)
-                        shift[r] += factor * int(c[5])
-            held = old
-            for r in range(ranks):
-                now = row[4 + r]
-                common = min(now, before[r] - shift[r]) - max(0, -shift[r])
-                row[4 + ranks + r] = common
-                held = held and common > 0
-                row[4 + 2 * ranks + r] = 1.0 if not old or shift[r] != 0 or before[r] != now else 0.0
-            if not (held and hold):
-                row[4 + ranks : 4 + 2 * ranks] = 0.0
-        used += 1
-    return used
+    """Whether a mapping does not fit the form: several ranks that share an interval among receivers, judged or imperfect; or a
+    format's split rank that the loops do not cut at its part."""
+    if share < 1.0:
+        if judges:
+            return True
+        for r in range(projection.shape[0]):
+            if (projection[r] > 0).sum() > 1:
+                for d in range(len(shape)):
+                    if projection[r, d] and not perfect[d]:
+                        return True
+    for k in range(len(splits)):
+        row = projection[splits[k, 0]]
+        for d in range(len(shape)):
+            if row[d]:
+                size = splits[k, 1]
+                tile = 1
+                cut = size >= shape[d]
+                for i in range(n):
+                    if nest[RANK, i] == d:
+                        cut = cut or nest[STEP, i] == size
+                        if nest[LEVEL, i] >= child:
+                            tile *= nest[BOUND, i]
+                if (row > 0).sum() > 1 or row[d] != 1 or not perfect[d] or not (cut or tile % size == 0):
+                    return True
+    return False
 
 
 @kernel
 def _merged_share(nest, n, projection, parent, child):  # type: ignore[no-untyped-def]
     """Groups over receivers, for tensor ranks whose intervals several receivers have in common (p + r)."""
-    from_rank = 1.0
+    share = 1.0
     for r in range(projection.shape[0]):
         reach = 0
         members = 1
-        spread = 0
-        for d in range(projection.shape[1]):
-            if projection[r, d]:
-                wide = False
-                for i in range(n):
-                    if nest[RANK, i] == d and nest[KIND, i] != 0 and parent <= nest[LEVEL, i] < child:
-                        reach += projection[r, d] * nest[STEP, i] * (nest[BOUND, i] - 1)
-                        members *= nest[BOUND, i]
-                        wide = True
-                spread += wide
-        if spread < 2:
+        first = -1
+        several = False
+        for i in range(n):
+            d = nest[RANK, i]
+            if projection[r, d] and nest[KIND, i] != 0 and parent <= nest[LEVEL, i] < child:
+                reach += projection[r, d] * nest[STEP, i] * (nest[BOUND, i] - 1)
+                members *= nest[BOUND, i]
+                several = several or (first >= 0 and first != d)
+                first = d
+        if not several:
             continue
         seen = np.zeros(reach + 1, np.bool_)
         seen[0] = True
@@ -254,97 +303,193 @@ def _merged_share(nest, n, projection, parent, child):  # type: ignore[no-untype
                     for k in range(1, nest[BOUND, i]):
                         if at - k * stride >= 0 and seen[at - k * stride]:
                             seen[at] = True
-        from_rank *= seen.sum() / members
-    return from_rank
+        share *= seen.sum() / members
+    return share
 
 
 @kernel
-def _rank_classes(nest, n, d, size, parent, child, carry, output, indexed, free, own):  # type: ignore[no-untyped-def]
-    """The classes of one rank into ``own``: groups, receivers, first (1 if so), tile, old tile, shift, spans."""
-    nominal = 1
-    for i in range(n):
-        if nest[RANK, i] == d:
-            nominal *= nest[BOUND, i]
-    if nominal == size:
-        return _perfect_classes(nest, n, d, size, parent, child, carry, output, indexed, free, own)
-    return _imperfect_classes(nest, n, d, size, parent, child, carry, output, indexed, free, own)
+def _emit_class(
+    nest, n, shape, perfect, projection, indexed, parent, child, carry, hold, side, free, watch, share, table, own, used,
+    b, irregular,
+):  # type: ignore[no-untyped-def]
+    """Write the classes of the steps of ``carry`` (``n``: of all steps at once)."""
+    ranks, dims = projection.shape
+    judges = len(free) - 1
+    count = np.empty(dims, np.int64)
+    total = 1
+    for d in range(dims):
+        if perfect[d]:
+            count[d] = _perfect_class(nest, n, d, parent, child, carry, side, indexed[d], free, own[d, 0])
+        else:
+            count[d] = _imperfect_classes(nest, n, d, shape[d], parent, child, carry, side, indexed[d], free, own[d])
+        if count[d] > MOST_CLASSES:
+            irregular[b] = True
+            return used
+        total *= count[d]
+    old = 0 <= carry < n
+    shift = np.empty(ranks)
+    before = np.empty(ranks)
+    for number in range(total):
+        if used >= len(table):
+            used += 1
+            continue
+        row = table[used]
+        row[:] = 0.0
+        row[0], row[1], row[2], row[3], row[4] = b, share, 1.0, share, 1.0
+        members = 1.0
+        rest = number
+        shift[:] = 0.0
+        before[:] = 1.0
+        row[6 : 6 + ranks] = 1.0
+        for d in range(dims):
+            c = own[d, rest % count[d]]
+            rest //= count[d]
+            for k in range(4):
+                row[1 + k] *= c[k]
+            if not indexed[d]:
+                members *= c[7]
+            for k in range(judges):
+                row[6 + 2 * ranks + len(watch) + k * dims + d] = c[9 + k]
+            for r in range(ranks):
+                factor = projection[r, d]
+                if factor:
+                    row[6 + r] += factor * (c[4] - 1)
+                    before[r] += factor * (c[5] - 1)
+                    shift[r] += factor * c[6]
+        _finish_row(row, ranks, projection, old, hold, shift, before)
+        row[5] = members * share * _step_points(row, ranks, projection, own, count, number)
+        for w in range(len(watch)):
+            row[6 + 2 * ranks + w] = _changed(nest, n, projection, watch[w], carry, child, free, old, shift, before, row)
+        used += 1
+    return used
 
 
 @kernel
-def _perfect_classes(nest, n, d, size, parent, child, carry, output, indexed, free, own):  # type: ignore[no-untyped-def]
-    groups = members = tile = 1
-    first = 1
-    shift = 0
+def _finish_row(row, ranks, projection, old, hold, shift, before):  # type: ignore[no-untyped-def]
+    """The common extents of new and old box, none if they are disjoint or nothing is held."""
+    shared = old and hold
+    for r in range(ranks):
+        common = min(row[6 + r], before[r] - shift[r]) - max(0.0, -shift[r])
+        row[6 + ranks + r] = common
+        shared = shared and common > 0
+    if not shared:
+        row[6 + ranks : 6 + 2 * ranks] = 0.0
+
+
+@kernel
+def _step_points(row, ranks, projection, own, count, number):  # type: ignore[no-untyped-def]
+    """Points that all receivers of one parent instance get at a step, for tensor ranks whose receivers differ."""
+    new = 1.0
+    receivers = 1.0
+    for r in range(ranks):
+        members = 1.0
+        for d in range(projection.shape[1]):
+            if projection[r, d]:
+                members *= own[d, _pick(count, number, d), 7]
+        length = members
+        for d in range(projection.shape[1]):
+            if projection[r, d]:
+                c = own[d, _pick(count, number, d)]
+                length += projection[r, d] * (c[8] - c[7]) * members / c[7]
+        new *= length
+        receivers *= members
+    held = receivers
+    for r in range(ranks):
+        held *= row[6 + ranks + r]
+    return new - held
+
+
+@kernel
+def _pick(count, number, d):  # type: ignore[no-untyped-def]
+    for k in range(d):
+        number //= count[k]
+    return number % count[d]
+
+
+@kernel
+def _changed(nest, n, projection, watch, carry, child, free, old, shift, before, row):  # type: ignore[no-untyped-def]
+    """Whether the interval of a tensor rank is another than before, in steps of the watched size."""
+    r, step = watch
+    if not old:
+        return 1.0
+    if step == 1:
+        return 1.0 if shift[r] != 0 or before[r] != row[6 + r] else 0.0
+    for i in range(carry, n):
+        moves = nest[KIND, i] == 0 and nest[LEVEL, i] < child
+        if moves and projection[r, nest[RANK, i]] and nest[STEP, i] >= step:
+            return 1.0
+    return 0.0
+
+
+@kernel
+def _perfect_class(nest, n, d, parent, child, carry, side, indexed, free, c):  # type: ignore[no-untyped-def]
+    """The one class of a rank with perfect bounds."""
+    groups = members = merged = tile = 1.0
+    aside = 1.0
+    shift = 0.0
+    c[9:] = 1.0
+    mine = False
     for i in range(n):
         if nest[RANK, i] != d:
             continue
         bound = nest[BOUND, i]
+        for k in range(len(free) - 1):
+            if free[k, i]:
+                c[9 + k] += nest[STEP, i] * (bound - 1)
+        spatial = nest[KIND, i] != 0
         if nest[LEVEL, i] >= child:
             tile *= bound
         elif free[-1, i]:
-            if nest[KIND, i] != 0:
-                members *= bound
-        elif nest[KIND, i] != 0 or i < carry:
+            if spatial:
+                merged *= bound
+        elif spatial:
             groups *= bound
-            if nest[KIND, i] == 0:
-                first *= bound
+            if nest[LEVEL, i] >= parent:
+                members *= bound
+            if side == ORIGIN:
+                aside *= bound
+        elif i < carry:
+            groups *= bound
+            if side == FIRST and not indexed:
+                aside *= bound
         elif i == carry:
             groups *= bound - 1
             shift += nest[STEP, i]
+            mine = side == FIRST and not indexed
         else:
             shift -= nest[STEP, i] * (bound - 1)
-    for k in range(len(free) - 1):
-        span = 1
-        for i in range(n):
-            if nest[RANK, i] == d and free[k, i]:
-                span += nest[STEP, i] * (nest[BOUND, i] - 1)
-        own[0, 6 + k] = own[1, 6 + k] = span
-    split = output and not indexed
-    own[0, 0], own[0, 1], own[0, 2] = groups, groups * members, 0.0 if split else 1.0
-    own[0, 3], own[0, 4], own[0, 5] = tile, tile, shift
-    if not split:
-        return 1
-    mine = 0 <= carry < n and nest[RANK, carry] == d
-    if mine:
-        return 1
-    own[1, :] = own[0, :]
-    own[1, 0], own[1, 1], own[1, 2] = groups / first, groups * members / first, 1.0
-    if first == 1:
-        own[0, :] = own[1, :]
-        return 1
-    own[0, 0] -= own[1, 0]
-    own[0, 1] -= own[1, 1]
-    return 2
+    c[0], c[1] = groups, groups * merged
+    c[2], c[3] = (0.0, 0.0) if mine else (groups / aside, groups * merged / aside)
+    c[4], c[5], c[6], c[7], c[8] = tile, tile, shift, members, members * tile
+    return 1
 
 
 @kernel
-def _imperfect_classes(nest, n, d, size, parent, child, carry, output, indexed, free, own):  # type: ignore[no-untyped-def]
+def _imperfect_classes(
+    nest, n, d, size, parent, child, carry, side, indexed, free, own
+):  # type: ignore[no-untyped-def]
     """By listing the digits of the fixed loops; equal classes are joined as they come."""
     digits = np.zeros(n, np.int64)
     found = 0
-    width = own.shape[1]
-    row = np.empty(width, np.float64)
+    row = np.empty(own.shape[1])
     while True:
         low = 0
         valid = True
-        early = True
         for i in range(n):
             if nest[RANK, i] == d and not free[-1, i]:
                 low += digits[i] * nest[STEP, i]
-                if nest[KIND, i] == 0 and nest[LEVEL, i] < child:
-                    early = early and digits[i] == 0
-                    if i == carry and digits[i] == 0:
-                        valid = False
+                valid = valid and not (i == carry and digits[i] == 0)
         if valid and low < size:
-            _class_row(nest, n, d, size, parent, child, carry, output and not indexed, early, free, low, digits, row)
+            _class_row(nest, n, d, size, parent, child, carry, side, indexed, free, low, digits, row)
             found = _join(own, found, row)
+            if found > len(own):
+                return found
         i = n - 1
         while i >= 0:
             if nest[RANK, i] == d and not free[-1, i]:
-                stuck = nest[KIND, i] == 0 and i > carry
-                if not stuck:
+                if nest[KIND, i] != 0 or i <= carry:
                     digits[i] += 1
-                    if digits[i] < nest[BOUND, i]:
+                    if digits[i] < nest[BOUND, i] and _low(nest, n, d, free, digits) < size:
                         break
                 digits[i] = 0
             i -= 1
@@ -353,32 +498,55 @@ def _imperfect_classes(nest, n, d, size, parent, child, carry, output, indexed, 
 
 
 @kernel
+def _low(nest, n, d, free, digits):  # type: ignore[no-untyped-def]
+    low = 0
+    for i in range(n):
+        if nest[RANK, i] == d and not free[-1, i]:
+            low += digits[i] * nest[STEP, i]
+    return low
+
+
+@kernel
+def _reach(nest, n, d, size, low, chosen):  # type: ignore[no-untyped-def]
+    """The largest existing coordinate that the ``chosen`` loops reach from ``low``."""
+    reach = low
+    for i in range(n):
+        if nest[RANK, i] == d and chosen[i]:
+            reach += min(nest[BOUND, i] - 1, (size - 1 - reach) // nest[STEP, i]) * nest[STEP, i]
+    return reach
+
+
+@kernel
 def _class_row(
-    nest, n, d, size, parent, child, carry, split, early, free, low, digits, row
+    nest, n, d, size, parent, child, carry, side, indexed, free, low, digits, row
 ):  # type: ignore[no-untyped-def]
+    inside = nest[LEVEL, :n] >= child
+    aside = True
+    back = np.zeros(n, np.bool_)
+    old = low
+    for i in range(n):
+        if nest[RANK, i] == d and not free[-1, i]:
+            if nest[KIND, i] != 0:
+                aside = aside and (side != ORIGIN or digits[i] == 0)
+            else:
+                aside = aside and (side != FIRST or indexed or digits[i] == 0)
+                back[i] = i > carry
+                if i == carry:
+                    old -= nest[STEP, i]
+    old = _reach(nest, n, d, size, old, back)
     row[0] = 1.0
     row[1] = _members(nest, n, d, size, child, free, low)
-    row[2] = 1.0 if not split or early else 0.0
-    old = low - (nest[STEP, carry] if 0 <= carry < n and nest[RANK, carry] == d else 0)
-    for i in range(n):
-        if nest[RANK, i] == d and nest[KIND, i] == 0 and nest[LEVEL, i] < child and i > carry and not free[-1, i]:
-            old += min(nest[BOUND, i] - 1, (size - 1 - old) // nest[STEP, i]) * nest[STEP, i]
-    now_last, old_last = low, old
-    for i in range(n):
-        if nest[RANK, i] == d and nest[LEVEL, i] >= child:
-            now_last += min(nest[BOUND, i] - 1, (size - 1 - now_last) // nest[STEP, i]) * nest[STEP, i]
-            old_last += min(nest[BOUND, i] - 1, (size - 1 - old_last) // nest[STEP, i]) * nest[STEP, i]
-    row[3], row[4], row[5] = now_last - low + 1, old_last - old + 1, low - old
+    row[2], row[3] = aside, aside * row[1]
+    row[4] = _reach(nest, n, d, size, low, inside) - low + 1
+    row[5] = _reach(nest, n, d, size, old, inside) - old + 1
+    row[6] = low - old
+    row[7], row[8] = _siblings(nest, n, d, size, parent, child, free, digits, inside)
     for k in range(len(free) - 1):
         start = 0
         for i in range(n):
             if nest[RANK, i] == d and not free[k, i]:
                 start += digits[i] * nest[STEP, i]
-        reach = start
-        for i in range(n):
-            if nest[RANK, i] == d and free[k, i]:
-                reach += min(nest[BOUND, i] - 1, (size - 1 - reach) // nest[STEP, i]) * nest[STEP, i]
-        row[6 + k] = reach - start + 1
+        row[9 + k] = _reach(nest, n, d, size, start, free[k]) - start + 1
 
 
 @kernel
@@ -388,8 +556,6 @@ def _members(nest, n, d, size, child, free, low):  # type: ignore[no-untyped-def
     for i in range(n):
         if nest[RANK, i] == d and free[-1, i] and nest[KIND, i] != 0 and nest[LEVEL, i] < child:
             merged *= nest[BOUND, i]
-    if merged == 1:
-        return 1.0
     count = 0.0
     for number in range(merged):
         rest = number
@@ -403,15 +569,41 @@ def _members(nest, n, d, size, child, free, low):  # type: ignore[no-untyped-def
 
 
 @kernel
+def _siblings(nest, n, d, size, parent, child, free, digits, inside):  # type: ignore[no-untyped-def]
+    """Receivers of other groups that the same parent serves at the same step, this one included: how many, and how long
+    their tiles are in all."""
+    start = 0
+    spread = 1
+    for i in range(n):
+        if nest[RANK, i] == d and not free[-1, i]:
+            if nest[KIND, i] != 0 and nest[LEVEL, i] >= parent:
+                spread *= nest[BOUND, i]
+            else:
+                start += digits[i] * nest[STEP, i]
+    count = length = 0.0
+    for number in range(spread):
+        rest = number
+        at = start
+        for i in range(n):
+            if nest[RANK, i] == d and not free[-1, i] and nest[KIND, i] != 0 and nest[LEVEL, i] >= parent:
+                at += rest % nest[BOUND, i] * nest[STEP, i]
+                rest //= nest[BOUND, i]
+        if at < size:
+            count += 1
+            length += _reach(nest, n, d, size, at, inside) - at + 1
+    return count, length
+
+
+@kernel
 def _join(own, found, row):  # type: ignore[no-untyped-def]
-    """Add a class to those found, or its counts to an equal one."""
+    """Add a class to those found, or its counts to an equal one. Returns how many there are, one more than fit if so."""
     for c in range(found):
         same = own[c, 1] / own[c, 0] == row[1]
-        for k in range(2, len(row)):
+        for k in range(4, len(row)):
             same = same and own[c, k] == row[k]
         if same:
-            own[c, 0] += row[0]
-            own[c, 1] += row[1]
+            for k in range(4):
+                own[c, k] += row[k]
             return found
     if found < len(own):
         own[found] = row

@@ -18,9 +18,11 @@ from sparseloom.mapping.mapping import Loop, Mapping
 from sparseloom.mapping.render import render
 from sparseloom.model.average import AverageInstance
 from sparseloom.model.conventions import SPARSELOOM, Conventions
+from sparseloom.model.conversion import with_conversions
 from sparseloom.model.dataflow import count_dense, fill_nest
 from sparseloom.model.energy import action_energy
 from sparseloom.model.events import Events
+from sparseloom.model.limits import refuse_large_counts
 from sparseloom.mapping.lanes import check_mapping, lane_shares
 from sparseloom.model.microarch import (
     PORTS, Energy, LevelCost, Share, holdings, outcomes, price, whole_cycles,
@@ -74,13 +76,15 @@ def evaluate(
     costs = [
         price(level, traffic.shares[level.name], instances[:, l], energy(level)) for l, level in enumerate(levels)
     ]
+    if conventions.metadata != "encoding":
+        costs = with_conversions(problem, traffic.shares, costs, raw)
     _refuse_overflow(levels, traffic)
     compute = _compute(problem, traffic, energy(design.architecture.compute))
     described = {
         level.name: _described(level, traffic.shares[level.name], cost, float(instances[0, l]))
         for l, (level, cost) in enumerate(zip(levels, costs, strict=True))
     }
-    return _result(problem, described, compute, conventions, mapping)
+    return refuse_large_counts(_result(problem, described, compute, conventions, mapping))
 
 
 @dataclass(frozen=True)

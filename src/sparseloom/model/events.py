@@ -12,7 +12,7 @@ The meaning of every term is docs/oracle.md, sections 1, 2 and 4.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 
 import numpy as np
@@ -80,15 +80,19 @@ class Edge:
 class Wanted:
     """What is wanted of the rows of an edge besides their counts and boxes.
 
-    ``judges``: edges whose spans are needed; ``positions`` [D]: ranks whose places matter; ``watch``: (tensor rank, step)
-    pairs whose :meth:`Rows.stays` is asked for; ``steps``: totals over steps; ``output``: first dense visits.
+    ``judges``: edges whose spans are needed; ``positions`` [D]: ranks whose places matter; ``offsets`` [D]: ranks for which
+    it matters how the judges' spans lie to each other; ``watch``: (tensor rank, step) pairs whose :meth:`Rows.stays` is
+    asked for; ``steps``: totals over steps; ``output``: first dense visits; ``origin``: receivers whose spatial digits are all 0.
     """
 
     judges: tuple[Edge, ...] = ()
     positions: BoolArray | None = None
+    offsets: BoolArray | None = None
     watch: tuple[tuple[int, int], ...] = ()
+    splits: tuple[tuple[int, int], ...] = ()
     steps: bool = False
     output: bool = False
+    origin: bool = False
 
 
 @dataclass(frozen=True)
@@ -348,7 +352,7 @@ def _tensor_ranks(
     some = np.ones(box.shape[-1], np.bool_)
     cases = _Cases(tuple(dims), rows, count, count, count, _numbered(shared), some, origin, box, span)
     spread = {int(nest[RANK, i]) for i in range(nest.shape[1]) if edge.between(nest, i)} & set(dims)
-    return _grouped(cases, shared) if edge.merge and len(spread) > 1 else cases
+    return _grouped(cases, shared, edge.hold) if edge.merge and len(spread) > 1 else cases
 
 
 def _joint_tiles(
@@ -371,7 +375,9 @@ def _widen(nest: IntArray, shape: IntArray, window: _Window, dims: list[int], sp
     ranges = _ranges(nest, [(window.carry, nest.shape[1])])
     shared, box, alone, origin = _joint_tiles(nest, shape, edge, (edge,), (window.row,), own, window.carry, ranges)
     one = np.ones(origin.size)
-    hull, group = _hulls(_Cases(window.dims, (window.row,), one, one, one, shared[0], origin, origin, box, alone), shared)
+    cases = _Cases(window.dims, (window.row,), one, one, one, shared[0], origin, origin, box, alone)
+    group = _groups(cases, shared, edge.hold)
+    hull = _hull(alone, group)
     at = [dims.index(d) for d in own]
     place = np.ravel_multi_index(tuple(alone[0, 0]), tuple(shape[own]))
     sought = np.ravel_multi_index(tuple(span[0, window.judge, at]), tuple(shape[own]))
@@ -414,28 +420,36 @@ def _paired(a: _Tiles, b: _Tiles) -> _Tiles:
     return shared, a[1][..., left] + b[1][..., right], spans, a[3][left] & b[3][right]
 
 
-def _grouped(cases: _Cases, shared: IntArray) -> _Cases:
-    """One case for each group: receivers of one parent and step whose new and old intervals are equal."""
-    span, group = _hulls(cases, shared)
+def _grouped(cases: _Cases, shared: IntArray, hold: bool) -> _Cases:
+    """One case for each group. Where nothing is held, the old box is that around all of the receivers."""
+    group = _groups(cases, shared, hold)
     _, member, receivers = np.unique(group, return_index=True, return_counts=True)
     some, one = np.ones(member.size, np.bool_), np.ones(member.size)
+    box = cases.box[..., member]
+    if not hold and (cases.box[3] > cases.box[2]).all():
+        box[2:] = _hull(cases.box[2:], group)
     return _Cases(
-        cases.dims, cases.rows, one, receivers.astype(np.float64), one, _numbered(shared[:, member]), some, some,
-        cases.box[..., member], span,
+        cases.dims, cases.rows, one, receivers.astype(np.float64), one, _numbered(shared[:, member]), some, some, box,
+        _hull(cases.span, group),
     )  # fmt: skip
 
 
-def _hulls(cases: _Cases, shared: IntArray) -> tuple[IntArray, IntArray]:
-    """What all receivers of each group use, [2, K, D, groups], and the group of every case."""
-    old = np.where(cases.box[3] > cases.box[2], cases.box[2:], 0).reshape(-1, cases.groups.size)
+def _groups(cases: _Cases, shared: IntArray, hold: bool) -> IntArray:
+    """The group of every case: receivers of one parent and step whose new and, if they ``hold`` one, old intervals are
+    equal."""
+    old = np.where((cases.box[3] > cases.box[2]) & hold, cases.box[2:], 0).reshape(-1, cases.groups.size)
     new = cases.box[:2].reshape(-1, cases.groups.size)
-    group = _numbered(np.concatenate([shared, new, old]))
-    span = np.zeros((*cases.span.shape[:-1], int(group.max(initial=-1)) + 1), np.int64)
-    span[0] = np.iinfo(np.int64).max
-    for at in np.ndindex(*cases.span.shape[1:3]):
-        np.minimum.at(span[0][at], group, cases.span[0][at])
-        np.maximum.at(span[1][at], group, cases.span[1][at])
-    return span, group
+    return _numbered(np.concatenate([shared, new, old]))
+
+
+def _hull(intervals: IntArray, group: IntArray) -> IntArray:
+    """The interval around those [2, ..., C] of every group, [2, ..., groups]."""
+    hull = np.zeros((*intervals.shape[:-1], int(group.max(initial=-1)) + 1), np.int64)
+    hull[0] = np.iinfo(np.int64).max
+    for at in np.ndindex(*intervals.shape[1:-1]):
+        np.minimum.at(hull[0][at], group, intervals[0][at])
+        np.maximum.at(hull[1][at], group, intervals[1][at])
+    return hull
 
 
 def _compressed(cases: _Cases, positions: BoolArray, offsets: BoolArray, steps: bool) -> _Cases:
@@ -517,6 +531,16 @@ def _product(lists: list[_Cases], edge: Edge, judges: int, ranks: int, before: b
     return Rows(groups, receivers, together, step, first, origin, *box, *span)
 
 
+def _joined(rows: list[Rows]) -> Rows:
+    """Batches of rows as one; their steps are numbered apart."""
+    if len(rows) == 1:
+        return rows[0]
+    parts = {field.name: [getattr(some, field.name) for some in rows] for field in fields(Rows)}
+    counts = np.cumsum([0, *(int(some.step.max()) + 1 for some in rows)])
+    parts["step"] = [some.step + before for some, before in zip(rows, counts, strict=False)]
+    return Rows(**{name: np.concatenate(values, axis=-1) for name, values in parts.items()})
+
+
 @dataclass(frozen=True)
 class Events:
     """The transfers of one mapping as a source of rows: ``nest`` [6, n] are its loops with more than one iteration."""
@@ -526,10 +550,12 @@ class Events:
     mappings: int = 1
 
     def transfers(self, edge: Edge, wanted: Wanted) -> Iterator[Rows]:
-        """Every transfer of an edge, see :func:`transfers`."""
-        return transfers(
-            self.nest, self.shape, edge, wanted.judges, self._positions(wanted), len(wanted.watch) > 0, wanted.steps
+        """Every transfer of an edge, see :func:`transfers`; those to compute, which holds nothing, at once."""
+        before = len(wanted.watch) > 0
+        found = transfers(
+            self.nest, self.shape, edge, wanted.judges, self._positions(wanted), before, wanted.steps, wanted.offsets
         )
+        return found if edge.hold or before else iter([_joined(list(found))])
 
     def _positions(self, wanted: Wanted) -> BoolArray:
         return np.zeros(self.shape.size, np.bool_) if wanted.positions is None else wanted.positions

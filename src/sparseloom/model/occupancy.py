@@ -41,12 +41,13 @@ def own_blocks(density: Density, compressed: bool, box: Box, held: Box, block_wo
 
 
 def shared_blocks(
-    density: Density, compressed: bool, box: Box, held: Box, block_words: int, step_total: StepTotal
+    density: Density, compressed: bool, box: Box, held: Box, block_words: int, step_total: StepTotal, disjoint: bool
 ) -> FloatArray:
     """As :func:`own_blocks`, where all words of one step are one access and every box has its share of it.
 
-    ``step_total`` sums a value of each box over its step. Exact for known tensors and for densities to which only the number
-    of points matters; for others, where several boxes share an access, its words are taken at their mean.
+    ``step_total`` sums a value of each box over its step; ``disjoint`` says that boxes of a step have no points in common.
+    Exact for known tensors, and for disjoint boxes of densities to which only the number of points matters; for others,
+    where several boxes share an access, its words are taken at their mean.
     """
     words = stored_words(density, compressed, box, held)
     if block_words == 1:
@@ -57,7 +58,7 @@ def shared_blocks(
         return np.asarray(share * np.ceil(total_words / block_words - 1e-9))
     points = _points(box, held)
     total = step_total(points.astype(np.float64))
-    alone = (total == points) | (not density.coordinate_dependent)
+    alone = (total == points) | (disjoint and not density.coordinate_dependent)
     blocks = np.ceil(total_words / block_words - 1e-9)
     blocks[alone] = _mean_blocks(density, total[alone], (box[1] - box[0])[:, alone], block_words)
     return np.asarray(np.divide(points, total, out=np.zeros_like(words), where=total > 0) * blocks)

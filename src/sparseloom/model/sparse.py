@@ -246,19 +246,19 @@ class Filter:
             for t, density in enumerate(self.densities)
         ]
 
-    def survival(self, path: Path, rows: Rows) -> FloatArray:
-        """P(a transfer of a row reaches each stage), [N, 4]."""
+    def survival(self, path: Path, rows: Rows) -> tuple[FloatArray, FloatArray]:
+        """P(a transfer of a row reaches each stage), [N, 4]: what other tensors contribute to it, and the tensor itself."""
         outside = [(k, judge) for k, judged in enumerate(path.outer) for judge in judged.judges]
         skips = [(len(path.outer), judge) for judge in path.judges if judge.kind == SKIPPING]
         gates = [(len(path.outer), judge) for judge in path.judges if judge.kind == GATING]
-        chances = np.ones((rows.groups.size, 4))
+        others, own = np.ones((rows.groups.size, 4)), np.ones((rows.groups.size, 4))
         for stage, judged in ((REACHING, outside), (UNSKIPPED, outside + skips), (ACTUAL, outside + skips + gates)):
             if stage > REACHING and len(judged) == len(outside):
-                chances[:, stage] = chances[:, stage - 1]
+                others[:, stage], own[:, stage] = others[:, stage - 1], own[:, stage - 1]
                 continue
-            for chance in self.joint(rows, judged):
-                chances[:, stage] *= chance
-        return chances
+            for t, chance in enumerate(self.joint(rows, judged)):
+                (own if t == path.tensor else others)[:, stage] *= chance
+        return others, own
 
     def traffic(self, path: Path) -> Traffic:
         """What moves along an edge."""
@@ -270,6 +270,7 @@ class Filter:
             judges=tuple(judged.edge for judged in path.judged),
             positions=self.positions(involved, split, path.tensor),
             watch=_watched(parent, names) if parent is not None else (),
+            splits=_splits([form for form in (parent, child) if form is not None], names),
             steps=self.problem.design.architecture.levels[path.edge.parent].block_words > 1,
             output=path.tensor == len(self.problem.tensors) - 1,
         )
@@ -306,8 +307,9 @@ class Filter:
         block_words = self.problem.design.architecture.levels[path.edge.parent].block_words
         words = stored_words(density, compressed, box, held)
         blocks = shared_blocks(
-            density, compressed, box, held, block_words, lambda values: rows.step_total(values, merged)
-        )
+            density, compressed, box, held, block_words, lambda values: rows.step_total(values, merged),
+            disjoint=merged and path.edge.merge and not (self.problem.projections[path.tensor] > 0).sum(axis=1).max() > 1,
+        )  # fmt: skip
         if form is None:
             return words, blocks
         return words, blocks, *self._units(path.tensor, path.edge.parent, form, box, rows, navigated=True)
@@ -348,6 +350,14 @@ def _watched(form: Format, names: tuple[str, ...]) -> tuple[tuple[int, int], ...
 
     parts = (part for rank in bind(form, names).parts[:-1] for part in rank)
     return tuple(dict.fromkeys((part.axis, part.step) for part in parts))
+
+
+def _splits(forms: Sequence[Format], names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """Tensor ranks, and steps above 1 at which the formats cut them."""
+    from sparseloom.fibertree.fiber import bind
+
+    parts = (part for form in forms for rank in bind(form, names).parts for part in rank)
+    return tuple(dict.fromkeys((part.axis, part.step) for part in parts if part.step > 1))
 
 
 def _unchanged(form: Format, names: tuple[str, ...], rows: Rows) -> BoolArray:
@@ -423,7 +433,9 @@ def filter_computes(work: Filter, paths: tuple[tuple[Path, ...], ...], gating: b
     everywhere = Edge(0, levels, levels, np.eye(problem.shape.size, dtype=np.int64), False)
     involved = {*operands, *(t for path in judged for judge in path.judges for t in judge.leaders)}
     positions = work.positions(involved, False, 0)
-    wanted = Wanted(judges=tuple(path.edge for path in judged), positions=positions)
+    wanted = Wanted(
+        judges=tuple(path.edge for path in judged), positions=positions, offsets=_offsets(work, judged), origin=True
+    )
     (rows,) = work.source.transfers(everywhere, wanted)
     judges = [(k, judge) for k, path in enumerate(judged) for judge in path.judges]
     unskipped = np.zeros(rows.groups.size)
@@ -435,6 +447,17 @@ def filter_computes(work: Filter, paths: tuple[tuple[Path, ...], ...], gating: b
     parts = np.stack([actual, gated, skipped, absent + 1 - unskipped], axis=1) * rows.receivers[:, None]
     known = all(is_certain(density) for density in work.densities[:-1]) and bool(positions.any())
     return Computes(*rows.total(parts).T, work.source.busiest(actual + gated, rows, known))
+
+
+def _offsets(work: Filter, judged: Sequence[Path]) -> BoolArray:
+    """Ranks of leaders that are looked at on the ways of two operands: those tiles overlap in any way, while the tiles on
+    one operand's way lie in one another."""
+    found = np.zeros(work.problem.shape.size, np.bool_)
+    for leader in range(len(work.problem.tensors)):
+        led = {path.tensor for path in judged if any(leader in judge.leaders for judge in path.judges)}
+        if len(led) > 1 and not work.densities[leader].coordinate_dependent:
+            found |= work.problem.projections[leader].any(axis=0)
+    return found
 
 
 Nonempty = frozenset[tuple[int, Judge]]

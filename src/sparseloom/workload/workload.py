@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import prod
 
 from sparseloom.errors import Fault, WorkloadError, suggest
 from sparseloom.fibertree.density import Dense, Density
@@ -22,7 +23,7 @@ class Workload:
     tensor's words where it differs from that of the level that holds it.
 
     Raises WorkloadError with every fault: a rank without a shape, a density for no tensor or another shape, more than
-    2**53 computes.
+    2**53 computes or points of a tensor.
     """
 
     einsum: Einsum
@@ -75,6 +76,13 @@ def _faults(workload: Workload) -> list[Fault]:
     if workload.computes > MAX_COUNT:
         fix = "split the layer; counts above 2^53 cannot be held exactly"
         faults.append(Fault(f"the layer has {workload.computes} computes, more than 2^53", path="shape", fix=fix))
+    for tensor in workload.einsum.tensors:
+        points = prod(tensor.shape(dict(workload.shape)))
+        if points > MAX_COUNT:
+            fix = "split the layer; counts above 2^53 cannot be held exactly"
+            faults.append(Fault(f"tensor {tensor.name} has {points} points, more than 2^53", path="shape", fix=fix))
+    if faults:
+        return faults
     names = [t.name for t in workload.einsum.tensors]
     for name, density in workload.densities.items():
         if name not in names:
