@@ -1,141 +1,208 @@
-"""Spatial skipping: lanes that would be idle take other work, so a nest may have more logical lanes than there are.
+"""Spatial and position skipping: lanes that would be idle take other work.
 
-A tensor that is kept compressed, or that a ``spatial-skipping`` feature thins by its leaders, needs children only for
-elements that are not empty. Source: Timeloop's sparse analysis of spatial instances at ee66b62; thesis 4.9.1 for the
-design that uses it (STC).
+With *spatial skipping* a nest may have more logical lanes than there are: a tensor that is kept compressed, or that the
+feature thins by its leaders, needs children only for elements that are not empty. With *position skipping* the nonzeros of a
+tensor's tile are packed into the lanes of the level that holds it.
+
+All results are arrays over a batch of B mappings. Source: Timeloop's sparse analysis of spatial instances at ee66b62;
+position skipping is inferred from the MICRO 2022 artifact's outputs; thesis 4.9.1 for the designs (STC, DSTC).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sparseloom.arch.features import SPATIAL_SKIPPING
-from sparseloom.mapping.mapping import Loop, Mapping, check
-from sparseloom.mapping.batch import IntArray, Problem
+from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
+from sparseloom.fibertree.density import Density
+from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
+from sparseloom.mapping.mapping import Mapping, check
+
+FloatArray = NDArray[np.float64]
 
 
-class Thinned(NamedTuple):
-    """What is left of a level's spatial loops for a tensor: the mean share of children in use, and of lanes along X and Y
-    the most that can be in use at once."""
+@dataclass(frozen=True)
+class Thinned:
+    """What is left of a level's spatial loops for a tensor, [B] each: the mean share of children in use, and of lanes along
+    X and Y the most that can be in use at once."""
 
-    used: float = 1.0
-    lanes_x: float = 1.0
-    lanes_y: float = 1.0
+    used: FloatArray
+    lanes_x: FloatArray
+    lanes_y: FloatArray
 
 
 Thinning = dict[tuple[int, int], Thinned]
 """By level and tensor number."""
 
 
-@dataclass(frozen=True)
-class _Placed:
-    rank: int
-    loop: Loop
-    level: int
-
-    @property
-    def bound(self) -> int:
-        return self.loop.bound
-
-
-def thin(problem: Problem, mapping: Mapping) -> Thinning:
-    """Where a design with spatial skipping thins the spatial loops of a mapping; empty for other designs."""
-    safs = [saf for saf in problem.design.features.safs if saf.kind == SPATIAL_SKIPPING]
-    if not safs:
-        return {}
-    number = {rank: d for d, rank in enumerate(problem.ranks)}
-    nest = [
-        _Placed(number[loop.rank], loop, depth)
-        for depth, level in enumerate(mapping.levels)
-        for loop in (*level.temporal, *level.spatial)
-    ][::-1]
+def thin(problem: Problem, batch: MappingBatch) -> Thinning:
+    """Where a design with spatial skipping thins the spatial loops; empty for other designs."""
+    design = problem.design
+    safs = [saf for saf in design.features.safs if saf.kind == SPATIAL_SKIPPING]
     found: Thinning = {}
-    for t, name in enumerate(problem.tensors):
-        for depth in range(len(mapping.levels)):
-            keeper = next((k for k in range(depth, -1, -1) if name in mapping.levels[k].keep), None)
-            if keeper is not None and problem.design.features.format_of(mapping.levels[keeper].level, name):
-                found[depth, t] = _thinned(problem, nest, depth, t, None)
+    for t, name in enumerate(problem.tensors if safs else ()):
+        for depth in range(len(batch.keep)):
+            keepers = np.flatnonzero(batch.keep[: depth + 1, t])
+            if keepers.size and design.features.format_of(design.architecture.names[keepers[-1]], name):
+                found[depth, t] = _thinned(problem, batch, depth, t, None)
     for saf in safs:
-        depth = problem.design.architecture.index(saf.level)
+        depth = design.architecture.index(saf.level)
         for target, leaders in ((saf.target, saf.leaders), *saf.alternatives):
             t = problem.tensors.index(target)
-            held = any(target in level.keep for level in mapping.levels[depth + 1 :])
-            shares = [_thinned(problem, nest, depth, problem.tensors.index(x), t if held else None) for x in leaders]
-            found[depth, t] = Thinned(*(math.prod(column) for column in zip(*shares, strict=True)))
+            held = bool(batch.keep[depth + 1 :, t].any())
+            shares = [_thinned(problem, batch, depth, problem.tensors.index(x), t if held else None) for x in leaders]
+            found[depth, t] = Thinned(*(np.prod([getattr(s, f) for s in shares], axis=0) for f in _FIELDS))
     return found
 
 
-def _thinned(problem: Problem, nest: list[_Placed], depth: int, source: int, target: int | None) -> Thinned:
+_FIELDS = ("used", "lanes_x", "lanes_y")
+
+
+def _thinned(problem: Problem, batch: MappingBatch, depth: int, source: int, target: int | None) -> Thinned:
     """How far the nonempty elements of ``source`` thin the spatial loops of a level, for a follower ``target`` that is held
     further in."""
     indexes = problem.projections.any(axis=1)
-    used, lanes, first = 1.0, {"X": 1.0, "Y": 1.0}, True
-    element = np.ones(len(problem.ranks), np.int64)
-    for i, placed in enumerate(nest):
+    count, slots = batch.bound.shape
+    used, first = np.ones(count), np.ones(count, np.bool_)
+    lanes = np.ones((2, count))
+    element = np.ones((count, len(problem.ranks)), np.int64)
+    level, kind = batch.place // 3, batch.place % 3
+    every = np.arange(count)
+    for i in range(slots - 1, -1, -1):
+        rank, bound = batch.rank[:, i], batch.bound[:, i]
         fiber = element.copy()
-        fiber[placed.rank] *= placed.bound
-        here = placed.level == depth and placed.loop.axis and placed.bound > 1
-        if here and indexes[source, placed.rank]:
-            whole, part = fiber.copy(), element.copy()
-            if target is not None and indexes[target, placed.rank]:
-                for wider in nest[i + 1 :]:
-                    moves = not wider.loop.axis and wider.bound > 1 and indexes[target, wider.rank]
-                    if wider.level < depth or moves:
-                        break
-                    if not wider.loop.axis:
-                        whole[wider.rank] *= wider.bound
-                        part[wider.rank] *= wider.bound
-            if first:
-                used, first = 1 - _empty(problem, source, part), False
-            lanes[placed.loop.axis] *= _most_elements(problem, source, whole, part) / placed.bound
+        fiber[every, rank] *= bound
+        here = (level[:, i] == depth) & (kind[:, i] > 0) & (bound > 1) & indexes[source, rank]
+        if here.any():
+            wide = np.ones_like(element)
+            if target is not None:
+                wide = _stationary(batch, depth, i, indexes[target], here & indexes[target, rank])
+            part, whole = (element * wide)[here], (fiber * wide)[here]
+            empty = _empty(problem, source, part)
+            used[here] = np.where(first[here], 1 - empty, used[here])
+            first[here] = False
+            axis = kind[here, i] - 1
+            lanes[axis, every[here]] *= _most_elements(problem, source, whole, part) / bound[here]
         element = fiber
-    return Thinned(used, lanes["X"], lanes["Y"])
+    return Thinned(used, lanes[0], lanes[1])
 
 
-def _box(problem: Problem, t: int, extents: IntArray) -> list[int]:
+def _stationary(
+    batch: MappingBatch, depth: int, slot: int, follower: NDArray[np.bool_], wanted: NDArray[np.bool_]
+) -> IntArray:
+    """Coordinates over which temporal loops outside ``slot``, within its level, repeat what the follower holds."""
+    wide = np.ones((len(batch), follower.size), np.int64)
+    open_, every = wanted.copy(), np.arange(len(batch))
+    for k in range(slot - 1, -1, -1):
+        rank, bound = batch.rank[:, k], batch.bound[:, k]
+        temporal = batch.place[:, k] % 3 == 0
+        open_ &= (batch.place[:, k] // 3 >= depth) & ~(temporal & (bound > 1) & follower[rank])
+        wide[every, rank] *= np.where(open_ & temporal, bound, 1)
+    return wide
+
+
+def _box(problem: Problem, t: int, extents: IntArray) -> list[IntArray]:
+    """Extents of the tensor's box over coordinates [N, D] of the iteration ranks, one array for each tensor rank."""
     shape = problem.workload.density(problem.tensors[t]).tensor_shape
-    box = problem.projections[t][: len(shape)] @ (np.minimum(extents, problem.shape) - 1) + 1
-    return [int(x) for x in box]
+    return list(problem.projections[t][: len(shape)] @ (np.minimum(extents, problem.shape).T - 1) + 1)
 
 
-def _empty(problem: Problem, t: int, extents: IntArray) -> float:
-    """P(a tile of these coordinates is empty), over all its places where they matter."""
+def _empty(problem: Problem, t: int, extents: IntArray) -> FloatArray:
+    """P(a tile of these coordinates [N, D] is empty), over all its places where they matter."""
     density, box = problem.workload.density(problem.tensors[t]), _box(problem, t, extents)
     if not density.coordinate_dependent:
-        return float(density.empty_probability([0] * len(box), box))
-    occupancies, chances = density.occupancy_distribution(box)
-    return float(chances[occupancies == 0].sum())
+        return density.empty_probability([np.zeros_like(x) for x in box], box)
+    return _over_distinct(density, box, lambda occupancies, chances: float(chances[occupancies == 0].sum()))
 
 
-def _most_elements(problem: Problem, t: int, fiber: IntArray, element: IntArray) -> int:
+def _over_distinct(density: Density, box: list[IntArray], of) -> FloatArray:  # type: ignore[no-untyped-def]
+    """A number of the occupancy distribution of each box, computed once for each shape."""
+    shapes, index = np.unique(np.stack(box), axis=1, return_inverse=True)
+    return np.array([of(*density.occupancy_distribution(shape.tolist())) for shape in shapes.T])[index.ravel()]
+
+
+def _most_elements(problem: Problem, t: int, fiber: IntArray, element: IntArray) -> FloatArray:
     """Elements of a fiber that can be nonempty at once."""
     whole, part = _box(problem, t, fiber), _box(problem, t, element)
-    worst = int(problem.workload.density(problem.tensors[t]).worst_occupancy([0] * len(whole), whole))
-    return min(math.prod(whole) // math.prod(part), worst)
+    worst = problem.workload.density(problem.tensors[t]).worst_occupancy([np.zeros_like(x) for x in whole], whole)
+    return np.minimum(np.prod(whole, axis=0) // np.prod(part, axis=0), worst).astype(np.float64)
 
 
-def lane_shares(problem: Problem, thinning: Thinning) -> list[tuple[float, float]]:
-    """For each level, the share of its spatial loops along X and Y that the tensor thinned least needs lanes for."""
-    tensors = range(len(problem.tensors))
-    found = []
-    for depth in range(len(problem.design.architecture.levels)):
-        here = [thinning.get((depth, t), Thinned()) for t in tensors]
-        found.append((max(s.lanes_x for s in here), max(s.lanes_y for s in here)))
-    return found
+def lane_shares(problem: Problem, batch: MappingBatch, thinning: Thinning) -> FloatArray:
+    """For each level, the share of its spatial loops along X and Y that the tensor thinned least needs lanes for, [S, 2, B]."""
+    shares = np.ones((len(batch.keep), 2, len(batch)))
+    for depth in {depth for depth, _ in thinning}:
+        ones = Thinned(*np.ones((3, len(batch))))
+        here = [thinning.get((depth, t), ones) for t in range(len(problem.tensors))]
+        shares[depth, 0] = np.max([s.lanes_x for s in here], axis=0)
+        shares[depth, 1] = np.max([s.lanes_y for s in here], axis=0)
+    return shares
+
+
+def within_fanout(problem: Problem, batch: MappingBatch, shares: FloatArray) -> NDArray[np.bool_]:
+    """Whether the lanes that spatial loops need are there, [B]; ``shares`` as from :func:`lane_shares`."""
+    fits = np.ones(len(batch), np.bool_)
+    for depth in range(len(batch.keep)):
+        for axis, fanout in enumerate(problem.design.architecture.fanout(depth)):
+            mine = batch.place == 3 * depth + 1 + axis
+            lanes = np.prod(np.where(mine, batch.bound, 1), axis=1) * shares[depth, axis]
+            fits &= np.round(lanes) <= fanout
+    return fits
 
 
 def check_mapping(problem: Problem, mapping: Mapping) -> Thinning:
-    """Refuse an illegal mapping, lanes that are never needed at once left out; returns what is thinned.
+    """Refuse an illegal mapping, lanes that are never needed at once left out; returns what is thinned (B = 1).
 
     Raises MappingError with every fault.
     """
-    levels = problem.design.architecture.names
-    plausible = tuple(level.level for level in mapping.levels) == levels
-    known = all(loop.rank in problem.workload.shape for loop in mapping.loops)
-    thinning = thin(problem, mapping) if plausible and known else {}
-    check(mapping, problem.workload, problem.design.architecture, lane_shares(problem, thinning))
+    plausible = tuple(level.level for level in mapping.levels) == problem.design.architecture.names
+    known = all(loop.rank in problem.workload.shape and loop.bound >= 1 for loop in mapping.loops)
+    if not (plausible and known):
+        check(mapping, problem.workload, problem.design.architecture)
+    batch = MappingBatch.of(problem, [mapping])
+    thinning = thin(problem, batch)
+    shares = lane_shares(problem, batch, thinning)[:, :, 0]
+    check(mapping, problem.workload, problem.design.architecture, [(float(x), float(y)) for x, y in shares])
     return thinning
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A position-skipping tensor at the level that holds it, [B] each: the mean share of its lanes in use while there is
+    work, mean passes over them, and passes if the tile were full."""
+
+    level: int
+    used: FloatArray
+    passes: FloatArray
+    full_passes: FloatArray
+
+
+def packing(problem: Problem, batch: MappingBatch, tile: IntArray) -> dict[int, Packed]:
+    """Position-skipping tensors by number; ``tile`` [B, S + 1, D] are the coordinates of each level's tiles.
+
+    A tile of K nonzeros fills m lanes in ceil(K / m) passes, of which K / (m ceil(K / m)) lanes are used.
+    """
+    found = {}
+    indexes = problem.projections.any(axis=1)
+    for saf in problem.design.features.safs:
+        if saf.kind == POSITION_SKIPPING:
+            t, depth = problem.tensors.index(saf.target), problem.design.architecture.index(saf.level)
+            mine = (batch.place // 3 == depth) & (batch.place % 3 > 0) & indexes[t, batch.rank]
+            lanes = np.prod(np.where(mine, batch.bound, 1), axis=1)
+            density, box = problem.workload.density(saf.target), _box(problem, t, tile[:, depth])
+            key, index = np.unique(np.stack([lanes, *box]), axis=1, return_inverse=True)
+            numbers = np.array([_passes(density, row[1:], row[0]) for row in key.T.tolist()])[index.ravel()]
+            found[t] = Packed(depth, numbers[:, 0], numbers[:, 1], np.ceil(np.prod(box, axis=0) / lanes))
+    return found
+
+
+def _passes(density: Density, extents: list[int], lanes: int) -> tuple[float, float]:
+    """The mean share of lanes in use, and the mean number of passes."""
+    occupancy, chance = density.occupancy_distribution(extents)
+    passes = np.ceil(occupancy / lanes)
+    some = occupancy > 0
+    share = chance[some].sum()
+    used = (occupancy[some] / (lanes * passes[some])) @ chance[some] / share if share else 1.0
+    return float(used), float(passes @ chance)

@@ -264,7 +264,7 @@ class AverageInstance:
         for saf in self.problem.design.features.safs:
             if saf.kind == SPATIAL_SKIPPING and saf.target == self.problem.tensors[t]:
                 l = self.problem.design.architecture.index(saf.level)
-                found.append((l, SPATIAL_SKIPPING, 1 - self.spatial[l, t].used))
+                found.append((l, SPATIAL_SKIPPING, 1 - float(self.spatial[l, t].used[0])))
         return sorted(found)
 
     def _odds(self, l: int, t: int) -> Proportions:
@@ -285,7 +285,7 @@ class AverageInstance:
         """Instances of a level that a tensor uses on average."""
         used = float(self.dense.instances[0, l])
         if self.spatial:
-            return used * math.prod(s.used for (at, tensor), s in self.spatial.items() if tensor == t and at < l)
+            return used * math.prod(float(s.used[0]) for (at, tensor), s in self.spatial.items() if tensor == t and at < l)
         return used * (self.tiles[l, t].sent if (l, t) in self.tiles else 1.0)
 
     # ---- shares

@@ -96,6 +96,8 @@ class ClassSource:
 
     def transfers(self, edge: Edge, wanted: Wanted) -> Iterator[Classes]:
         """All classes of an edge."""
+        if wanted.offsets is not None and wanted.offsets.any():
+            self.irregular[:] = True
         ranks, dims = edge.projection.shape
         judges = np.array(
             [(j.parent, j.child, j.merge, *j.projection.any(axis=0)) for j in wanted.judges], np.int64
@@ -124,7 +126,7 @@ class ClassSource:
     def nominal(self, level: int) -> IntArray:
         return np.minimum(self.tile[:, level], self.problem.shape)
 
-    def busiest(self, busy: FloatArray, rows: Classes, known: bool) -> FloatArray:
+    def busiest(self, busy: FloatArray, rows: Classes) -> FloatArray:
         """The computes of the first instance: none has more points."""
         return rows.total(busy * rows.side_receivers)
 

@@ -133,6 +133,12 @@ def fill_nest(rank, bound, place, shape, nest):  # type: ignore[no-untyped-def]
     return n
 
 
+def nest_of(problem: Problem, batch: MappingBatch) -> IntArray:
+    """The loops with more than one iteration of the first mapping of ``batch``, [6, n]."""
+    table = np.empty((6, batch.bound.shape[1]), np.int64)
+    return table[:, : int(fill_nest(batch.rank[0], batch.bound[0], batch.place[0], problem.shape, table))]
+
+
 @kernel
 def _configurations(nest, n, d, carry, child, parent, merged, ahead):  # type: ignore[no-untyped-def]
     """Existing digits of rank ``d`` outside level ``child`` at the steps in which loop ``carry`` advances.

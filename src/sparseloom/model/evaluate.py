@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.actions import DATA_ACTIONS, OUTCOMES
 from sparseloom.arch.design import Design
-from sparseloom.arch.features import GATING, SKIPPING
 from sparseloom.arch.hierarchy import ComputeLevel, StorageLevel
 from sparseloom.errors import ArchitectureError, Fault, MappingError, suggest
 from sparseloom.mapping.details import TimeloopDetails
 from sparseloom.mapping.mapping import Loop, Mapping
 from sparseloom.mapping.render import render
+from sparseloom.model.activity import Activity, activity
 from sparseloom.model.average import AverageInstance
 from sparseloom.model.conventions import SPARSELOOM, Conventions
 from sparseloom.model.conversion import with_conversions
-from sparseloom.model.dataflow import count_dense, fill_nest
+from sparseloom.model.dataflow import count_dense, nest_of
 from sparseloom.model.energy import action_energy
 from sparseloom.model.events import Events
 from sparseloom.model.limits import refuse_large_counts
@@ -28,7 +28,7 @@ from sparseloom.model.microarch import (
     PORTS, Energy, LevelCost, Share, holdings, outcomes, price, whole_cycles,
 )  # fmt: skip
 from sparseloom.mapping.batch import MappingBatch, Problem
-from sparseloom.model.sparse import Computes, Filter, Traffic, filter_computes, paths_of
+from sparseloom.model.sparse import Computes, Filter
 from sparseloom.model.statecompute import classify
 from sparseloom.results.actions import ComputeActions, LevelActions, Outcomes, RankUnits, TensorActions
 from sparseloom.results.result import Result
@@ -55,18 +55,17 @@ def evaluate(
     thinning = check_mapping(problem, mapping)
     batch = MappingBatch.of(problem, [mapping])
     dense = count_dense(problem, batch, conventions)
-    table = np.empty((6, batch.bound.shape[1]), np.int64)
-    nest = table[:, : fill_nest(batch.rank[0], batch.bound[0], batch.place[0], problem.shape, table)]
-    work = Filter(problem, Events(nest, problem.shape))
+    work = Filter(problem, Events(nest_of(problem, batch), problem.shape))
+    lanes = lane_shares(problem, batch, thinning)
     if conventions.metadata == "encoding":
-        traffic = by_events(work, batch, dense.instances)
-        instances = dense.instances
+        traffic = activity(work, batch, dense, lanes)
     else:
         said = details or _own_details(problem, mapping)
         average = AverageInstance(problem, batch, mapping, dense, conventions, said, thinning, work)
         traffic = _by_proportion(average)
-        shares = [1.0, *np.cumprod([x * y for x, y in lane_shares(problem, thinning)])]
-        instances = dense.instances * np.array(shares)
+        traffic.instances[:, :-1] = dense.instances[:, :-1]
+        traffic.instances[:, 1:-1] *= np.cumprod(np.prod(lanes, axis=1), axis=0).T[:, :-1]
+    instances = traffic.instances
     raw = details.ert if details else {}
 
     def energy(level: StorageLevel | ComputeLevel) -> Energy:
@@ -87,15 +86,6 @@ def evaluate(
     return refuse_large_counts(_result(problem, described, compute, conventions, mapping))
 
 
-@dataclass(frozen=True)
-class _Traffic:
-    """What step two found: shares by level and tensor name, and the computes; [B] each."""
-
-    shares: dict[str, dict[str, Share]]
-    computes: Computes
-    instances: FloatArray
-
-
 def _check_features(problem: Problem) -> None:
     names, faults = problem.tensors, []
     for i, saf in enumerate(problem.design.features.safs):
@@ -110,32 +100,7 @@ def _check_features(problem: Problem) -> None:
         raise ArchitectureError(faults)
 
 
-def by_events(work: Filter, batch: MappingBatch, instances: FloatArray) -> _Traffic:
-    """Every transfer judged by its own leader tiles; ``instances`` [B, S + 1] are those used of each level."""
-    problem = work.problem
-    safs = tuple(saf for saf in problem.design.features.safs if saf.kind in (GATING, SKIPPING))
-    paths = paths_of(problem, batch, safs)
-    features = problem.design.features
-    computes = filter_computes(work, paths, features.compute_gating, features.compute_skipping)
-    levels = problem.design.architecture.levels
-    shares: dict[str, dict[str, Share]] = {level.name: {} for level in levels}
-    for t, edges in enumerate(paths):
-        output = t == len(problem.tensors) - 1
-        arriving: Traffic | None = None
-        for path in edges:
-            level, leaving = path.edge.parent, work.traffic(path)
-            fill = None
-            if arriving is not None:
-                fill = arriving.delivered.less(arriving.first_delivered) if output else arriving.delivered
-            read = leaving.served.less(leaving.first_served) if output else leaving.served
-            update = leaving.raised if output else None
-            share = Share(read, fill, update, work.tiles(t, level), instances[:, level])
-            shares[levels[level].name][problem.tensors[t]] = share
-            arriving = leaving
-    return _Traffic(shares, computes, instances[:, -1])
-
-
-def _by_proportion(average: AverageInstance) -> _Traffic:
+def _by_proportion(average: AverageInstance) -> Activity:
     """An average instance's counts scaled by probabilities."""
     levels, tensors = average.problem.design.architecture.levels, average.problem.tensors
     shares: dict[str, dict[str, Share]] = {level.name: {} for level in levels}
@@ -149,10 +114,11 @@ def _by_proportion(average: AverageInstance) -> _Traffic:
     used = counts.actual + counts.gated + counts.skipped
     values = (counts.actual, counts.gated, counts.skipped, average.dense.computes - used)
     busiest = (counts.actual + counts.gated) / counts.instances
-    return _Traffic(shares, Computes(*(np.array([value]) for value in (*values, busiest))), np.array([counts.instances]))
+    instances = np.full((1, len(levels) + 1), counts.instances)
+    return Activity(shares, Computes(*(np.array([value]) for value in (*values, busiest))), instances)
 
 
-def _refuse_overflow(levels: Sequence[StorageLevel], traffic: _Traffic) -> None:
+def _refuse_overflow(levels: Sequence[StorageLevel], traffic: Activity) -> None:
     """Raises MappingError with every level whose tiles do not fit."""
     faults = []
     for level in levels:
@@ -243,11 +209,11 @@ def _actions(share: Share, energy_pj: float) -> TensorActions:
     )  # fmt: skip
 
 
-def _compute(problem: Problem, traffic: _Traffic, energy: Energy) -> ComputeActions:
+def _compute(problem: Problem, traffic: Activity, energy: Energy) -> ComputeActions:
     unit, computes = problem.design.architecture.compute, traffic.computes
     counted = Outcomes(float(computes.actual[0]), float(computes.gated[0]), float(computes.skipped[0]))
     energy_pj = sum(getattr(counted, outcome) * energy("compute", outcome) for outcome in OUTCOMES)
-    instances = float(traffic.instances[0])
+    instances = float(traffic.instances[0, -1])
     mean = (counted.actual + counted.gated) / instances
     return ComputeActions(
         unit.name, counted, float(computes.absent[0]), energy_pj, float(computes.busiest[0]), mean, unit.instances,

@@ -104,7 +104,7 @@ class Rows:
     first dense visits. The new box is ``low, high``, the box of the receivers' transfer before it ``old_low, old_high`` (empty for the first),
     each [R, N]; ``span_low, span_high`` [K, D, N] the coordinates of each rank of the iteration space that are used with
     the transfer of each of the K judging edges in which the row lies. ``origin`` marks receivers whose spatial digits are
-    all 0. All intervals are half open.
+    all 0, in the ranks whose places do not matter. All intervals are half open.
     """
 
     groups: FloatArray
@@ -212,7 +212,8 @@ def transfers(
         for moment in product(*(_advances(nest, judges[k]) for k in timed)):
             when = [(carry, nest.shape[1]), *((c, judges[k].period_loop(nest)) for k, c in zip(timed, moment, strict=True))]
             ranges = _ranges(nest, when)
-            placed = [replace(w, carry=dict(zip(timed, moment, strict=True)).get(w.judge, nest.shape[1])) for w in windows]
+            at: dict[int, int] = dict(zip(timed, moment, strict=True))
+            placed = [replace(window, carry=at.get(window.judge, nest.shape[1])) for window in windows]
             found = _components(nest, shape, edge, judges, carry, ranges, placed)
             none = np.zeros(shape.size, np.bool_)
             lists = [_compressed(cases, positions, none if offsets is None else offsets, steps) for cases in found]
@@ -268,8 +269,9 @@ def _components(
     nest: IntArray, shape: IntArray, edge: Edge, judges: tuple[Edge, ...], carry: int, ranges: IntArray, windows: list[_Window]
 ) -> Iterator[_Cases]:
     together: list[set[int]] = [{d} for d in range(shape.size)]
-    for dims in (*(np.flatnonzero(row) for row in edge.projection), *(window.dims for window in windows)):
-        joined = [part for part in together if part & {int(d) for d in dims}]
+    indexes: list[set[int]] = [set(np.flatnonzero(row).tolist()) for row in edge.projection]
+    for index in (*indexes, *(set(window.dims) for window in windows)):
+        joined = [part for part in together if part & index]
         together = [part for part in together if part not in joined] + [set().union(*joined)] * bool(joined)
     for part in together:
         dims = sorted(part)
@@ -456,7 +458,7 @@ def _compressed(cases: _Cases, positions: BoolArray, offsets: BoolArray, steps: 
     """Cases that differ only in places that do not matter, counted together."""
     dims = list(cases.dims)
     if positions[dims].any():
-        return cases
+        return replace(cases, origin=np.ones_like(cases.origin))
     box, span = cases.box.copy(), cases.span.copy()
     box[2:] = np.where(box[3] > box[2], box[2:] - box[0], 0)
     box[1] -= box[0]
@@ -573,16 +575,14 @@ class Events:
         np.multiply.at(extents, inside[RANK], inside[BOUND])
         return np.minimum(extents, self.shape)[None]
 
-    def busiest(self, busy: FloatArray, rows: Rows, known: bool) -> FloatArray:
-        """The most computes of one instance: counted by instance where places are known, else those of the first."""
-        if not known:
-            return np.array([busy @ rows.origin_receivers])
+    def busiest(self, busy: FloatArray, rows: Rows) -> FloatArray:
+        """The most computes of one instance: of those that places tell apart, each with the most points elsewhere."""
         instance = np.zeros(busy.size, np.int64)
         for i in range(self.nest.shape[1]):
             if self.nest[KIND, i] != 0:
                 digit = rows.low[self.nest[RANK, i]] // self.nest[STEP, i] % self.nest[BOUND, i]
                 instance = instance * self.nest[BOUND, i] + digit
-        return np.array([np.bincount(instance, busy * rows.receivers).max()])
+        return np.array([np.bincount(instance, busy * rows.origin_receivers).max()])
 
 
 def used_computes(nest: IntArray, shape: IntArray) -> float:

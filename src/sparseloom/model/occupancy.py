@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,13 +95,68 @@ def point_distribution(density: Density, points: int) -> tuple[IntArray, FloatAr
 
 
 def joint_nonempty(density: Density, boxes: Sequence[Box]) -> FloatArray | float:
-    """P(every one of ``boxes`` has a nonzero); of boxes that lie in one another the smallest decides.
+    """P(every one of ``boxes`` has a nonzero), for N boxes in each place of the sequence.
 
-    Exact for known tensors, for nested boxes, and for two overlapping boxes of a uniform tensor.
+    Of boxes that lie in one another the smallest decides. Exact for known tensors, for nested boxes, and for any boxes where
+    only the number of points matters (uniform). Of structured sparsity, boxes that merely overlap are taken as if the one
+    that is least likely to have a nonzero implied the others, which is the most that the chance can be.
     """
     if not boxes:
         return 1.0
-    chances = [1.0 - density.empty_probability(list(low), list(high)) for low, high in boxes]
     if is_certain(density):
-        return np.asarray(np.prod(chances, axis=0))
-    return np.asarray(np.min(chances, axis=0))
+        return np.asarray(np.prod([1.0 - _empty(density, box) for box in boxes], axis=0))
+    inner = _innermost(boxes)
+    least = np.asarray(np.min([1.0 - _empty(density, box) for box in inner], axis=0))
+    if len(inner) == 1 or not _counts_points(density):
+        return least
+    return np.clip(_all_nonempty(density, inner), 0.0, least)
+
+
+def _empty(density: Density, box: Box) -> FloatArray:
+    return density.empty_probability(list(box[0]), list(box[1]))
+
+
+def _innermost(boxes: Sequence[Box]) -> list[Box]:
+    """Those of ``boxes`` that have no other one of them inside."""
+    found: list[Box] = []
+    for box in boxes:
+        if not any(_inside(other, box) for other in found):
+            found = [*(other for other in found if not _inside(box, other)), box]
+    return found
+
+
+def _inside(a: Box, b: Box) -> bool:
+    return bool((a[0] >= b[0]).all() and (a[1] <= b[1]).all())
+
+
+def _counts_points(density: Density) -> bool:
+    """Whether P(no nonzero) of any set of points follows from their number."""
+    from sparseloom.fibertree.density import FixedStructured, Uniform
+
+    return isinstance(density, Uniform | FixedStructured)
+
+
+def _all_nonempty(density: Density, boxes: Sequence[Box]) -> FloatArray:
+    """P(every one of ``boxes`` has a nonzero) by inclusion and exclusion: the sum over all choices of boxes of
+    (-1)^(their number) P(their union is empty)."""
+    from sparseloom.fibertree.density import Uniform
+
+    total = np.zeros(boxes[0][0].shape[1:])
+    for union, sign in _unions(boxes):
+        if isinstance(density, Uniform):
+            total += sign * density.joint_empty(union)
+        else:
+            total += sign * np.maximum(0.0, 1.0 - density.density * union)
+    return total
+
+
+def _unions(boxes: Sequence[Box]) -> Iterator[tuple[IntArray, int]]:
+    """Points of the union of every choice of ``boxes``, with the sign of the number chosen."""
+    common = {}
+    for chosen in range(1, 1 << len(boxes)):
+        some = [box for k, box in enumerate(boxes) if chosen >> k & 1]
+        extents = np.min([high for _, high in some], axis=0) - np.max([low for low, _ in some], axis=0)
+        common[chosen] = (-1) ** (len(some) + 1) * np.prod(np.maximum(extents, 0), axis=0)
+    for chosen in range(1 << len(boxes)):
+        parts = [points for part, points in common.items() if part & chosen == part]
+        yield sum(parts, np.zeros(boxes[0][0].shape[1:], np.int64)), (-1) ** chosen.bit_count()

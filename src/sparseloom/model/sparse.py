@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.features import GATING, SKIPPING, Saf
-from sparseloom.fibertree.density import Density
+from sparseloom.fibertree.density import Density, Uniform
 from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
 from sparseloom.model.events import Box, Edge, Wanted
@@ -100,8 +100,8 @@ class Source(Protocol):
         """Coordinates of a tile of a level where no bound is cut short, at most the shape, [B, D]."""
         ...
 
-    def busiest(self, busy: FloatArray, rows: Rows, known: bool) -> FloatArray:
-        """The most that any compute instance has of ``busy`` [N] computes, [B]; ``known``: at places that matter."""
+    def busiest(self, busy: FloatArray, rows: Rows) -> FloatArray:
+        """The most that any compute instance has of ``busy`` [N] computes, [B]."""
         ...
 
 
@@ -246,8 +246,13 @@ class Filter:
             for t, density in enumerate(self.densities)
         ]
 
-    def survival(self, path: Path, rows: Rows) -> tuple[FloatArray, FloatArray]:
-        """P(a transfer of a row reaches each stage), [N, 4]: what other tensors contribute to it, and the tensor itself."""
+    def survival(self, path: Path, rows: Rows) -> FloatArray:
+        """P(a transfer of a row reaches each stage), [N, 4]."""
+        others, own = self._survival_of(path, rows)
+        return others * own
+
+    def _survival_of(self, path: Path, rows: Rows) -> tuple[FloatArray, FloatArray]:
+        """The factors of :meth:`survival`: what other tensors contribute to it, and what the tensor itself does as a leader."""
         outside = [(k, judge) for k, judged in enumerate(path.outer) for judge in judged.judges]
         skips = [(len(path.outer), judge) for judge in path.judges if judge.kind == SKIPPING]
         gates = [(len(path.outer), judge) for judge in path.judges if judge.kind == GATING]
@@ -280,30 +285,47 @@ class Filter:
         return sums.traffic()
 
     def _add(self, path: Path, rows: Rows, parent: Format | None, child: Format | None, sums: _Sums) -> None:
-        edge, ranks = path.edge, len(self.rank_names(path.tensor))
         box = rows.box
-        held = rows.overlap if edge.hold else (box[0], box[0])
+        held = rows.overlap if path.edge.hold else (box[0], box[0])
         moves = np.prod(box[1] - box[0], axis=0) > np.prod(held[1] - held[0], axis=0)
-        survival = self.survival(path, rows) * moves[:, None]
-        box, held = (box[0][:ranks], box[1][:ranks]), (held[0][:ranks], held[1][:ranks])
-        served = self._moved(path, parent, box, held, rows, merged=True)
+        others, own = self._survival_of(path, rows)
+        density = self.densities[path.tensor]
+        others = others * moves[:, None]
+        if is_certain(density) or (own == 1).all():
+            self._add_of(density, path, rows, parent, child, others * own, sums)
+            return
+        # The tensor leads itself. Its box lies in all of its leader tiles, so that where one of them is empty the box is too:
+        # what survives is what moves, less what an empty box moves where the tensor does not let it pass.
+        self._add_of(density, path, rows, parent, child, others, sums)
+        self._add_of(Uniform(density.tensor_shape, 0.0), path, rows, parent, child, others * (own - 1), sums)
+
+    def _add_of(
+        self, density: Density, path: Path, rows: Rows, parent: Format | None, child: Format | None, survival: FloatArray,
+        sums: _Sums,
+    ) -> None:  # fmt: skip
+        """Add what rows move of a tensor of some ``density``, by stage of ``survival`` [N, 4]."""
         output = path.tensor == len(self.problem.tensors) - 1
+        served = self._moved(density, path, parent, rows, merged=True)
         sums.add("served", rows, rows.groups, survival, served, path.leads)
         if output:
             sums.add("first_served", rows, rows.first_groups, survival, served, path.leads)
-            raised = served if path.reduces else self._moved(path, parent, box, held, rows, merged=False)
+            raised = served if path.reduces else self._moved(density, path, parent, rows, merged=False)
             sums.add("raised", rows, rows.groups if path.reduces else rows.receivers, survival, raised, path.leads)
-        if edge.hold:
-            delivered = self._delivered(path, child, box, held, rows)
+        if path.edge.hold:
+            delivered = self._delivered(density, path, child, rows)
             sums.add("delivered", rows, rows.receivers, survival, delivered)
             if output:
                 sums.add("first_delivered", rows, rows.first_receivers, survival, delivered)
 
-    def _moved(
-        self, path: Path, form: Format | None, box: Box, held: Box, rows: Rows, merged: bool
-    ) -> tuple[FloatArray, ...]:
+    def _boxes(self, path: Path, rows: Rows) -> tuple[Box, Box]:
+        """The new box of a path's tensor, and its part that the receiver held."""
+        ranks, box = len(self.rank_names(path.tensor)), rows.box
+        held = rows.overlap if path.edge.hold else (box[0], box[0])
+        return (box[0][:ranks], box[1][:ranks]), (held[0][:ranks], held[1][:ranks])
+
+    def _moved(self, density: Density, path: Path, form: Format | None, rows: Rows, merged: bool) -> tuple[FloatArray, ...]:
         """Expected words, blocks, units and bits of one transfer of each row at the parent."""
-        density, compressed = self.densities[path.tensor], bool(form and form.compressed)
+        compressed, (box, held) = bool(form and form.compressed), self._boxes(path, rows)
         block_words = self.problem.design.architecture.levels[path.edge.parent].block_words
         words = stored_words(density, compressed, box, held)
         blocks = shared_blocks(
@@ -312,32 +334,32 @@ class Filter:
         )  # fmt: skip
         if form is None:
             return words, blocks
-        return words, blocks, *self._units(path.tensor, path.edge.parent, form, box, rows, navigated=True)
+        return words, blocks, *self._units(density, path.tensor, path.edge.parent, form, box, rows, navigated=True)
 
-    def _delivered(self, path: Path, form: Format | None, box: Box, held: Box, rows: Rows) -> tuple[FloatArray, ...]:
+    def _delivered(self, density: Density, path: Path, form: Format | None, rows: Rows) -> tuple[FloatArray, ...]:
         """Expected words, blocks, units and bits of one transfer of each row at one receiver."""
-        density, compressed = self.densities[path.tensor], bool(form and form.compressed)
+        compressed, (box, held) = bool(form and form.compressed), self._boxes(path, rows)
         block_words = self.problem.design.architecture.levels[path.edge.child].block_words
         words = stored_words(density, compressed, box, held)
         blocks = own_blocks(density, compressed, box, held, block_words)
         if form is None:
             return words, blocks
-        return words, blocks, *self._units(path.tensor, path.edge.child, form, box, rows, navigated=False)
+        return words, blocks, *self._units(density, path.tensor, path.edge.child, form, box, rows, navigated=False)
 
     def _units(
-        self, tensor: int, level: int, form: Format, box: Box, rows: Rows, navigated: bool
+        self, density: Density, tensor: int, level: int, form: Format, box: Box, rows: Rows, navigated: bool
     ) -> tuple[FloatArray, FloatArray]:
         """Expected units [N, ranks, 2] of a box and their widths [B, ranks, 2]; if ``navigated`` only the units that a read or
         update moves: ranks above the lowest in which the box has one coordinate are moved when it changes (docs/oracle.md,
         section 6)."""
         from sparseloom.fibertree.fiber import single_coordinate
 
-        names, density = self.rank_names(tensor), self.densities[tensor]
+        names = self.rank_names(tensor)
         units = form.expected_units(density, names, list(box[0]), list(box[1]))
         if navigated and len(form.ranks) > 1:
             single = single_coordinate(form, names, list(box[0]), list(box[1]))
             units = np.where((single & _unchanged(form, names, rows))[..., None], 0.0, units)
-        return units, self.widths(tensor, level, form)
+        return np.asarray(units), self.widths(tensor, level, form)
 
 
 def _is_split(form: Format, ranks: tuple[str, ...]) -> bool:
@@ -416,7 +438,7 @@ class _Sums:
 @dataclass(frozen=True)
 class Computes:
     """What becomes of the computes (docs/oracle.md, section 5), [B] each; ``busiest``: the actual and gated ones of the
-    busiest instance, where known tensors tell it, else of the instance with the most points."""
+    instance that expects most (of random tensors another one may turn out to have more)."""
 
     actual: FloatArray
     gated: FloatArray
@@ -425,8 +447,11 @@ class Computes:
     busiest: FloatArray
 
 
-def filter_computes(work: Filter, paths: tuple[tuple[Path, ...], ...], gating: bool, skipping: bool) -> Computes:
-    """Classify every compute by what reached it and by the values of its operands, for a unit that gates or skips."""
+def filter_computes(
+    work: Filter, paths: tuple[tuple[Path, ...], ...], gating: bool, skipping: bool, packed: frozenset[int] = frozenset()
+) -> Computes:
+    """Classify every compute by what reached it and by the values of its operands, for a unit that gates or skips. Zeros of
+    ``packed`` tensors never reach it."""
     problem, operands = work.problem, range(len(work.problem.tensors) - 1)
     judged = [path for t in operands for path in paths[t] if path.judges]
     levels = paths[0][-1].edge.levels
@@ -442,11 +467,16 @@ def filter_computes(work: Filter, paths: tuple[tuple[Path, ...], ...], gating: b
     for nonempty, sign in _unskipped(judged).items():
         unskipped += sign * np.prod(_broadcast(rows, work.joint(rows, sorted(nonempty, key=str))), axis=0)
     delivered = _broadcast(rows, work.joint(rows, judges))
+    for t in packed:
+        access = problem.projections[t][: len(work.rank_names(t))]
+        low = access @ rows.box[0]
+        nonzero = work.densities[t].expected_occupancy(list(low), list(low + 1))
+        unskipped = unskipped * nonzero / np.maximum(delivered[t], nonzero)
+        delivered[t] = nonzero
     actual, skipped, absent = _by_value(work, rows, delivered, paths, gating, skipping)
     gated = unskipped - actual - skipped - absent
     parts = np.stack([actual, gated, skipped, absent + 1 - unskipped], axis=1) * rows.receivers[:, None]
-    known = all(is_certain(density) for density in work.densities[:-1]) and bool(positions.any())
-    return Computes(*rows.total(parts).T, work.source.busiest(actual + gated, rows, known))
+    return Computes(*rows.total(parts).T, work.source.busiest(actual + gated, rows))
 
 
 def _offsets(work: Filter, judged: Sequence[Path]) -> BoolArray:

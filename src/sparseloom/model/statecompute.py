@@ -110,5 +110,5 @@ def _instances(average: AverageInstance) -> float:
         return total
     tensors = range(len(average.problem.tensors))
     return total * max(
-        math.prod(s.used for (_, tensor), s in average.spatial.items() if tensor == t) for t in tensors
+        math.prod(float(s.used[0]) for (_, tensor), s in average.spatial.items() if tensor == t) for t in tensors
     )

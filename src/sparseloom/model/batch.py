@@ -1,0 +1,120 @@
+"""The three steps for many mappings at once: every count, cycles, energy and validity as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparseloom.arch.actions import OUTCOMES
+from sparseloom.mapping.batch import BoolArray, MappingBatch, Problem
+from sparseloom.mapping.lanes import lane_shares, thin, within_fanout
+from sparseloom.model.activity import Activity, activity
+from sparseloom.model.classes import ClassSource
+from sparseloom.model.conventions import SPARSELOOM
+from sparseloom.model.dataflow import count_dense, nest_of
+from sparseloom.model.events import Events
+from sparseloom.model.microarch import Share, holdings, price, whole_cycles
+from sparseloom.model.sparse import Computes, Filter
+
+FloatArray = NDArray[np.float64]
+
+CHUNK = 2048
+"""Mappings evaluated at a time, so that their arrays stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """What :func:`evaluate_batch` found, for B mappings.
+
+    ``cycles``, ``energy_pj`` [B]; ``valid`` [B]: tiles and metadata fit, and spatial loops are within the fan-out. ``shares``
+    by level and tensor name and ``computes`` hold every count, by stage (see :mod:`sparseloom.model.sparse`).
+    """
+
+    cycles: FloatArray
+    energy_pj: FloatArray
+    valid: BoolArray
+    computes: Computes
+    shares: Mapping[str, Mapping[str, Share]]
+
+
+def evaluate_batch(problem: Problem, batch: MappingBatch) -> Evaluations:
+    """Evaluate every mapping of ``batch`` under the clean conventions.
+
+    The mappings keep the same tensors at the same levels and cover the workload's ranks. The densities must not depend
+    on coordinates.
+    """
+    return joined(list(in_chunks(problem, batch)))
+
+
+def in_chunks(problem: Problem, batch: MappingBatch, size: int = CHUNK) -> Iterator[Evaluations]:
+    """The evaluations of ``batch``, ``size`` mappings at a time, in order."""
+    for start in range(0, len(batch), size):
+        yield _chunk(problem, batch[start : start + size])
+
+
+def _chunk(problem: Problem, batch: MappingBatch) -> Evaluations:
+    dense = count_dense(problem, batch, SPARSELOOM)
+    shares = lane_shares(problem, batch, thin(problem, batch))
+    irregular = np.zeros(len(batch), np.bool_)
+    source = ClassSource(problem, batch, dense.tile, irregular)
+    found = _priced(problem, activity(Filter(problem, source), batch, dense, shares))
+    found.valid[:] &= within_fanout(problem, batch, shares)
+    if irregular.any():
+        at = np.flatnonzero(irregular)
+        _replace(found, at, joined([_alone(problem, batch[b : b + 1]) for b in at]))
+    return found
+
+
+def _alone(problem: Problem, batch: MappingBatch) -> Evaluations:
+    """One mapping, by its events."""
+    dense = count_dense(problem, batch, SPARSELOOM)
+    shares = lane_shares(problem, batch, thin(problem, batch))
+    found = _priced(problem, activity(Filter(problem, Events(nest_of(problem, batch), problem.shape)), batch, dense, shares))
+    found.valid[:] &= within_fanout(problem, batch, shares)
+    return found
+
+
+def _priced(problem: Problem, active: Activity) -> Evaluations:
+    levels, unit = problem.design.architecture.levels, problem.design.architecture.compute
+    computes = active.computes
+    energy = sum(getattr(computes, o) * unit.energy.pj("compute", o) for o in OUTCOMES)
+    cycles = computes.busiest
+    valid = np.ones(len(cycles), np.bool_)
+    for l, level in enumerate(levels):
+        shares = active.shares[level.name]
+        cost = price(level, shares, active.instances[:, l], level.energy.pj)
+        energy = energy + sum(cost.energy_pj.values())
+        cycles = np.maximum(cycles, cost.cycles)
+        for holding in holdings(level, shares):
+            valid &= holding.fits
+    return Evaluations(whole_cycles(cycles), np.asarray(energy), valid, computes, active.shares)
+
+
+def joined(parts: Sequence[Evaluations]) -> Evaluations:
+    """The evaluations of consecutive chunks as one."""
+    return parts[0] if len(parts) == 1 else _combined(parts, lambda arrays: np.concatenate(arrays))
+
+
+def _replace(found: Evaluations, at: NDArray[np.int64], with_: Evaluations) -> None:
+    """Write the evaluations of some mappings over those that stand at their places."""
+
+    def write(arrays: list[FloatArray]) -> FloatArray:
+        arrays[0][at] = arrays[1]
+        return arrays[0]
+
+    _combined([found, with_], write)
+
+
+def _combined(parts, by):  # type: ignore[no-untyped-def]
+    """A value made of values of one type, their arrays combined by ``by``."""
+    first = parts[0]
+    if isinstance(first, np.ndarray):
+        return by(list(parts))
+    if isinstance(first, Mapping):
+        return {key: _combined([part[key] for part in parts], by) for key in first}
+    if first is None or isinstance(first, bool):
+        return first
+    return type(first)(*(_combined([getattr(part, f.name) for part in parts], by) for f in fields(first)))
