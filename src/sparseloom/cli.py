@@ -184,3 +184,18 @@ def describe(design: Annotated[str, typer.Argument(help="a published design", me
         return
     print("\n  ".join(("designs", *designs.names())))
     print("\n  ".join(("cases, for `sparseloom evaluate`", *designs.cases())))
+
+
+@app.command()
+def reproduce(
+    what: Annotated[Literal["validation"], typer.Argument(help="the thesis' Table 4.3")],
+    masks: Annotated[Path | None, typer.Option(metavar="FOLDER", help="L13_weights.txt, L13_iacts.txt ...")] = None,
+    json: JsonPath = None,
+) -> None:
+    """Compute published results again and lay them beside what the papers and the thesis report."""
+    from sparseloom.report.validation import validate
+
+    found = validate(masks)
+    if json is not None:
+        found.to_json(json)
+    print(found)

@@ -124,6 +124,10 @@ class Dense(Density):
     def coordinate_dependent(self) -> bool:
         return False
 
+    def joint_empty(self, points: ArrayLike) -> FloatArray:
+        """P(no nonzero among any given set of ``points`` points)."""
+        return np.asarray(np.asarray(points) == 0, dtype=np.float64)
+
     def empty_probability(self, low: Corner, high: Corner) -> FloatArray:
         return np.asarray(box_points(self.tensor_shape, low, high) == 0, dtype=np.float64)
 
@@ -221,6 +225,10 @@ class FixedStructured(Density):
     @property
     def coordinate_dependent(self) -> bool:
         return False
+
+    def joint_empty(self, points: ArrayLike) -> FloatArray:
+        """P(no nonzero among any given set of ``points`` points): which points does not matter."""
+        return np.asarray(np.maximum(0.0, 1.0 - np.asarray(points) * self.density))
 
     def expected_occupancy(self, low: Corner, high: Corner) -> FloatArray:
         x = box_points(self.tensor_shape, low, high) * self.density

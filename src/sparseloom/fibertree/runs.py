@@ -5,7 +5,7 @@ are empty. So the expectation is the sum, over j and over the elements with that
 ``P(the run is empty) - P(the run and the element are empty)``.
 
 Along one rank of the tensor a run is a box, and the sum is exact for every density. Over flattened ranks a run wraps,
-and is no box: it is exact for Uniform (only the number of points matters) and for ActualData; for other densities the
+and is no box: it is exact where only the number of points matters (Uniform, say) and for ActualData; for other densities the
 run is cut into rows along its innermost rank, which are taken to be empty independently of each other.
 """
 
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.fibertree.density import Density, Uniform
+from sparseloom.fibertree.density import Dense, Density, FixedStructured, Uniform
 from sparseloom.fibertree.elements import Elements, elements
 from sparseloom.fibertree.fiber import Geometry, IntArray, digits, largest_fiber, pieces
 
@@ -38,7 +38,7 @@ def expected_placeholders(
     if not boxes or not axes or largest_fiber(geometry, rank, low, high).max() <= reach:
         return np.zeros(boxes)
     if len(axes) > 1:
-        if isinstance(density, Uniform) and all(element[axis] == 1 for axis in axes):
+        if isinstance(density, Dense | FixedStructured | Uniform) and all(element[axis] == 1 for axis in axes):
             return _by_points(density, elements(low, high, fiber, each=False), axes, reach, boxes)
         return _by_fiber(density, geometry, rank, reach, low, high)
     step = element[axes[0]] or 1
@@ -112,7 +112,9 @@ def _along_each(
     return total
 
 
-def _by_points(density: Uniform, fibers: Elements, axes: list[int], reach: int, boxes: int) -> FloatArray:
+def _by_points(
+    density: Dense | FixedStructured | Uniform, fibers: Elements, axes: list[int], reach: int, boxes: int
+) -> FloatArray:
     """Over flattened ranks cut into single coordinates, where only the number of points matters."""
     extents = fibers.high - fibers.low
     size = np.prod(extents[axes], axis=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
 
+from sparseloom.fibertree.format import COMPRESSING
 from sparseloom.mapping.mapping import Loop
 
 
@@ -60,6 +61,11 @@ class FormatDetails:
 
     ranks: tuple[RankDetails, ...]
     inner_to_outer: bool = False
+
+    @property
+    def compressed(self) -> bool:
+        """Whether some rank stores nonzeros only."""
+        return any(rank.kind in COMPRESSING for rank in self.ranks)
 
 
 @dataclass(frozen=True)

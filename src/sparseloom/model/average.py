@@ -17,6 +17,7 @@ from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIA
 from sparseloom.fibertree.density import ActualData, Density
 from sparseloom.mapping.details import FormatDetails, TimeloopDetails
 from sparseloom.mapping.mapping import Mapping
+from sparseloom.model.collapse import Words, dense_words
 from sparseloom.model.conventions import Conventions
 from sparseloom.model.dataflow import DenseTraffic
 from sparseloom.model.energy import action_energy
@@ -26,7 +27,7 @@ from sparseloom.model.looprank import LoopRank, NestLoop, assign, expected_units
 from sparseloom.model.microarch import Share
 from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
 from sparseloom.model.occupancy import stored_words
-from sparseloom.model.proportional import Proportions, arrived, moved, stages, take, unit_stages
+from sparseloom.model.proportional import TINY, Proportions, arrived, moved, stages, take, unit_stages
 from sparseloom.model.sparse import ACTUAL, Filter, Moved, Path, Tiles, paths_of
 from sparseloom.model.targetloop import leader_tiles
 
@@ -148,7 +149,7 @@ class AverageInstance:
         child = self.child(l, t)
         loops = [loop for loop in self.loops if l <= loop.level < child and self.indexes[t, loop.rank]]
         inner = self.extents(child)
-        held = child < self.levels and self.tile_points(child, t) > 1
+        held = form.compressed and child < self.levels and self.tile_points(child, t) > 1
         level = self.problem.design.architecture.levels[l]
         widths = (self.details.levels[level.name].metadata_word_bits, level.metadata_width_bits)
         where = f"{level.name}, {self.problem.tensors[t]}"
@@ -200,11 +201,13 @@ class AverageInstance:
         return max(reversed(options), key=self._saving) if len(options) > 1 else options[0]
 
     def _saving(self, option: Elimination) -> float:
+        """Energy of the reads that an alternative saves: of the words that go to the child, and of metadata in words."""
         storage = self.problem.design.architecture.levels[option.level]
         child = self.child(option.level, option.target)
         tile = self.tiles[child if child < self.levels else option.level, option.target]
         read = action_energy(self.conventions, storage.energy, self.details.ert.get(storage.name), "read", "actual")
-        return read / storage.block_words * tile.words * option.chance
+        metadata = float(tile.units.sum()) * self.details.levels[storage.name].metadata_word_bits / storage.word_bits
+        return read / storage.block_words * (tile.words + metadata) * option.chance
 
     def _elimination(self, saf: Saf, pair: tuple[str, tuple[str, ...]]) -> Elimination:
         names = self.problem.tensors
@@ -277,8 +280,9 @@ class AverageInstance:
         local = {kind: 1 - (1 - chance) / (1 - before) if before < 1 else 0.0 for kind, chance in own.items()}
         child = self.child(l, t)
         below = self._ranks.get((child, t), self._ranks.get((l, t), ()))
+        lowest_only, as_updates = len(ranks) == 1 and bool(outside), bool(own and outside)
         return Proportions(
-            before, local.get(SKIPPING, 0.0), local.get(GATING, 0.0), len(below), len(ranks) == 1 and bool(outside)
+            before, local.get(SKIPPING, 0.0), local.get(GATING, 0.0), len(below), lowest_only, as_updates
         )
 
     def instances(self, l: int, t: int) -> float:
@@ -290,21 +294,27 @@ class AverageInstance:
 
     # ---- shares
 
+    def widths(self, l: int, t: int) -> FloatArray:
+        """Bits of the units of each rank of a tensor's format at a level, outermost rank first, [ranks, 2]."""
+        ranks = self._ranks.get((l, t), ())[::-1]
+        return np.array([(rank.metadata_bits, rank.payload_bits) for rank in ranks], np.float64).reshape(-1, 2)
+
     def share(self, l: int, t: int) -> Share:
         """What a tensor does at a level that keeps it."""
         integer, tile, odds = self.conventions.integer, self.tiles[l, t], self._odds(l, t)
         level = self.problem.design.architecture.levels[l]
         output = t == len(self.problem.tensors) - 1
         ranks = self._ranks.get((l, t), ())
-        count, used = float(self.dense.instances[0, l]), self.instances(l, t)
-        dense = self._dense(l, t, output, count)
-        bits = np.array([(rank.metadata_bits, rank.payload_bits) for rank in ranks], np.float64).reshape(-1, 2)
+        used, dense = self.instances(l, t), self._dense(l, t)
+        bits = self.widths(l, t)[::-1]
         packed = t in self.packing and self.packing[t][0] == l
         waste = self._waste(l, t, tile) if ranks and not packed else 1.0
         result: dict[str, Moved | None] = {"read": None, "fill": None, "update": None}
         for action, words in dense.items():
             stored = words - take(words, 1 - tile.density, integer) if ranks else words
-            units = np.ceil(tile.units * words / tile.points - 1e-9) if integer else tile.units * words / tile.points
+            counted = dense.get("update", 0.0) if action == "read" and odds.as_updates else words
+            units = tile.units * counted / tile.points
+            units = np.ceil(units - TINY) if integer else units
             if action == "fill":
                 staged = arrived(stored, odds, integer)
             else:
@@ -317,16 +327,18 @@ class AverageInstance:
         tiles = Tiles(*(np.array([value]) for value in (float(tile.points), tile.words, *worst)))
         return Share(result["read"], result["fill"], result["update"], tiles, np.array([used]))
 
-    def _dense(self, l: int, t: int, output: bool, count: float) -> dict[str, float]:
-        """Dense words of an average instance, by action."""
-        d = self.dense
-        served, first = d.served[0, l, t] / count, d.first_served[0, l, t] / count
-        filled = d.delivered[0, l, t] / count
-        if self.conventions.first_visit == "read-and-fill" and output:
-            filled -= d.first_delivered[0, l, t] / count
-        if output:
-            return {"read": served - first, "fill": filled, "update": served}
-        return {"read": served, "fill": filled}
+    @cached_property
+    def words(self) -> dict[tuple[int, int], Words]:
+        """Dense words of an average instance, by level and tensor."""
+        tilings = [self.details.tiling[level.level] for level in self.mapping.levels]
+        return dense_words(self.problem, self.batch, self.loops, tilings, self.conventions)
+
+    def _dense(self, l: int, t: int) -> dict[str, float]:
+        """Dense words of an average instance, by action; operands have no updates."""
+        words = self.words[l, t]
+        if t == len(self.problem.tensors) - 1:
+            return {"read": words.read, "fill": words.fill, "update": words.update}
+        return {"read": words.read, "fill": words.fill}
 
     def _packed(
         self, t: int, fills: float, result: dict[str, Moved | None], block_words: int, waste: float, used: float

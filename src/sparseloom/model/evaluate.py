@@ -17,6 +17,7 @@ from sparseloom.mapping.mapping import Loop, Mapping
 from sparseloom.mapping.render import render
 from sparseloom.model.activity import Activity, activity
 from sparseloom.model.average import AverageInstance
+from sparseloom.model.averagecost import latency_cycles, of_average_instances, refuse_empty
 from sparseloom.model.conventions import SPARSELOOM, Conventions
 from sparseloom.model.conversion import with_conversions
 from sparseloom.model.dataflow import count_dense, nest_of
@@ -57,6 +58,7 @@ def evaluate(
     dense = count_dense(problem, batch, conventions)
     work = Filter(problem, Events(nest_of(problem, batch), problem.shape))
     lanes = lane_shares(problem, batch, thinning)
+    average: AverageInstance | None = None
     if conventions.metadata == "encoding":
         traffic = activity(work, batch, dense, lanes)
     else:
@@ -75,15 +77,19 @@ def evaluate(
     costs = [
         price(level, traffic.shares[level.name], instances[:, l], energy(level)) for l, level in enumerate(levels)
     ]
-    if conventions.metadata != "encoding":
+    latency = 0.0
+    if average is not None:
         costs = with_conversions(problem, traffic.shares, costs, raw)
+        costs = of_average_instances(average, traffic.shares, costs, instances[0])
+        latency = latency_cycles(average.details)
+        refuse_empty(average.details, levels, traffic.shares)
     _refuse_overflow(levels, traffic)
     compute = _compute(problem, traffic, energy(design.architecture.compute))
     described = {
         level.name: _described(level, traffic.shares[level.name], cost, float(instances[0, l]))
         for l, (level, cost) in enumerate(zip(levels, costs, strict=True))
     }
-    return refuse_large_counts(_result(problem, described, compute, conventions, mapping))
+    return refuse_large_counts(_result(problem, described, compute, conventions, mapping, latency))
 
 
 def _check_features(problem: Problem) -> None:
@@ -227,9 +233,10 @@ def _result(
     compute: ComputeActions,
     conventions: Conventions,
     mapping: Mapping,
+    latency_cycles: float,
 ) -> Result:
     longest = max(compute.cycles_busiest, *(level.cycles for level in levels.values()))
-    cycles = int(whole_cycles(np.array(longest)))
+    cycles = int(whole_cycles(np.array(longest)) + latency_cycles)
     busy = compute.outcomes.actual + compute.outcomes.gated
     return Result(
         origin="model", cycles=cycles,

@@ -72,11 +72,13 @@ def assign(
 
     ``loops``, innermost first, are those from above the child up to the level, over ranks that index the tensor;
     ``inner`` [D] the coordinates of the child's tile (all 1 without a child). ``child_ranks`` are those of the child's
-    format, ``()`` if it has none, None if its tile is a single point or there is no child: the ranks below the level's own are the
-    child's. ``widths`` are the level's default metadata word and the width of its metadata rows, ``names`` those of the ranks
-    of the iteration space.
+    format, ``()`` if it has none: the ranks below the level's own are the child's. They are None if the format here does not
+    compress, if the child's tile is a single point, or if there is no child: then all ranks are the level's own. ``widths`` are the level's
+    default metadata word and the width of its metadata rows, ``names`` those of the ranks of the iteration space.
 
-    Raises MappingError when the format has too few ranks for the loops.
+    With several loops in a rank and ranks given from the innermost on, Timeloop takes the first of them for the whole fiber.
+
+    Raises MappingError when the format has too few ranks for the loops, or not those of the child's.
     """
     ranks = form.ranks[::-1]
     boundary = 0 if form.inner_to_outer else len(ranks) - 1
@@ -85,6 +87,7 @@ def assign(
     if child_ranks is not None:
         whole = points(projection, inner)
         below = child_ranks or (LoopRank(ranks[0].kind, whole, whole, 1, False, 0, 0),)
+        _check_child(ranks, below, where)
         for place, rank in enumerate(below):
             bits = _bits(ranks[place], *widths)
             found.append(LoopRank(ranks[place].kind, rank.length, rank.fiber_points, rank.element_points, place == boundary, *bits))
@@ -94,15 +97,24 @@ def assign(
         items = _widened(loops, inner)
     given = _given(form, ranks, len(found), [item for item in items if item[1] > 1], names, where)
     for place in range(len(found), len(ranks)):
-        element = points(projection, extents)
-        spanned = np.ones_like(inner)
-        for rank, bound in given[place]:
+        element = found[-1].fiber_points if found else 1
+        fiber, spanned = extents.copy(), np.ones_like(inner)
+        for nth, (rank, bound) in enumerate(given[place]):
             spanned[rank] *= bound
             extents[rank] *= bound
+            fiber[rank] *= bound if nth == 0 or not form.inner_to_outer else 1
         length = points(projection, spanned)
         bits = _bits(ranks[place], *widths)
-        found.append(LoopRank(ranks[place].kind, length, points(projection, extents), element, place == boundary, *bits))
+        found.append(LoopRank(ranks[place].kind, length, points(projection, fiber), element, place == boundary, *bits))
     return tuple(found)
+
+
+def _check_child(ranks: Sequence[RankDetails], below: Sequence[LoopRank], where: str) -> None:
+    """Tiles that are compressed here and held further in must be cut there as they are here."""
+    found, wanted = [rank.kind for rank in ranks[: len(below)]], [rank.kind for rank in below]
+    if len(found) < len(wanted) or found != wanted:
+        what = f"{where}: the lowest ranks of the format are {', '.join(found[::-1])}, the child's are {', '.join(wanted[::-1])}"
+        raise MappingError(Fault(what, fix="end the format with the ranks of the child's: it is not cut anew on the way"))
 
 
 def _widened(loops: Sequence[NestLoop], inner: IntArray) -> list[tuple[int, int]]:

@@ -26,7 +26,8 @@ class Proportions:
 
     ``outside`` by features further out, ``skipped`` and then ``gated`` by those here, each among what is left; ``ranks``
     is how many of the format's lowest ranks the features here act on, ``lowest_only`` whether features outside act on
-    the lowest rank's metadata, and on no other.
+    the lowest rank's metadata, and on no other; ``as_updates`` whether reads move the metadata of updates, which
+    Timeloop makes of them at a feature that another one outside reaches.
     """
 
     outside: float = 0.0
@@ -34,6 +35,7 @@ class Proportions:
     gated: float = 0.0
     ranks: int = 0
     lowest_only: bool = False
+    as_updates: bool = False
 
 
 def take(count: float, chance: float, integer: bool, up: bool = False) -> float:

@@ -355,11 +355,26 @@ class Filter:
         from sparseloom.fibertree.fiber import single_coordinate
 
         names = self.rank_names(tensor)
-        units = form.expected_units(density, names, list(box[0]), list(box[1]))
+        units = _of_distinct(form, density, names, box)
         if navigated and len(form.ranks) > 1:
             single = single_coordinate(form, names, list(box[0]), list(box[1]))
             units = np.where((single & _unchanged(form, names, rows))[..., None], 0.0, units)
         return np.asarray(units), self.widths(tensor, level, form)
+
+
+def _of_distinct(form: Format, density: Density, names: tuple[str, ...], box: Box) -> FloatArray:
+    """Expected units of boxes, computed once for each different box: in a batch, few differ."""
+    corners = np.concatenate(box)
+    if corners.shape[1] < 16:
+        return form.expected_units(density, names, list(box[0]), list(box[1]))
+    span = corners.max(axis=1).astype(object) + 1
+    if int(np.prod(span)) < 2**62:
+        key = np.ravel_multi_index(tuple(corners), tuple(int(x) for x in span))
+        _, first, index = np.unique(key, return_index=True, return_inverse=True)
+    else:
+        _, first, index = np.unique(corners, axis=1, return_index=True, return_inverse=True)
+    low, high = box[0][:, first], box[1][:, first]
+    return form.expected_units(density, names, list(low), list(high))[index.ravel()]
 
 
 def _is_split(form: Format, ranks: tuple[str, ...]) -> bool:

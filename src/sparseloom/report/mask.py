@@ -46,8 +46,8 @@ def shipped(path: Path, layer: Layer) -> Masks:
 def given(folder: Path, layers: Table[str, Layer]) -> dict[str, Masks]:
     """The masks in a user's folder, by layer.
 
-    Raises InputError with every fault: no folder, no file of a known layer, one file of two, a file that cannot be read or
-    holds other digits, or more or fewer than the layer has points.
+    Raises InputError with every fault: no folder, no file of a known layer, one of two files, a file that cannot be
+    read, that holds other bytes, or more or fewer digits than the layer has points.
     """
     if not folder.is_dir():
         raise InputError(Fault("there is no such folder", str(folder), fix="give a folder of mask files"))

@@ -27,8 +27,8 @@ class ClaimModel(FileModel):
 
 @dataclass(frozen=True)
 class Claim:
-    """What a ``source`` says: numbers of the ``paper`` and of the ``thesis``' model by layer or point, and the mean relative
-    error that the thesis states."""
+    """What a ``source`` says: numbers of the ``paper`` and of the ``thesis``' model by layer or point, and the mean
+    relative error that the thesis states."""
 
     source: str
     paper: Mapping[str, float] = field(default_factory=dict)

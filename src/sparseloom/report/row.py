@@ -15,8 +15,8 @@ class Row:
     """``what`` of a ``design``, in ``unit``.
 
     ``paper`` is what was measured, ``thesis`` what the thesis' model says, ``ours`` what ours says. The errors are
-    relative to ``paper`` and signed, but for rows that stand for a mean of absolute errors. ``note`` says what was assumed,
-    or why there is nothing to compare.
+    relative to ``paper`` and signed, but for rows that stand for a mean of absolute errors. ``note`` says what was
+    assumed, or why there is nothing to compare.
     """
 
     design: str
@@ -31,7 +31,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """``better``, ``equal`` or ``worse`` than the thesis' model; ``no data``; empty if the thesis gives no error."""
+        """``better``, ``equal`` or ``worse`` than the thesis' error; ``no data``; empty if the thesis has no error."""
         if self.error is None:
             return "no data"
         if self.thesis_error is None:
@@ -57,8 +57,10 @@ def measured(
 
 
 def mean_error(rows: Sequence[Row], what: str, note: str, thesis_error: float | None = None) -> Row:
-    """The mean of the absolute errors of ``rows``, beside the same of the thesis or what the thesis states."""
-    stated = [abs(row.thesis_error) for row in rows if row.thesis_error is not None]
-    theirs = thesis_error if thesis_error is not None else fmean(stated) if len(stated) == len(rows) else None
+    """The mean of the absolute errors of ``rows``, beside what the thesis states or, with its numbers in all rows, the
+    same of those."""
+    theirs = [abs(row.thesis_error) for row in rows if row.thesis_error is not None]
+    if thesis_error is None and len(theirs) == len(rows):
+        thesis_error = fmean(theirs)
     ours = fmean(abs(row.error) for row in rows if row.error is not None)
-    return Row(rows[0].design, what, error=ours, thesis_error=theirs, note=note)
+    return Row(rows[0].design, what, error=ours, thesis_error=thesis_error, note=note)

@@ -1,0 +1,137 @@
+"""With known tensors the model's closed form equals the oracle's walk over the nest, count by count."""
+
+from collections import Counter
+from dataclasses import replace
+from math import prod
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.generators import Case, cases, features_of, with_actual_data
+from tests.model.counts import differences
+
+from sparseloom.arch.hierarchy import Network
+from sparseloom.mapping.batch import MappingBatch, Problem
+from sparseloom.model.conventions import SPARSELOOM
+from sparseloom.model.dataflow import DenseTraffic, count_dense
+from sparseloom.model.evaluate import evaluate
+from sparseloom.sim.loopnest import draw_tensors, execute
+from sparseloom.sim.nest import lay_out
+from sparseloom.sim.transfer import Transfer, edges, transfers
+
+SEEDS = st.integers(0, 2**16)
+DRAWS = 1000
+WANTED = (
+    "imperfect bound",
+    "sliding window",
+    "bypass",
+    "multicast",
+    "spatial reduction",
+    "double-sided at two levels",
+    "block of several words",
+    "two-rank format",
+    "unaligned tile",
+)
+
+
+@settings(max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(cases(max_points=200), SEEDS, st.booleans())
+def test_every_count_equals_the_oracle(case: Case, seed: int, full_are_dense: bool) -> None:
+    tensors = draw_tensors(case.workload, np.random.default_rng(seed))
+    case = with_actual_data(case, tensors)
+    if full_are_dense:  # a tensor without zeros may be stated as dense
+        some = {name: model for name, model in case.workload.densities.items() if model.density < 1}
+        case = replace(case, workload=replace(case.workload, densities=some))
+    run = execute(case.workload, case.design, case.mapping, tensors)
+    assert differences(evaluate(case.workload, case.design, case.mapping), run) == {}
+
+
+@settings(max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(cases(densities=("dense",), plain=True, max_points=200), SEEDS)
+def test_dense_traffic_equals_the_transfers_of_the_oracle(case: Case, seed: int) -> None:
+    case = _networks_that_reduce_as_they_multicast(case)
+    problem = Problem(case.workload, case.design)
+    dense = count_dense(problem, MappingBatch.of(problem, [case.mapping]), SPARSELOOM)
+    assert dense.computes == case.workload.computes
+    for name, (found, expected) in _dense_pairs(case, dense).items():
+        assert np.array_equal(found, expected), name
+    nest = lay_out(case.mapping, case.workload)
+    assert dense.instances[0].tolist() == [view.active.any(axis=1).sum() for view in nest.views]
+    for level in range(len(nest.views)):
+        inside = case.mapping.levels[level:]
+        loops = [loop for part in inside for loop in (*part.temporal, *part.spatial)]
+        nominal = [prod(loop.bound for loop in loops if loop.rank == rank) for rank in case.workload.ranks]
+        assert dense.tile[0, level].tolist() == nominal
+
+
+@settings(max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(cases(densities=("dense",), plain=True, max_points=200), SEEDS)
+def test_dense_traffic_is_what_the_oracle_counts_of_full_tensors(case: Case, seed: int) -> None:
+    case = _networks_that_reduce_as_they_multicast(case)
+    problem = Problem(case.workload, case.design)
+    dense = count_dense(problem, MappingBatch.of(problem, [case.mapping]), SPARSELOOM)
+    run = execute(case.workload, case.design, case.mapping, draw_tensors(case.workload, np.random.default_rng(seed)))
+    output = case.workload.einsum.output.name
+    for t, name in enumerate(problem.tensors):
+        for l, level in enumerate(case.mapping.levels):
+            if name not in level.keep:
+                continue
+            words = {action: sum(outcomes.values()) for action, outcomes in run.counts[level.level][name].items()}
+            served, delivered = dense.served[0, l, t], dense.delivered[0, l, t]
+            if name == output:
+                assert words["update"] == served
+                assert words["read"] == served - dense.first_served[0, l, t]
+                assert words["fill"] == delivered - dense.first_delivered[0, l, t]
+            else:
+                assert words == {"read": served, "fill": delivered, "update": 0}
+
+
+def _networks_that_reduce_as_they_multicast(case: Case) -> Case:
+    """A dense count has one number for what a group takes and gives."""
+    architecture = case.design.architecture
+    levels = tuple(
+        replace(level, network=Network(level.network.multicast, level.network.multicast))
+        for level in architecture.levels
+    )
+    return replace(case, design=replace(case.design, architecture=replace(architecture, levels=levels)))
+
+
+def _dense_pairs(case: Case, dense: DenseTraffic) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Words and transfers of all levels [S] and tensors [T], as the kernel counts them and as the oracle lists them."""
+    shape = dense.served.shape[1:]
+    names = ("served", "delivered", "first_served", "first_delivered")
+    expected = {name + kind: np.zeros(shape) for name in names for kind in ("", "_transfers")}
+    nest = lay_out(case.mapping, case.workload)
+    for t, access in enumerate(case.workload.einsum.tensors):
+        output = access == case.workload.einsum.output
+        for edge in edges(case.mapping, case.design.architecture, access.name):
+            moved = [transfer for together in transfers(nest, access, edge) for transfer in together if transfer.moves]
+            for transfer in moved:
+                first = output and _is_first(transfer)
+                for name, level, times in (
+                    ("served", edge.parent, 1),
+                    ("delivered", edge.child, len(transfer.receivers)),
+                ):
+                    if level < nest.compute:
+                        for key in (name, f"first_{name}") if first else (name,):
+                            expected[key][level, t] += transfer.points.sum() * times
+                            expected[f"{key}_transfers"][level, t] += times
+    return {name: (getattr(dense, name)[0], values) for name, values in expected.items()}
+
+
+def _is_first(transfer: Transfer) -> bool:
+    assert transfer.revisited.any() == transfer.revisited.all()
+    return not transfer.revisited.any()
+
+
+def test_thousand_draws_reach_every_special_case_at_least_fifty_times() -> None:
+    counts: Counter[str] = Counter()
+
+    @settings(max_examples=DRAWS, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @given(cases())
+    def count(case: Case) -> None:
+        counts.update(features_of(case))
+
+    count()
+    rare = {name: counts[name] for name in WANTED if counts[name] < 50}
+    assert not rare, f"fewer than 50 of {DRAWS} draws: {rare}"
