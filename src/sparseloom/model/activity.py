@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING
 from sparseloom.mapping.batch import MappingBatch
 from sparseloom.mapping.lanes import Packed, packing
-from sparseloom.model.dataflow import DenseTraffic
+from sparseloom.model.dataflow import DenseTraffic, Nests
 from sparseloom.model.microarch import Share
 from sparseloom.model.sparse import Computes, Filter, Moved, Traffic, filter_computes, paths_of
 
@@ -26,7 +26,7 @@ class Activity:
     instances: FloatArray
 
 
-def activity(work: Filter, batch: MappingBatch, dense: DenseTraffic, lane_shares: FloatArray) -> Activity:
+def activity(work: Filter, batch: MappingBatch, nests: Nests | DenseTraffic, lane_shares: FloatArray) -> Activity:
     """Every transfer judged by its own leader tiles.
 
     ``lane_shares`` [S, 2, B] are the shares of logical lanes that take physical ones: spatial skipping judges transfers as
@@ -37,14 +37,14 @@ def activity(work: Filter, batch: MappingBatch, dense: DenseTraffic, lane_shares
     safs = [replace(saf, kind=kinds[saf.kind]) for saf in problem.design.features.safs if saf.kind in kinds]
     paths = paths_of(problem, batch, safs)
     features = problem.design.features
-    packed = packing(problem, batch, dense.tile)
+    packed = packing(problem, batch, nests.tile)
     computes = filter_computes(work, paths, features.compute_gating, features.compute_skipping, frozenset(packed))
     reach = np.cumprod(np.prod(lane_shares, axis=1), axis=0)
-    instances = dense.instances.copy()
+    instances = nests.instances.copy()
     instances[:, 1:] *= reach.T
     for each in packed.values():
         instances[:, -1] *= each.used
-    computes = replace(computes, busiest=computes.busiest * dense.instances[:, -1] / instances[:, -1])
+    computes = replace(computes, busiest=computes.busiest * nests.instances[:, -1] / instances[:, -1])
     levels = problem.design.architecture.levels
     shares: dict[str, dict[str, Share]] = {level.name: {} for level in levels}
     for t, edges in enumerate(paths):

@@ -13,8 +13,7 @@ from sparseloom.mapping.batch import BoolArray, MappingBatch, Problem
 from sparseloom.mapping.lanes import lane_shares, thin, within_fanout
 from sparseloom.model.activity import Activity, activity
 from sparseloom.model.classes import ClassSource
-from sparseloom.model.conventions import SPARSELOOM
-from sparseloom.model.dataflow import count_dense, nest_of
+from sparseloom.model.dataflow import lay_out
 from sparseloom.model.events import Events
 from sparseloom.model.microarch import Share, holdings, price, whole_cycles
 from sparseloom.model.sparse import Computes, Filter
@@ -56,11 +55,11 @@ def in_chunks(problem: Problem, batch: MappingBatch, size: int = CHUNK) -> Itera
 
 
 def _chunk(problem: Problem, batch: MappingBatch) -> Evaluations:
-    dense = count_dense(problem, batch, SPARSELOOM)
+    nests = lay_out(problem, batch)
     shares = lane_shares(problem, batch, thin(problem, batch))
     irregular = np.zeros(len(batch), np.bool_)
-    source = ClassSource(problem, batch, dense.tile, irregular)
-    found = _priced(problem, activity(Filter(problem, source), batch, dense, shares))
+    source = ClassSource(problem, nests, irregular)
+    found = _priced(problem, activity(Filter(problem, source), batch, nests, shares))
     found.valid[:] &= within_fanout(problem, batch, shares)
     if irregular.any():
         at = np.flatnonzero(irregular)
@@ -70,9 +69,10 @@ def _chunk(problem: Problem, batch: MappingBatch) -> Evaluations:
 
 def _alone(problem: Problem, batch: MappingBatch) -> Evaluations:
     """One mapping, by its events."""
-    dense = count_dense(problem, batch, SPARSELOOM)
+    nests = lay_out(problem, batch)
     shares = lane_shares(problem, batch, thin(problem, batch))
-    found = _priced(problem, activity(Filter(problem, Events(nest_of(problem, batch), problem.shape)), batch, dense, shares))
+    events = Events(nests.loops[0, :, : nests.count[0]], problem.shape)
+    found = _priced(problem, activity(Filter(problem, events), batch, nests, shares))
     found.valid[:] &= within_fanout(problem, batch, shares)
     return found
 

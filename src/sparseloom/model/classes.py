@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
-from sparseloom.model.dataflow import BOUND, KIND, LEVEL, RANK, STEP, TAIL, fill_nest, kernel
+from sparseloom.mapping.batch import BoolArray, IntArray, Problem
+from sparseloom.model.dataflow import BOUND, KIND, LEVEL, RANK, STEP, Nests, kernel
 from sparseloom.model.events import Box, Edge, Wanted
 
 FloatArray = NDArray[np.float64]
@@ -86,13 +86,12 @@ class ClassSource:
     are asked for."""
 
     problem: Problem
-    batch: MappingBatch
-    tile: IntArray
+    nests: Nests
     irregular: BoolArray = field(repr=False)
 
     @property
     def mappings(self) -> int:
-        return len(self.batch)
+        return len(self.nests.count)
 
     def transfers(self, edge: Edge, wanted: Wanted) -> Iterator[Classes]:
         """All classes of an edge."""
@@ -105,12 +104,12 @@ class ClassSource:
         watch = np.array(wanted.watch, np.int64).reshape(-1, 2)
         splits = np.array(wanted.splits, np.int64).reshape(-1, 2)
         side = ORIGIN if wanted.origin else FIRST if wanted.output else PLAIN
-        room = 4 * len(self.batch) + 64
+        room = 4 * self.mappings + 64
         while True:
             table = np.empty((room, 6 + 2 * ranks + len(watch) + len(judges) * dims))
             used = _emit_batch(
-                self.batch.rank, self.batch.bound, self.batch.place, self.problem.shape, edge.projection,
-                np.array([edge.parent, edge.child, edge.merge]), edge.levels, judges, watch, splits, side,
+                self.nests.loops, self.nests.count, self.problem.shape, edge.projection,
+                np.array([edge.parent, edge.child, edge.merge]), edge.levels, judges, watch, splits, side, wanted.steps,
                 table, self.irregular,
             )  # fmt: skip
             if used <= room:
@@ -124,7 +123,7 @@ class ClassSource:
         return (np.zeros_like(extents), extents), np.ones(self.mappings), np.arange(self.mappings)
 
     def nominal(self, level: int) -> IntArray:
-        return np.minimum(self.tile[:, level], self.problem.shape)
+        return np.minimum(self.nests.tile[:, level], self.problem.shape)
 
     def busiest(self, busy: FloatArray, rows: Classes) -> FloatArray:
         """The computes of the first instance: none has more points."""
@@ -147,26 +146,31 @@ def _classes(table: FloatArray, ranks: int, dims: int, wanted: Wanted) -> Classe
 
 @kernel
 def _emit_batch(
-    rank, bound, place, shape, projection, edge, levels, judges, watch, splits, side, table, irregular
+    loops, count, shape, projection, edge, levels, judges, watch, splits, side, steps, table, irregular
 ):  # type: ignore[no-untyped-def]
     """Write the classes of all mappings to ``table``; returns how many there are, even if they do not fit.
 
     Each row: mapping, groups, receivers, those on the side, points of a step, extents [R], common extents [R], changed [W],
     spans [K, D]. Every mapping has at least one row.
     """
-    nest = np.empty((6, bound.shape[1]), np.int64)
     dims = len(shape)
     own = np.empty((dims, MOST_CLASSES, 9 + len(judges)))
+    free = np.empty((len(judges) + 1, loops.shape[2]), np.bool_)
+    indexed = np.zeros(dims, np.bool_)
+    sliding = False
+    for r in range(projection.shape[0]):
+        several = 0
+        for d in range(dims):
+            if projection[r, d]:
+                indexed[d] = True
+                several += 1
+        sliding = sliding or several > 1
     used = 0
-    for b in range(len(bound)):
-        n = fill_nest(rank[b], bound[b], place[b], shape, nest)
-        perfect = np.ones(dims, np.int64)
-        for i in range(n):
-            perfect[nest[RANK, i]] *= nest[BOUND, i]
+    for b in range(len(count)):
         begin = used
         used = _emit(
-            nest, n, shape, perfect == shape, projection, edge, levels, judges, watch, splits, side, table, own, used, b,
-            irregular,
+            loops[b], count[b], shape, projection, indexed, sliding, edge, levels, judges, watch, splits, side, steps,
+            table, own, free, used, b, irregular,
         )  # fmt: skip
         if used == begin:
             if used < len(table):
@@ -197,43 +201,44 @@ def _is_free(nest, i, indexed, parent, child, merge, last):  # type: ignore[no-u
 
 @kernel
 def _emit(
-    nest, n, shape, perfect, projection, edge, levels, judges, watch, splits, side, table, own, used, b, irregular
+    nest, n, shape, projection, indexed, sliding, edge, levels, judges, watch, splits, side, steps, table, own, free,
+    used, b, irregular,
 ):  # type: ignore[no-untyped-def]
     parent, child, merge = edge
     dims = len(shape)
     hold = child < levels
-    indexed = np.zeros(dims, np.bool_)
-    for r in range(projection.shape[0]):
-        for d in range(dims):
-            indexed[d] = indexed[d] or projection[r, d] > 0
     last = _period_loop(nest, n, indexed, child) if hold else n
-    free = np.empty((len(judges) + 1, n), np.bool_)
-    for k in range(len(judges) + 1):
-        if k == len(judges):
-            for i in range(n):
-                free[k, i] = _is_free(nest, i, indexed[nest[RANK, i]], parent, child, merge, last)
-        else:
-            flags = judges[k, 3:]
-            end = _period_loop(nest, n, flags, judges[k, 1]) if judges[k, 1] < levels else n
-            for i in range(n):
-                free[k, i] = _is_free(nest, i, flags[nest[RANK, i]], judges[k, 0], judges[k, 1], judges[k, 2], end)
-    share = _merged_share(nest, n, projection, parent, child) if merge else 1.0
+    perfect = np.ones(dims, np.int64)
+    for i in range(n):
+        perfect[nest[RANK, i]] *= nest[BOUND, i]
+        free[-1, i] = _is_free(nest, i, indexed[nest[RANK, i]], parent, child, merge, last)
+    for k in range(len(judges)):
+        end = _period_loop(nest, n, judges[k, 3:], judges[k, 1]) if judges[k, 1] < levels else n
+        for i in range(n):
+            free[k, i] = _is_free(nest, i, judges[k, 3 + nest[RANK, i]], judges[k, 0], judges[k, 1], judges[k, 2], end)
+    for d in range(dims):
+        perfect[d] = perfect[d] == shape[d]
+    share = _merged_share(nest, n, projection, parent, child) if merge and sliding else 1.0
     if _is_irregular(nest, n, shape, perfect, projection, parent, child, len(judges), share, splits):
         irregular[b] = True
         return used
-    ordered = len(watch) > 0 or (hold and _needs_order(nest, n, perfect, projection, indexed, child))
+    ordered = len(watch) > 0 or (hold and _needs_order(nest, n, perfect, projection, indexed, sliding, child))
+    if perfect.all():
+        return _emit_perfect(
+            nest, n, projection, indexed, parent, child, hold, ordered, last, side, steps, free, watch, share, table, used, b
+        )  # fmt: skip
     for carry in range(-1 if ordered else n, n + (not ordered)):
         timed = carry < 0 or carry == n or (nest[KIND, carry] == 0 and nest[LEVEL, carry] < child)
         if timed and (carry == n or carry <= last):
             used = _emit_class(
-                nest, n, shape, perfect, projection, indexed, parent, child, carry, hold, side, free, watch, share, table,
-                own, used, b, irregular,
+                nest, n, shape, perfect, projection, indexed, parent, child, carry, hold, side, steps, free, watch, share,
+                table, own, used, b, irregular,
             )  # fmt: skip
     return used
 
 
 @kernel
-def _needs_order(nest, n, perfect, projection, indexed, child):  # type: ignore[no-untyped-def]
+def _needs_order(nest, n, perfect, projection, indexed, sliding, child):  # type: ignore[no-untyped-def]
     """Whether what a transfer brings depends on the loop that advanced: with a sliding window, or where an imperfect bound can
     leave a tile unchanged."""
     for i in range(n):
@@ -241,7 +246,7 @@ def _needs_order(nest, n, perfect, projection, indexed, child):  # type: ignore[
             continue
         if not perfect[nest[RANK, i]]:
             return True
-        for r in range(projection.shape[0]):
+        for r in range(projection.shape[0] if sliding else 0):
             if projection[r, nest[RANK, i]] and (projection[r] > 0).sum() > 1:
                 return True
     return False
@@ -310,64 +315,222 @@ def _merged_share(nest, n, projection, parent, child):  # type: ignore[no-untype
 
 
 @kernel
+def _emit_perfect(
+    nest, n, projection, indexed, parent, child, hold, ordered, last, side, steps, free, watch, share, table, used, b
+):  # type: ignore[no-untyped-def]
+    """Write the classes of a nest without imperfect bounds: all tiles have one shape, so classes differ in what is held."""
+    ranks, dims = projection.shape
+    judges = len(free) - 1
+    spans = 6 + 2 * ranks + len(watch)
+    if used + n + 1 > len(table):
+        return used + n + 1
+    base = table[used]
+    base[:] = 0.0
+    base[0] = b
+    base[6 : 6 + ranks] = 1.0
+    base[spans:] = 1.0
+    spatial = merged = siblings = bystanders = 1.0
+    length = np.ones(ranks)
+    members = np.ones(ranks)
+    tile = np.ones(dims)
+    for i in range(n):
+        d = nest[RANK, i]
+        bound = nest[BOUND, i]
+        for k in range(judges):
+            if free[k, i]:
+                base[spans + k * dims + d] += nest[STEP, i] * (bound - 1)
+        if nest[LEVEL, i] >= child:
+            tile[d] *= bound
+        elif nest[KIND, i] != 0:
+            if free[-1, i]:
+                merged *= bound
+                continue
+            spatial *= bound
+            if nest[LEVEL, i] >= parent:
+                if indexed[d]:
+                    for r in range(ranks):
+                        if projection[r, d]:
+                            members[r] *= bound
+                else:
+                    bystanders *= bound
+    for r in range(ranks):
+        for d in range(dims):
+            if projection[r, d]:
+                base[6 + r] += projection[r, d] * (tile[d] - 1)
+    new = together = share * bystanders
+    for r in range(ranks):
+        new *= members[r] * base[6 + r]
+        together *= members[r]
+    if not ordered:
+        times = aside = 1.0
+        for i in range(n):
+            if nest[KIND, i] == 0 and not free[-1, i]:
+                times *= nest[BOUND, i]
+                aside *= nest[BOUND, i] if side != FIRST or indexed[nest[RANK, i]] else 1
+        _counts(base, spatial, merged, share, times, aside, side)
+        base[5] = new
+        return used + 1
+    return _emit_ordered(
+        nest, n, projection, indexed, child, hold, last, side, free, watch, share, table, used, base, spatial, merged, new,
+        together,
+    )  # fmt: skip
+
+
+@kernel
+def _counts(row, spatial, merged, share, times, aside, side):  # type: ignore[no-untyped-def]
+    """Groups, receivers, and those on the side, of ``times`` steps of which ``aside`` are first visits."""
+    row[1] += spatial * share * times
+    row[2] += spatial * merged * times
+    lanes = 1.0 if side == ORIGIN else spatial
+    row[3] += lanes * share * aside
+    row[4] += lanes * merged * aside
+
+
+@kernel
+def _emit_ordered(
+    nest, n, projection, indexed, child, hold, last, side, free, watch, share, table, used, base, spatial, merged, new,
+    together,
+):  # type: ignore[no-untyped-def]
+    """The classes by the loop that advances, from the innermost out; classes in which the same is held are one."""
+    ranks = projection.shape[0]
+    start = used
+    watched = 6 + 2 * ranks
+    back = np.zeros(ranks)
+    reach = np.zeros(ranks, np.int64)
+    outer = inner_first = 1.0
+    for i in range(n):
+        if nest[KIND, i] == 0 and not free[-1, i]:
+            outer *= nest[BOUND, i]
+            inner_first *= nest[BOUND, i] if side != FIRST or indexed[nest[RANK, i]] else 1
+    row = np.empty(table.shape[1])
+    for carry in range(n - 1, -2, -1):
+        if carry >= 0 and (nest[KIND, carry] != 0 or free[-1, carry] or nest[LEVEL, carry] >= child):
+            continue
+        row[:] = base if used == start else table[start]
+        row[1:6] = 0.0
+        row[6 + ranks : watched + len(watch)] = 0.0
+        if carry < 0:
+            times = aside = 1.0
+            row[watched : watched + len(watch)] = 1.0
+        else:
+            d = nest[RANK, carry]
+            bound = nest[BOUND, carry]
+            mine = side != FIRST or indexed[d]
+            outer /= bound
+            inner_first /= bound if mine else 1
+            times = outer * (bound - 1)
+            aside = inner_first * (bound - 1) if mine else 0.0
+            shared = hold
+            for r in range(ranks):
+                shift = projection[r, d] * nest[STEP, carry] - back[r]
+                common = row[6 + r] - abs(shift)
+                row[6 + ranks + r] = common
+                shared = shared and common > 0
+            if not shared:
+                row[6 + ranks : 6 + 2 * ranks] = 0.0
+            for w in range(len(watch)):
+                r = watch[w, 0]
+                moved = reach[r]
+                if projection[r, d]:
+                    moved = max(moved, nest[STEP, carry])
+                if watch[w, 1] == 1:
+                    row[watched + w] = projection[r, d] * nest[STEP, carry] != back[r]
+                else:
+                    row[watched + w] = moved >= watch[w, 1]
+            for r in range(ranks):
+                if projection[r, d]:
+                    back[r] += projection[r, d] * nest[STEP, carry] * (bound - 1)
+                    reach[r] = max(reach[r], nest[STEP, carry])
+        held = together if ranks else 0.0
+        for r in range(ranks):
+            held *= row[6 + ranks + r]
+        row[5] = new - held
+        used = _add_row(table, start, used, row, 6 + ranks, watched + len(watch), spatial, merged, share, times, aside, side)
+    return used
+
+
+@kernel
+def _add_row(
+    table, start, used, row, low, high, spatial, merged, share, times, aside, side
+):  # type: ignore[no-untyped-def]
+    """Add a class to those from ``start`` on, or its counts to one that is equal in columns ``low`` to ``high``."""
+    at = start
+    while at < used:
+        same = True
+        for k in range(low, high):
+            same = same and table[at, k] == row[k]
+        if same:
+            break
+        at += 1
+    if at == used:
+        table[used] = row
+        used += 1
+    _counts(table[at], spatial, merged, share, times, aside, side)
+    return used
+
+
+@kernel
 def _emit_class(
-    nest, n, shape, perfect, projection, indexed, parent, child, carry, hold, side, free, watch, share, table, own, used,
-    b, irregular,
+    nest, n, shape, perfect, projection, indexed, parent, child, carry, hold, side, steps, free, watch, share, table, own,
+    used, b, irregular,
 ):  # type: ignore[no-untyped-def]
     """Write the classes of the steps of ``carry`` (``n``: of all steps at once)."""
     ranks, dims = projection.shape
     judges = len(free) - 1
-    count = np.empty(dims, np.int64)
+    count = np.ones(dims, np.int64)
     total = 1
+    _perfect_classes(nest, n, perfect, parent, child, carry, side, indexed, free, own)
     for d in range(dims):
-        if perfect[d]:
-            count[d] = _perfect_class(nest, n, d, parent, child, carry, side, indexed[d], free, own[d, 0])
-        else:
+        if not perfect[d]:
             count[d] = _imperfect_classes(nest, n, d, shape[d], parent, child, carry, side, indexed[d], free, own[d])
-        if count[d] > MOST_CLASSES:
-            irregular[b] = True
-            return used
-        total *= count[d]
+            if count[d] > MOST_CLASSES:
+                irregular[b] = True
+                return used
+            total *= count[d]
     old = 0 <= carry < n
     shift = np.empty(ranks)
     before = np.empty(ranks)
+    spans = 6 + 2 * ranks + len(watch)
     for number in range(total):
         if used >= len(table):
             used += 1
             continue
         row = table[used]
-        row[:] = 0.0
-        row[0], row[1], row[2], row[3], row[4] = b, share, 1.0, share, 1.0
-        members = 1.0
+        groups = receivers = aside = aside_receivers = members = 1.0
         rest = number
-        shift[:] = 0.0
-        before[:] = 1.0
-        row[6 : 6 + ranks] = 1.0
+        for r in range(ranks):
+            shift[r] = 0.0
+            before[r] = 1.0
+            row[6 + r] = 1.0
         for d in range(dims):
             c = own[d, rest % count[d]]
             rest //= count[d]
-            for k in range(4):
-                row[1 + k] *= c[k]
+            groups *= c[0]
+            receivers *= c[1]
+            aside *= c[2]
+            aside_receivers *= c[3]
+            for k in range(judges):
+                row[spans + k * dims + d] = c[9 + k]
             if not indexed[d]:
                 members *= c[7]
-            for k in range(judges):
-                row[6 + 2 * ranks + len(watch) + k * dims + d] = c[9 + k]
+                continue
             for r in range(ranks):
                 factor = projection[r, d]
                 if factor:
                     row[6 + r] += factor * (c[4] - 1)
                     before[r] += factor * (c[5] - 1)
                     shift[r] += factor * c[6]
-        _finish_row(row, ranks, projection, old, hold, shift, before)
-        row[5] = members * share * _step_points(row, ranks, projection, own, count, number)
+        row[0], row[1], row[2], row[3], row[4] = b, groups * share, receivers, aside * share, aside_receivers
+        _finish_row(row, ranks, old, hold, shift, before)
+        row[5] = members * share * _step_points(row, ranks, projection, own, count, number) if steps else 0.0
         for w in range(len(watch)):
-            row[6 + 2 * ranks + w] = _changed(nest, n, projection, watch[w], carry, child, free, old, shift, before, row)
+            row[6 + 2 * ranks + w] = _changed(nest, n, projection, watch[w], carry, child, old, shift, before, row)
         used += 1
     return used
 
 
 @kernel
-def _finish_row(row, ranks, projection, old, hold, shift, before):  # type: ignore[no-untyped-def]
+def _finish_row(row, ranks, old, hold, shift, before):  # type: ignore[no-untyped-def]
     """The common extents of new and old box, none if they are disjoint or nothing is held."""
     shared = old and hold
     for r in range(ranks):
@@ -409,7 +572,7 @@ def _pick(count, number, d):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _changed(nest, n, projection, watch, carry, child, free, old, shift, before, row):  # type: ignore[no-untyped-def]
+def _changed(nest, n, projection, watch, carry, child, old, shift, before, row):  # type: ignore[no-untyped-def]
     """Whether the interval of a tensor rank is another than before, in steps of the watched size."""
     r, step = watch
     if not old:
@@ -424,46 +587,58 @@ def _changed(nest, n, projection, watch, carry, child, free, old, shift, before,
 
 
 @kernel
-def _perfect_class(nest, n, d, parent, child, carry, side, indexed, free, c):  # type: ignore[no-untyped-def]
-    """The one class of a rank with perfect bounds."""
-    groups = members = merged = tile = 1.0
-    aside = 1.0
-    shift = 0.0
-    c[9:] = 1.0
-    mine = False
+def _perfect_classes(nest, n, perfect, parent, child, carry, side, indexed, free, own):  # type: ignore[no-untyped-def]
+    """The one class of each rank with perfect bounds: groups, receivers, those on the side, tile, old tile, shift, siblings,
+    length of their tiles, spans."""
+    judges = len(free) - 1
+    for d in range(len(perfect)):
+        if perfect[d]:
+            c = own[d, 0]
+            for k in range(9 + judges):
+                c[k] = 1.0
+            c[6] = 0.0
     for i in range(n):
-        if nest[RANK, i] != d:
+        d = nest[RANK, i]
+        if not perfect[d]:
             continue
+        c = own[d, 0]
         bound = nest[BOUND, i]
-        for k in range(len(free) - 1):
+        for k in range(judges):
             if free[k, i]:
                 c[9 + k] += nest[STEP, i] * (bound - 1)
         spatial = nest[KIND, i] != 0
         if nest[LEVEL, i] >= child:
-            tile *= bound
+            c[4] *= bound
         elif free[-1, i]:
             if spatial:
-                merged *= bound
+                c[1] *= bound
+                c[3] *= bound
         elif spatial:
-            groups *= bound
+            c[0] *= bound
+            c[1] *= bound
             if nest[LEVEL, i] >= parent:
-                members *= bound
-            if side == ORIGIN:
-                aside *= bound
-        elif i < carry:
-            groups *= bound
-            if side == FIRST and not indexed:
-                aside *= bound
-        elif i == carry:
-            groups *= bound - 1
-            shift += nest[STEP, i]
-            mine = side == FIRST and not indexed
+                c[7] *= bound
+            if side != ORIGIN:
+                c[2] *= bound
+                c[3] *= bound
+        elif i <= carry:
+            times = bound - 1.0 if i == carry else float(bound)
+            c[0] *= times
+            c[1] *= times
+            if side != FIRST or indexed[d]:
+                c[2] *= times
+                c[3] *= times
+            elif i == carry:
+                c[2] = c[3] = 0.0
+            if i == carry:
+                c[6] += nest[STEP, i]
         else:
-            shift -= nest[STEP, i] * (bound - 1)
-    c[0], c[1] = groups, groups * merged
-    c[2], c[3] = (0.0, 0.0) if mine else (groups / aside, groups * merged / aside)
-    c[4], c[5], c[6], c[7], c[8] = tile, tile, shift, members, members * tile
-    return 1
+            c[6] -= nest[STEP, i] * (bound - 1)
+    for d in range(len(perfect)):
+        if perfect[d]:
+            c = own[d, 0]
+            c[5] = c[4]
+            c[8] = c[7] * c[4]
 
 
 @kernel

@@ -73,6 +73,59 @@ def count_dense(problem: Problem, batch: MappingBatch, conventions: Conventions)
     return DenseTraffic(*counts, tile, instances, float(problem.workload.computes))
 
 
+@dataclass(frozen=True)
+class Nests:
+    """The loop nests of a batch: ``loops`` [B, 6, L], of which the first ``count`` [B] are filled (see :data:`RANK`), with
+    ``tile`` and ``instances`` as in :class:`DenseTraffic`."""
+
+    loops: IntArray
+    count: IntArray
+    tile: IntArray
+    instances: FloatArray
+
+
+def lay_out(problem: Problem, batch: MappingBatch) -> Nests:
+    """The nests of ``batch``."""
+    count, slots = batch.bound.shape
+    levels, ranks = len(batch.keep), len(problem.ranks)
+    nests = Nests(
+        np.empty((count, 6, slots), np.int64), np.empty(count, np.int64),
+        np.empty((count, levels + 1, ranks), np.int64), np.empty((count, levels + 1)),
+    )  # fmt: skip
+    _lay_out(batch.rank, batch.bound, batch.place, problem.shape, nests.loops, nests.count, nests.tile, nests.instances)
+    return nests
+
+
+@kernel
+def _lay_out(rank, bound, place, shape, loops, count, tile, instances):  # type: ignore[no-untyped-def]
+    for b in range(len(bound)):
+        n = fill_nest(rank[b], bound[b], place[b], shape, loops[b])
+        count[b] = n
+        _tiles_and_instances(loops[b], n, shape, tile[b], instances[b])
+
+
+@kernel
+def _tiles_and_instances(nest, n, shape, tile, instances):  # type: ignore[no-untyped-def]
+    """Nominal tiles of each level, [S + 1, D], and instances that have a point at the first step, [S + 1]."""
+    levels = len(tile) - 1
+    tile[:] = 1
+    perfect = np.ones(len(shape), np.int64)
+    for i in range(n):
+        d = nest[RANK, i]
+        perfect[d] *= nest[BOUND, i]
+        for l in range(nest[LEVEL, i] + 1):
+            tile[l, d] *= nest[BOUND, i]
+    instances[:] = 1.0
+    for i in range(n):
+        if nest[KIND, i] != 0 and perfect[nest[RANK, i]] == shape[nest[RANK, i]]:
+            instances[nest[LEVEL, i] + 1 :] *= nest[BOUND, i]
+    for d in range(len(shape)):
+        if perfect[d] != shape[d]:
+            for l in range(1, levels + 1):
+                full, tail = _configurations(nest, n, d, -1, l, l, False, -1)
+                instances[l] *= full + tail
+
+
 @kernel
 def _count_batch(
     rank, bound, place, keep, shape, projections, multicast, reduction, same_stride, per_level, counts, tile, instances
@@ -82,17 +135,7 @@ def _count_batch(
     nest = np.empty((6, slots), np.int64)
     for b in range(count):
         n = fill_nest(rank[b], bound[b], place[b], shape, nest)
-        for l in range(levels + 1):
-            for d in range(len(shape)):
-                tile[b, l, d] = 1
-            for i in range(n):
-                if nest[LEVEL, i] >= l:
-                    tile[b, l, nest[RANK, i]] *= nest[BOUND, i]
-            used = 1
-            for d in range(len(shape)):
-                full, tail = _configurations(nest, n, d, -1, l, l, False, -1)
-                used *= full + tail
-            instances[b, l] = used
+        _tiles_and_instances(nest, n, shape, tile[b], instances[b])
         for t in range(tensors):
             output = t == tensors - 1
             parent = -1

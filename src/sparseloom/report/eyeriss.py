@@ -80,7 +80,7 @@ def rows(claims: Mapping[str, Claim]) -> Iterator[Row]:
         for name, paper in rate.paper.items()
     ]  # fmt: skip
     yield from compression
-    yield mean_error(compression, "DRAM compression, mean error", COMPRESSION)
+    yield mean_error(compression, "DRAM compression, mean", COMPRESSION)
     for name, paper in claims["eyeriss-dram-mb"].paper.items():
         megabytes = runs[name].coded_words * 2 / 1e6
         yield measured(design.name, f"DRAM traffic, {name}", "MB", paper, None, megabytes, TRAFFIC)
@@ -121,10 +121,10 @@ def _gating(design: str, runs: Sequence[Run], claim: Claim) -> Iterator[Row]:
     for what, share, note in (
         ("conv1-5", 1 - sum(shipped) / sum(before), GATED.format(layers=_each(runs, before, shipped))),
         (f"most: {runs[most].layer.name}", saved[most], MOST.format(chip=chip)),
-        ("conv1-5, and O", 1 - sum(tabled) / sum(before), TABLED.format(layers=_each(runs, before, tabled))),
+        ("conv1-5 with O", 1 - sum(tabled) / sum(before), TABLED.format(layers=_each(runs, before, tabled))),
     ):
         paper, thesis = 100 * claim.paper["saving"], 100 * claim.thesis["saving"]
-        yield measured(design, f"PE energy gated, {what}", "%", paper, thesis, 100 * share, note, decimals=0)
+        yield measured(design, f"energy gated, {what}", "%", paper, thesis, 100 * share, note, decimals=0)
 
 
 def _each(runs: Sequence[Run], before: Sequence[float], after: Sequence[float]) -> str:

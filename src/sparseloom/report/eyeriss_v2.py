@@ -71,11 +71,11 @@ def _actual(
     for name, masks in data.items():
         ours = cycles_with_data(found[name], design, masks)
         note = ACTUAL.format(products=masks.nonzero_products)
-        what = f"cycles, {name}, actual data"
+        what = f"cycles, {name}, actual"
         yield measured(design.name, what, "cycles", paper[name], thesis.get(name), ours, note)
     others = [name for name in paper if name not in data]
     note = NO_MASKS.format(names=", ".join(name for name in found if name not in data))
-    yield Row(design.name, f"cycles, {len(others)} others, actual data", "cycles", note=note)
+    yield Row(design.name, f"cycles, {len(others)} others, actual", "cycles", note=note)
 
 
 def cycles_with_data(layer: Layer, design: Design, masks: Masks) -> float:

@@ -1,0 +1,132 @@
+"""Equality with the oracle is worth what it notices: each bug planted here in the model must break it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from tests.generators import Case, cases, with_actual_data
+from tests.model.counts import differences
+
+from sparseloom.arch.features import SKIPPING
+from sparseloom.fibertree.format import Format
+from sparseloom.model import events, occupancy, sparse
+from sparseloom.model.evaluate import evaluate
+from sparseloom.sim.loopnest import Execution, draw_tensors, execute
+
+CASES = 60
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+@cache
+def executed() -> tuple[tuple[Case, Execution], ...]:
+    """Generated cases with features and known tensors, always the same, and what the oracle counts of them."""
+    found: list[tuple[Case, Execution]] = []
+
+    @settings(
+        max_examples=3 * CASES, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
+    @given(cases(max_points=60, max_levels=3))
+    def collect(case: Case) -> None:
+        if len(found) == CASES or len(case.mapping.levels) < 2 or not case.design.features.safs:
+            return
+        tensors = draw_tensors(case.workload, np.random.default_rng(len(found)))
+        case = with_actual_data(case, tensors)
+        found.append((case, execute(case.workload, case.design, case.mapping, tensors)))
+
+    collect()
+    return tuple(found)
+
+
+def unequal() -> bool:
+    """Whether the model differs from the oracle in any case."""
+    return any(differences(evaluate(case.workload, case.design, case.mapping), run) for case, run in executed())
+
+
+def overlap_is_one_short(patch: pytest.MonkeyPatch) -> None:
+    def short(rows: events.Rows) -> events.Box:
+        low, high = np.maximum(rows.low, rows.old_low), np.minimum(rows.high, rows.old_high) - 1
+        return low, np.where((high > low).all(axis=0), high, low)
+
+    patch.setattr(events.Rows, "overlap", property(short))
+
+
+def last_tiles_are_full(patch: pytest.MonkeyPatch) -> None:
+    def full(nest: events.IntArray, low: events.IntArray, free: list[int], size: int) -> events.IntArray:
+        return low + sum((nest[events.BOUND, i] - 1) * nest[events.STEP, i] for i in free)
+
+    patch.setattr(events, "_furthest", full)
+
+
+def receivers_never_share(patch: pytest.MonkeyPatch) -> None:
+    edge = events.Edge
+    patch.setattr(sparse, "Edge", lambda *shape: replace(edge(*shape), merge=False))
+
+
+def first_visits_are_not_elided(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(events.Rows, "first_groups", property(lambda rows: np.zeros_like(rows.groups)))
+    patch.setattr(events.Rows, "first_receivers", property(lambda rows: np.zeros_like(rows.receivers)))
+
+
+def gating_is_skipping(patch: pytest.MonkeyPatch) -> None:
+    judge = sparse.Judge
+    patch.setattr(sparse, "Judge", lambda kind, leaders: judge(SKIPPING, leaders))
+
+
+def outer_features_do_not_matter(patch: pytest.MonkeyPatch) -> None:
+    path = sparse.Path
+    patch.setattr(
+        sparse, "Path", lambda tensor, edge, judges, outer, *rest, **more: path(tensor, edge, judges, (), *rest, **more)
+    )
+
+
+def leader_tile_forgets_the_period(patch: pytest.MonkeyPatch) -> None:
+    def inside(edge: events.Edge, nest: events.IntArray, d: int) -> list[int]:
+        loops = [i for i in range(nest.shape[1]) if nest[events.RANK, i] == d]
+        merged = edge.merge and not edge.indexes(d)
+        return [i for i in loops if nest[events.LEVEL, i] >= edge.child or (merged and edge.between(nest, i))]
+
+    patch.setattr(events.Edge, "free", inside)
+
+
+def upper_ranks_always_move(patch: pytest.MonkeyPatch) -> None:
+    def never(form: Format, names: tuple[str, ...], rows: sparse.Rows) -> sparse.BoolArray:
+        return np.zeros((rows.groups.size, len(form.ranks)), np.bool_)
+
+    patch.setattr(sparse, "_unchanged", never)
+
+
+def transfers_of_a_step_take_blocks_of_their_own(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        sparse, "shared_blocks", lambda density, compressed, box, held, words, *_, **__: occupancy.own_blocks(
+            density, compressed, box, held, words
+        )
+    )  # fmt: skip
+
+
+def test_model_without_a_bug_equals_the_oracle() -> None:
+    assert len(executed()) == CASES
+    assert not unequal()
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        overlap_is_one_short,
+        last_tiles_are_full,
+        receivers_never_share,
+        first_visits_are_not_elided,
+        gating_is_skipping,
+        outer_features_do_not_matter,
+        leader_tile_forgets_the_period,
+        upper_ranks_always_move,
+        transfers_of_a_step_take_blocks_of_their_own,
+    ],
+    ids=lambda plant: plant.__name__,
+)
+def test_planted_bug_is_noticed(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    executed()  # the oracle's counts are those of the whole program
+    plant(monkeypatch)
+    assert unequal()
