@@ -2,22 +2,30 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import accumulate
 from math import prod
+from operator import mul
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.generators import Case, cases, features_of, with_actual_data
 from tests.model.counts import differences
+from tests.sim.toys import design, level, workload
 
-from sparseloom.arch.hierarchy import Network
+from sparseloom.arch.features import Saf
+from sparseloom.arch.hierarchy import Network, StorageLevel
+from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import MappingBatch, Problem
+from sparseloom.mapping.mapping import Mapping
 from sparseloom.model.conventions import SPARSELOOM
 from sparseloom.model.dataflow import DenseTraffic, count_dense
 from sparseloom.model.evaluate import evaluate
 from sparseloom.sim.loopnest import draw_tensors, execute
 from sparseloom.sim.nest import lay_out
 from sparseloom.sim.transfer import Transfer, edges, transfers
+from sparseloom.workload.einsum import TensorAccess
 
 SEEDS = st.integers(0, 2**16)
 DRAWS = 1000
@@ -122,6 +130,68 @@ def _dense_pairs(case: Case, dense: DenseTraffic) -> dict[str, tuple[np.ndarray,
 def _is_first(transfer: Transfer) -> bool:
     assert transfer.revisited.any() == transfer.revisited.all()
     return not transfer.revisited.any()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Cases that random ones reach seldom: an einsum, its shape, the levels (kept tensors, temporal and spatial loops, outermost
+# first), and features as "level kind target leaders".
+
+SELDOM = {
+    "receivers of compute with equal windows are judged together": (
+        "O[p] = I[p+2*r] * W[r]", {"P": 3, "R": 8}, [("IWO", "", "p3 r8")], ["0 gating I W"],
+    ),
+    "receivers of a level with equal windows are judged together, also for what moves inside": (
+        "O[m,p] = I[p+r] * W[m,r]", {"M": 4, "P": 3, "R": 6},
+        [("IWO", "m2", "p3 r6"), ("IWO", "", "m2")], ["0 skipping I W"],
+    ),
+    "windows that are equal now and were not before are judged apart": (
+        "O[p] = I[p+2*r] * W[r]", {"P": 9, "R": 8},
+        [("IWO", "p3", "r2 p4"), ("IWO", "r4", "")], ["0 skipping W I", "0 skipping I W"],
+    ),
+    "windows of several ranks and levels": (
+        "Z[m] = A[p+r+m] * B[p+r]", {"M": 2, "P": 7, "R": 5},
+        [("ABZ", "m2", "p2 r3"), ("AB", "r2", "p2"), ("BZ", "p2", "")], ["0 gating A B", "1 skipping B A"],
+    ),
+    "what is gated outside is not judged inside": (
+        "Z[m] = A[m,k] * B[k]", {"M": 6, "K": 2}, [("ABZ", "k2", "m6"), ("ABZ", "", "")],
+        ["0 gating B A", "0 gating A B", "1 skipping A B", "1 skipping B A"],
+    ),
+    "leaders on the ways of two operands, apart and overlapping": (
+        "Z[i,r] = T[i,j,k] * B[j,r] * C[k,r]", {"I": 2, "J": 4, "K": 4, "R": 2},
+        [("TBCZ", "j2 k2", ""), ("BC", "i2 r2 j2 k2", "")], ["0 skipping B T", "0 skipping C T", "0 gating T B C"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SELDOM)
+def test_seldom_case_equals_the_oracle(name: str) -> None:
+    einsum, shape, levels, features = SELDOM[name]
+    mapping = Mapping(tuple(level(f"L{i}", *part) for i, part in enumerate(levels)))
+    *meshes, macs = accumulate((prod(loop.bound for loop in part.spatial) for part in mapping.levels), mul, initial=1)
+    storages = [StorageLevel(f"L{i}", block_words=2, mesh_x=mesh) for i, mesh in enumerate(meshes)]
+    safs = tuple(
+        Saf(f"L{words[0]}", words[1], words[2], tuple(words[3:])) for words in (feature.split() for feature in features)
+    )
+    for seed, density in ((1, 0.2), (2, 0.4), (3, 0.7)):
+        for form in ("", "flattened", "split"):
+            layer = workload(einsum, **shape)
+            formats = {
+                storage.name: {t.name: _format(t, form) for t in layer.einsum.tensors if t.ranks and form}
+                for storage in storages
+            }
+            machine = design(*storages, macs=macs, safs=safs, formats=formats)
+            rng = np.random.default_rng(seed)
+            tensors = {t.name: (rng.random(layer.tensor_shape(t.name)) < density) * 3 for t in layer.einsum.operands}
+            case = with_actual_data(Case(layer, machine, mapping), tensors)
+            run = execute(case.workload, machine, mapping, tensors)
+            assert differences(evaluate(case.workload, machine, mapping), run) == {}
+
+
+def _format(tensor: TensorAccess, form: str) -> Format:
+    *outer, last = tensor.ranks
+    if form == "flattened":
+        return Format.parse(f"RLE({','.join(tensor.ranks)})")
+    return Format.parse(f"UOP({','.join([*outer, f'{last}1'])})-CP({last}0=2)")
 
 
 def test_thousand_draws_reach_every_special_case_at_least_fifty_times() -> None:

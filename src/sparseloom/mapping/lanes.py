@@ -143,13 +143,18 @@ def lane_shares(problem: Problem, batch: MappingBatch, thinning: Thinning) -> Fl
 
 def within_fanout(problem: Problem, batch: MappingBatch, shares: FloatArray) -> NDArray[np.bool_]:
     """Whether the lanes that spatial loops need are there, [B]; ``shares`` as from :func:`lane_shares`."""
-    fits = np.ones(len(batch), np.bool_)
-    for depth in range(len(batch.keep)):
-        for axis, fanout in enumerate(problem.design.architecture.fanout(depth)):
-            mine = batch.place == 3 * depth + 1 + axis
-            lanes = np.prod(np.where(mine, batch.bound, 1), axis=1) * shares[depth, axis]
-            fits &= np.round(lanes) <= fanout
-    return fits
+    places = 3 * len(batch.keep)
+    lanes = np.zeros((places, len(batch)))
+    logs = np.log2(batch.bound)
+    for slot in range(batch.bound.shape[1]):
+        some = batch.place[:, slot]
+        if (some == some[0]).all():
+            lanes[some[0]] += logs[:, slot]
+        else:
+            np.add.at(lanes, (some, np.arange(len(batch))), logs[:, slot])
+    limits = np.array([problem.design.architecture.fanout(depth) for depth in range(len(batch.keep))])
+    needed = np.exp2(lanes.reshape(-1, 3, len(batch))[:, 1:]) * shares
+    return np.asarray((np.round(needed) <= limits[:, :, None]).all(axis=(0, 1)))
 
 
 def check_mapping(problem: Problem, mapping: Mapping) -> Thinning:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.fibertree.density import Density
+from sparseloom.fibertree import hypergeometric
+from sparseloom.fibertree.density import ActualData, Dense, Density, FixedStructured, Uniform
+from sparseloom.fibertree.diagonal import Banded
 from sparseloom.mapping.batch import IntArray
 from sparseloom.model.events import Box
 
@@ -17,9 +20,6 @@ StepTotal = Callable[[FloatArray], FloatArray]
 
 def is_certain(density: Density) -> bool:
     """Whether the density is of one known tensor: every box has one possible occupancy."""
-    from sparseloom.fibertree.density import ActualData, Dense
-    from sparseloom.fibertree.diagonal import Banded
-
     return isinstance(density, ActualData | Dense | Banded)
 
 
@@ -68,30 +68,37 @@ def _points(box: Box, held: Box) -> IntArray:
     return np.asarray(np.prod(box[1] - box[0], axis=0) - np.prod(held[1] - held[0], axis=0))
 
 
-def _mean_blocks(density: Density, points: NDArray[np.float64 | np.int64], extents: IntArray, block_words: int) -> FloatArray:
+def _mean_blocks(density: Density, points: FloatArray | IntArray, extents: IntArray, block_words: int) -> FloatArray:
     """Mean blocks of sets of ``points`` points; of the occupancy of tiles of ``extents`` where places matter."""
+    if isinstance(density, FixedStructured):
+        words = density.density * points
+        words = np.where(np.abs(words - np.rint(words)) < 1e-9 * np.maximum(words, 1), np.rint(words), words)
+        whole = np.floor(words)
+        part = words - whole
+        return np.asarray((1 - part) * np.ceil(whole / block_words) + part * np.ceil((whole + 1) / block_words))
     key = np.rint(points).astype(np.int64)[None]
     if density.coordinate_dependent:
         key = np.concatenate([key, extents])
-    keys, index = np.unique(key, axis=1, return_inverse=True)
-    means = np.zeros(keys.shape[1])
-    for k, (size, *tile) in enumerate(keys.T.tolist()):
-        if size:
-            occupancies, chances = density.occupancy_distribution(tile) if tile else point_distribution(density, size)
-            means[k] = np.ceil(occupancies / block_words) @ chances
-    return np.asarray(means[index.ravel()])
+        keys, index = np.unique(key, axis=1, return_inverse=True)
+    else:
+        distinct, index = np.unique(key[0], return_inverse=True)
+        keys = distinct[None]
+    means = [_mean_blocks_of(density, tuple(column), block_words) for column in keys.T.tolist()]
+    return np.asarray(np.array(means)[index.ravel()])
 
 
-def point_distribution(density: Density, points: int) -> tuple[IntArray, FloatArray]:
-    """Occupancies of a set of ``points`` points, and their probabilities, where only their number matters."""
-    from sparseloom.fibertree import hypergeometric
-    from sparseloom.fibertree.density import FixedStructured, Uniform
-
-    if isinstance(density, Uniform):
-        return hypergeometric.distribution(density.points, density.nonzeros, points)
-    if isinstance(density, FixedStructured):
-        return FixedStructured((points,), density.density).occupancy_distribution((points,))
-    return np.array([points], np.int64), np.ones(1)
+@lru_cache(maxsize=1 << 16)
+def _mean_blocks_of(density: Density, key: tuple[int, ...], block_words: int) -> float:
+    """Mean blocks of one set of points: ``key`` is its size and, where places matter, the extents of its tile."""
+    if key[0] == 0:
+        return 0.0
+    if len(key) > 1:
+        occupancies, chances = density.occupancy_distribution(key[1:])
+    elif isinstance(density, Uniform):
+        occupancies, chances = hypergeometric.distribution(density.points, density.nonzeros, key[0])
+    else:
+        return float(-(-key[0] // block_words))
+    return float(np.ceil(occupancies / block_words) @ chances)
 
 
 def joint_nonempty(density: Density, boxes: Sequence[Box]) -> FloatArray | float:
@@ -107,7 +114,7 @@ def joint_nonempty(density: Density, boxes: Sequence[Box]) -> FloatArray | float
         return np.asarray(np.prod([1.0 - _empty(density, box) for box in boxes], axis=0))
     inner = _innermost(boxes)
     least = np.asarray(np.min([1.0 - _empty(density, box) for box in inner], axis=0))
-    if len(inner) == 1 or not _counts_points(density):
+    if len(inner) == 1 or not isinstance(density, Uniform | FixedStructured):
         return least
     return np.clip(_all_nonempty(density, inner), 0.0, least)
 
@@ -129,24 +136,12 @@ def _inside(a: Box, b: Box) -> bool:
     return bool((a[0] >= b[0]).all() and (a[1] <= b[1]).all())
 
 
-def _counts_points(density: Density) -> bool:
-    """Whether P(no nonzero) of any set of points follows from their number."""
-    from sparseloom.fibertree.density import FixedStructured, Uniform
-
-    return isinstance(density, Uniform | FixedStructured)
-
-
-def _all_nonempty(density: Density, boxes: Sequence[Box]) -> FloatArray:
+def _all_nonempty(density: Uniform | FixedStructured, boxes: Sequence[Box]) -> FloatArray:
     """P(every one of ``boxes`` has a nonzero) by inclusion and exclusion: the sum over all choices of boxes of
     (-1)^(their number) P(their union is empty)."""
-    from sparseloom.fibertree.density import Uniform
-
     total = np.zeros(boxes[0][0].shape[1:])
     for union, sign in _unions(boxes):
-        if isinstance(density, Uniform):
-            total += sign * density.joint_empty(union)
-        else:
-            total += sign * np.maximum(0.0, 1.0 - density.density * union)
+        total += sign * density.joint_empty(union)
     return total
 
 
