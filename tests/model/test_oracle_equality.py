@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.generators import Case, cases, features_of, with_actual_data
 from tests.model.counts import differences
-from tests.sim.toys import design, level, workload
+from tests.sim.toys import design, workload
+from tests.sim.toys import level as mapped
 
 from sparseloom.arch.features import Saf
 from sparseloom.arch.hierarchy import Network, StorageLevel
@@ -81,15 +82,15 @@ def test_dense_traffic_is_what_the_oracle_counts_of_full_tensors(case: Case, see
     run = execute(case.workload, case.design, case.mapping, draw_tensors(case.workload, np.random.default_rng(seed)))
     output = case.workload.einsum.output.name
     for t, name in enumerate(problem.tensors):
-        for l, level in enumerate(case.mapping.levels):
+        for i, level in enumerate(case.mapping.levels):
             if name not in level.keep:
                 continue
             words = {action: sum(outcomes.values()) for action, outcomes in run.counts[level.level][name].items()}
-            served, delivered = dense.served[0, l, t], dense.delivered[0, l, t]
+            served, delivered = dense.served[0, i, t], dense.delivered[0, i, t]
             if name == output:
                 assert words["update"] == served
-                assert words["read"] == served - dense.first_served[0, l, t]
-                assert words["fill"] == delivered - dense.first_delivered[0, l, t]
+                assert words["read"] == served - dense.first_served[0, i, t]
+                assert words["fill"] == delivered - dense.first_delivered[0, i, t]
             else:
                 assert words == {"read": served, "fill": delivered, "update": 0}
 
@@ -166,8 +167,9 @@ SELDOM = {
 @pytest.mark.parametrize("name", SELDOM)
 def test_seldom_case_equals_the_oracle(name: str) -> None:
     einsum, shape, levels, features = SELDOM[name]
-    mapping = Mapping(tuple(level(f"L{i}", *part) for i, part in enumerate(levels)))
-    *meshes, macs = accumulate((prod(loop.bound for loop in part.spatial) for part in mapping.levels), mul, initial=1)
+    mapping = Mapping(tuple(mapped(f"L{i}", *part) for i, part in enumerate(levels)))
+    fanouts = (prod(loop.bound for loop in part.spatial) for part in mapping.levels)
+    *meshes, macs = accumulate(fanouts, mul, initial=1)
     storages = [StorageLevel(f"L{i}", block_words=2, mesh_x=mesh) for i, mesh in enumerate(meshes)]
     safs = tuple(
         Saf(f"L{words[0]}", words[1], words[2], tuple(words[3:])) for words in (feature.split() for feature in features)

@@ -26,7 +26,11 @@ def executed() -> tuple[tuple[Case, Execution], ...]:
     found: list[tuple[Case, Execution]] = []
 
     @settings(
-        max_examples=3 * CASES, derandomize=True, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+        max_examples=3 * CASES,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
     )
     @given(cases(max_points=60, max_levels=3))
     def collect(case: Case) -> None:

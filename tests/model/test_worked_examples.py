@@ -31,8 +31,8 @@ def sparse(plain: Workload, **densities: Density) -> Workload:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Fig. 3-3 and 3-4: a dot product of A = 0 0 c d 0 f and B, where B[2] = 0. A keeps 3 of 6 values, B 5 of 6; two pairs of
-# nonzeros meet. Drawn at random, a pair meets with probability 1/2 * 5/6: 2.5 of six.
+# Fig. 3-3 and 3-4: a dot product of A = 0 0 c d 0 f and B, where B[2] = 0. A keeps 3 of 6 values, B 5 of 6; two pairs
+# of nonzeros meet. Drawn at random, a pair meets with probability 1/2 * 5/6: 2.5 of six.
 
 KNOWN = sparse(DOT, **{name: ActualData(values != 0) for name, values in DOT_VALUES.items()})
 RANDOM = sparse(DOT, A=Uniform((6,), 3 / 6), B=Uniform((6,), 5 / 6))
@@ -105,6 +105,11 @@ ONE_EMPTY_COLUMN = ActualData(np.array([[1, 0, 0], [0, 0, 1], [0, 0, 0], [1, 0, 
 THREE_OF_TWELVE = Uniform((4, 3), 3 / 12)
 COLUMN_NOT_EMPTY = 1 - Fraction(comb(12 - 4, 3), comb(12, 3))
 """That none of the 3 nonzeros lies among the 4 points of a column has C(8, 3) of C(12, 3) ways."""
+BY_COLUMN = pytest.mark.parametrize(
+    ("density", "passing"),
+    [(ONE_EMPTY_COLUMN, 2 / 3), (THREE_OF_TWELVE, float(COLUMN_NOT_EMPTY))],
+    ids=["known", "random"],
+)
 
 
 def latched(order: str, density: Density) -> Result:
@@ -125,9 +130,7 @@ def test_leader_tile_is_one_value_where_k_runs_innermost(density: Density) -> No
     assert result.cycles == 6
 
 
-@pytest.mark.parametrize(
-    ("density", "passing"), [(ONE_EMPTY_COLUMN, 2 / 3), (THREE_OF_TWELVE, float(COLUMN_NOT_EMPTY))], ids=["known", "random"]
-)
+@BY_COLUMN
 def test_leader_tile_is_a_column_where_m_runs_innermost(density: Density, passing: float) -> None:
     # B moves 6 times, each for the 4 computes of a column of A
     assert pytest.approx(41 / 55) == COLUMN_NOT_EMPTY
@@ -139,9 +142,7 @@ def test_leader_tile_is_a_column_where_m_runs_innermost(density: Density, passin
     assert result.compute.absent == pytest.approx(24 * (1 - passing))
 
 
-@pytest.mark.parametrize(
-    ("density", "passing"), [(ONE_EMPTY_COLUMN, 2 / 3), (THREE_OF_TWELVE, float(COLUMN_NOT_EMPTY))], ids=["known", "random"]
-)
+@BY_COLUMN
 def test_leader_tile_of_a_multicast_read_is_what_all_receivers_use(density: Density, passing: float) -> None:
     # four units, one for each m, take B[k,n] together; without multicast each takes it for one value of A
     mapping = Mapping((level("Buffer", "ABZ", "n2 k3", "m4"),))

@@ -23,6 +23,7 @@ from sparseloom.model.conversion import with_conversions
 from sparseloom.model.dataflow import count_dense, nest_of
 from sparseloom.model.energy import action_energy
 from sparseloom.model.events import Events
+from sparseloom.model.explain import assumptions, bottleneck
 from sparseloom.model.limits import refuse_large_counts
 from sparseloom.mapping.lanes import check_mapping, lane_shares
 from sparseloom.model.microarch import (
@@ -244,4 +245,5 @@ def _result(
         utilization=busy / compute.instances / cycles if cycles else 0.0,
         computes=compute.outcomes, compute=compute, levels=levels, conventions=conventions.name,
         workload=problem.workload.name, design=problem.design.name, loopnest=render(mapping),
+        bottleneck=bottleneck(levels, compute), assumptions=assumptions(problem, conventions),
     )  # fmt: skip

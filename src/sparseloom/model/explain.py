@@ -1,0 +1,74 @@
+"""What a result rests on and what sets its cycles, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
+from sparseloom.fibertree.density import ActualData, Dense, Density, FixedStructured, Uniform
+from sparseloom.mapping.batch import Problem
+from sparseloom.model.conventions import Conventions
+from sparseloom.results.actions import ComputeActions, LevelActions
+
+
+def bottleneck(levels: Mapping[str, LevelActions], compute: ComputeActions) -> str:
+    """Which part asks for most cycles, by how much, and which comes next."""
+    asked = [(compute.cycles_busiest, f"compute ({compute.name})")]
+    asked += [
+        (level.cycles, f"the {level.bandwidth_bound} bandwidth of {level.name}")
+        for level in levels.values()
+        if level.bandwidth_bound
+    ]
+    asked.sort(key=lambda each: -each[0])
+    most, what = asked[0]
+    sentence = f"{what} asks for {most:,.0f} cycles"
+    if most and what.startswith("the "):
+        sentence += f", {_mover(levels[what.split(' of ', 1)[1]], what.split()[1])}"
+    if most and len(asked) > 1 and asked[1][0] > 0:
+        sentence += f"; next is {asked[1][1]} with {asked[1][0] / most:.0%} of that"
+    return sentence
+
+
+def _mover(level: LevelActions, port: str) -> str:
+    """The tensor that moves most words through a port."""
+    moved = {}
+    for name, tensor in level.tensors.items():
+        words = {"read": tensor.reads, "write": tensor.fills + tensor.updates}
+        parts = [words[port]] if port in words else list(words.values())
+        moved[name] = sum(part.actual + part.gated for part in parts)
+    largest = max(moved, key=lambda name: moved[name])
+    total = sum(moved.values())
+    return f"{moved[largest] / total:.0%} of its words are {largest}'s" if total else "for metadata alone"
+
+
+def assumptions(problem: Problem, conventions: Conventions) -> tuple[str, ...]:
+    """What the numbers take for granted."""
+    workload, architecture = problem.workload, problem.design.architecture
+    said = [f"{name}: {_density(workload.density(name))}" for name in problem.tensors]
+    sources: dict[str, list[str]] = {}
+    for level in (*architecture.levels, architecture.compute):
+        if level.energy.energies_pj:
+            sources.setdefault(level.energy.source or "source not stated", []).append(level.name)
+    said += [f"energy of {', '.join(names)}: {source}" for source, names in sources.items()]
+    said.append("storage levels are used evenly by their instances and overlap perfectly with compute")
+    kinds = {saf.kind for saf in problem.design.features.safs}
+    if conventions.cycles == "mean":
+        said.append("compute instances are equally busy")
+    elif all(not workload.density(name).coordinate_dependent for name in problem.tensors):
+        said.append("cycles are those of the compute instance with most points, its nonzeros at their mean")
+    for kind in sorted(kinds & {SPATIAL_SKIPPING, POSITION_SKIPPING}):
+        said.append(f"{kind}: lanes are filled without conflicts (the oracle does not walk this feature)")
+    return tuple(said)
+
+
+def _density(density: Density) -> str:
+    share = f"{density.density:.4g}"
+    if isinstance(density, Dense):
+        return "dense"
+    if isinstance(density, ActualData):
+        return f"actual data, density {share}"
+    if isinstance(density, Uniform):
+        return f"density {share}, nonzeros uniformly at random"
+    if isinstance(density, FixedStructured):
+        return f"density {share} in every tile"
+    return f"density {share}, {type(density).__name__}"
