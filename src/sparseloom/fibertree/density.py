@@ -70,8 +70,8 @@ def clip_box(shape: Sequence[int], low: Corner, high: Corner) -> tuple[list[IntA
     if len(low) != len(shape) or len(high) != len(shape):
         what = f"a box of {len(low)} low and {len(high)} high coordinates was given for a tensor of {len(shape)} ranks"
         raise PatternError(Fault(what, fix="give one low and one high coordinate for each rank of the tensor"))
-    lows = [np.clip(np.asarray(x, dtype=np.int64), 0, s) for x, s in zip(low, shape, strict=True)]
-    highs = [np.clip(np.asarray(x, dtype=np.int64), 0, s) for x, s in zip(high, shape, strict=True)]
+    lows = [np.minimum(np.maximum(np.asarray(x, np.int64), 0), s) for x, s in zip(low, shape, strict=True)]
+    highs = [np.minimum(np.asarray(x, np.int64), s) for x, s in zip(high, shape, strict=True)]
     return lows, [np.maximum(x, y) for x, y in zip(lows, highs, strict=True)]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -63,6 +64,7 @@ class _Named:
     rank: int
 
 
+@lru_cache(maxsize=4096)
 def bind(form: Format, ranks: tuple[str, ...]) -> Geometry:
     """Bind a format to a tensor's ranks, completing it at the top with what it does not name.
 

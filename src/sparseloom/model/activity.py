@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING
+from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING
 from sparseloom.mapping.batch import MappingBatch
 from sparseloom.mapping.lanes import Packed, packing
 from sparseloom.model.dataflow import DenseTraffic, Nests
@@ -33,8 +33,7 @@ def activity(work: Filter, batch: MappingBatch, nests: Nests | DenseTraffic, lan
     skipping does, and the lanes that it frees do not exist.
     """
     problem = work.problem
-    kinds = {GATING: GATING, SKIPPING: SKIPPING, SPATIAL_SKIPPING: SKIPPING}
-    safs = [replace(saf, kind=kinds[saf.kind]) for saf in problem.design.features.safs if saf.kind in kinds]
+    safs = [saf for saf in problem.design.features.safs if saf.kind in (GATING, SKIPPING, SPATIAL_SKIPPING)]
     paths = paths_of(problem, batch, safs)
     features = problem.design.features
     packed = packing(problem, batch, nests.tile)
@@ -75,9 +74,3 @@ def _repeated(read: Moved, others: list[Packed]) -> Moved:
     times = np.prod([other.passes / other.full_passes for other in others], axis=0) if others else np.ones(1)
     parts = (getattr(read, name) for name in ("words", "blocks", "units", "bits"))
     return Moved(*(part * np.reshape(times, (-1, *(1,) * (part.ndim - 1))) for part in parts))
-
-
-def has_lanes(work: Filter) -> bool:
-    """Whether the design skips in space or by position, which the oracle does not walk."""
-    kinds = {saf.kind for saf in work.problem.design.features.safs}
-    return bool(kinds & {SPATIAL_SKIPPING, POSITION_SKIPPING})

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING, Saf
-from sparseloom.fibertree.density import ActualData, Density
+from sparseloom.fibertree.density import ActualData, Density, FixedStructured, Uniform
 from sparseloom.mapping.details import FormatDetails, TimeloopDetails
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.model.collapse import Words, dense_words
@@ -23,7 +23,7 @@ from sparseloom.model.dataflow import DenseTraffic
 from sparseloom.model.energy import action_energy
 from sparseloom.model.events import Wanted
 from sparseloom.mapping.lanes import Thinning
-from sparseloom.model.looprank import LoopRank, NestLoop, assign, expected_units, points
+from sparseloom.model.looprank import LoopRank, NestLoop, assign, expected_units, points, points_empty
 from sparseloom.model.microarch import Share
 from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
 from sparseloom.model.occupancy import stored_words
@@ -91,6 +91,12 @@ class AverageInstance:
         return tuple(found[::-1])
 
     @cached_property
+    def _dimensions(self) -> list[int]:
+        """Numbers of the ranks in the order in which Timeloop's problem lists its dimensions."""
+        named = [self.problem.ranks.index(d.upper()) for d in self.details.dimensions if d.upper() in self.problem.ranks]
+        return [*named, *(d for d in range(len(self.problem.ranks)) if d not in named)]
+
+    @cached_property
     def indexes(self) -> NDArray[np.bool_]:
         return np.asarray(self.problem.projections.any(axis=1))
 
@@ -117,8 +123,11 @@ class AverageInstance:
         return self.work.densities[t]
 
     def empty_chance(self, t: int, extents: IntArray) -> float:
-        """P(a tile of these coordinates is empty), over all its places where they matter."""
+        """P(a tile of these coordinates is empty), over all its places where they matter. A tile may be drawn larger than its
+        tensor: Timeloop counts its points all the same."""
         density, box = self.density(t), self.box(t, extents)
+        if isinstance(density, (Uniform, FixedStructured)):
+            return points_empty(density, math.prod(box))
         box = [min(a, b) for a, b in zip(box, density.tensor_shape, strict=True)]
         if not density.coordinate_dependent:
             return float(density.empty_probability([0] * len(box), box))
@@ -219,7 +228,7 @@ class AverageInstance:
             return Elimination(parent, target, saf.kind, self._counted_chance(saf, pair), leaders)
         tiles = leader_tiles(
             self.loops, self.problem.projections, self.indexes, target, leaders, parent, self.child(level, target),
-            self.levels, self.problem.design.architecture.levels[parent].block_words,
+            self.levels, self.problem.design.architecture.levels[parent].block_words, self._dimensions,
         )  # fmt: skip
         survival = math.prod(1 - self.empty_chance(t, extents) for t, extents in tiles.items())
         return Elimination(parent, target, saf.kind, 1 - survival, leaders)
@@ -364,7 +373,10 @@ class AverageInstance:
         from sparseloom.model.blocks import small_tile
 
         block = self.problem.design.architecture.levels[l].block_words
-        if block == 1 or tile.density >= 1 or not small_tile(block, tile.density, tile.points):
+        form = self.form(l, t)
+        if form is None or not form.compressed or block == 1 or tile.density >= 1:
+            return 1.0
+        if not small_tile(block, tile.density, tile.points):
             return 1.0
         occupancy, chance = self.density(t).occupancy_distribution(self.box(t, self.extents(l)))
         return float(np.ceil(occupancy / block) @ chance / (tile.words / block))

@@ -269,18 +269,28 @@ def _is_irregular(
     for k in range(len(splits)):
         row = projection[splits[k, 0]]
         for d in range(len(shape)):
-            if row[d]:
-                size = splits[k, 1]
-                tile = 1
-                cut = size >= shape[d]
-                for i in range(n):
-                    if nest[RANK, i] == d:
-                        cut = cut or nest[STEP, i] == size
-                        if nest[LEVEL, i] >= child:
-                            tile *= nest[BOUND, i]
-                if (row > 0).sum() > 1 or row[d] != 1 or not perfect[d] or not (cut or tile % size == 0):
-                    return True
+            if row[d] and ((row > 0).sum() > 1 or row[d] != 1 or not perfect[d]):
+                return True
+            if row[d] and not _cut_by_loops(nest, n, d, shape[d], child, splits[k, 1]):
+                return True
     return False
+
+
+@kernel
+def _cut_by_loops(nest, n, d, extent, child, size):  # type: ignore[no-untyped-def]
+    """Whether tiles of rank ``d`` lie in parts of ``size`` coordinates, or are made of them, and the loops that move a tile in
+    time move it by whole parts or, all together, within one."""
+    tile = 1
+    whole = True
+    cut = size >= extent
+    for i in range(n):
+        if nest[RANK, i] == d:
+            cut = cut or nest[STEP, i] == size
+            if nest[LEVEL, i] >= child:
+                tile *= nest[BOUND, i]
+            elif nest[KIND, i] == 0:
+                whole = whole and nest[STEP, i] % size == 0
+    return (size % tile == 0 or tile % size == 0) and (whole or cut)
 
 
 @kernel

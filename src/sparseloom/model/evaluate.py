@@ -18,9 +18,10 @@ from sparseloom.mapping.render import render
 from sparseloom.model.activity import Activity, activity
 from sparseloom.model.average import AverageInstance
 from sparseloom.model.averagecost import latency_cycles, of_average_instances, refuse_empty
+from sparseloom.model.classes import ClassSource
 from sparseloom.model.conventions import SPARSELOOM, Conventions
 from sparseloom.model.conversion import with_conversions
-from sparseloom.model.dataflow import count_dense, nest_of
+from sparseloom.model.dataflow import count_dense, lay_out, nest_of
 from sparseloom.model.energy import action_energy
 from sparseloom.model.events import Events
 from sparseloom.model.explain import assumptions, bottleneck
@@ -61,7 +62,7 @@ def evaluate(
     lanes = lane_shares(problem, batch, thinning)
     average: AverageInstance | None = None
     if conventions.metadata == "encoding":
-        traffic = activity(work, batch, dense, lanes)
+        traffic = _clean(problem, batch, lanes)
     else:
         said = details or _own_details(problem, mapping)
         average = AverageInstance(problem, batch, mapping, dense, conventions, said, thinning, work)
@@ -105,6 +106,18 @@ def _check_features(problem: Problem) -> None:
             faults.append(Fault(what, path=f"formats.{level}.{name}", fix=suggest(name, names)))
     if faults:
         raise ArchitectureError(faults)
+
+
+def _clean(problem: Problem, batch: MappingBatch, lanes: FloatArray) -> Activity:
+    """Every transfer judged by its own leader tiles: by classes where places do not matter, else event by event."""
+    nests = lay_out(problem, batch)
+    irregular = np.array([any(problem.workload.density(t).coordinate_dependent for t in problem.tensors)])
+    if not irregular[0]:
+        found = activity(Filter(problem, ClassSource(problem, nests, irregular)), batch, nests, lanes)
+    if irregular[0]:
+        events = Events(nests.loops[0, :, : nests.count[0]], problem.shape)
+        found = activity(Filter(problem, events), batch, nests, lanes)
+    return found
 
 
 def _by_proportion(average: AverageInstance) -> Activity:

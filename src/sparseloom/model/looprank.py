@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sparseloom.errors import Fault, MappingError
 from sparseloom.fibertree import hypergeometric
-from sparseloom.fibertree.density import Density, Uniform
+from sparseloom.fibertree.density import Density, FixedStructured, Uniform
 from sparseloom.mapping.details import FormatDetails, RankDetails
 from sparseloom.mapping.batch import IntArray
 
@@ -162,6 +162,13 @@ def _divisor(bits: int, row_bits: int) -> int:
     while bits and bits < row_bits and row_bits % bits:
         bits += 1
     return bits
+
+
+def points_empty(density: Uniform | FixedStructured, count: int) -> float:
+    """P(``count`` points are empty), where only their number matters."""
+    if isinstance(density, Uniform):
+        return float(density.joint_empty(min(count, density.points)))
+    return max(0.0, 1.0 - count * density.density)
 
 
 def empty_chance(density: Density, sample: int, tile: int, occupancy: FloatArray) -> FloatArray:

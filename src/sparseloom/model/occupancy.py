@@ -35,7 +35,9 @@ def stored_words(density: Density, compressed: bool, box: Box, held: Box) -> Flo
 def own_blocks(density: Density, compressed: bool, box: Box, held: Box, block_words: int) -> FloatArray:
     """Expected blocks of ``block_words`` that the words of :func:`stored_words` fill, each box in an access of its own."""
     words = stored_words(density, compressed, box, held)
-    if block_words == 1 or not compressed or is_certain(density):
+    if block_words == 1:
+        return words
+    if not compressed or is_certain(density):
         return np.ceil(words / block_words)
     return _mean_blocks(density, _points(box, held), box[1] - box[0], block_words)
 

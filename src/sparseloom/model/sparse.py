@@ -10,14 +10,14 @@ The meaning of every count is docs/oracle.md, sections 3 to 6.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.arch.features import GATING, SKIPPING, Saf
+from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING, Saf
 from sparseloom.fibertree.density import Density, Uniform
 from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
@@ -33,10 +33,12 @@ ALL, REACHING, UNSKIPPED, ACTUAL = range(4)
 
 @dataclass(frozen=True)
 class Judge:
-    """A feature at the edge it judges: ``kind``, and the numbers of its leader tensors."""
+    """A feature at the edge it judges: ``kind``, and the numbers of its leader tensors. ``each`` receiver is judged on its own
+    by spatial skipping: a lane whose leader is empty takes other work, whatever its group does."""
 
     kind: str
     leaders: tuple[int, ...]
+    each: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,11 @@ def paths_of(problem: Problem, batch: MappingBatch, safs: Sequence[Saf]) -> tupl
             edge = Edge(parent, child, levels, problem.projections[t], bool(problem.multicast[parent:child].all()))
             reduces = bool(problem.reduction[parent:child].all())
             judges = tuple(
-                Judge(saf.kind, tuple(names.index(leader) for leader in saf.leaders))
+                Judge(
+                    SKIPPING if saf.kind == SPATIAL_SKIPPING else saf.kind,
+                    tuple(names.index(leader) for leader in saf.leaders),
+                    saf.kind == SPATIAL_SKIPPING,
+                )
                 for saf in safs
                 if saf.target == name and parent <= architecture.index(saf.level) < child
             )
@@ -468,7 +474,7 @@ def filter_computes(
     """Classify every compute by what reached it and by the values of its operands, for a unit that gates or skips. Zeros of
     ``packed`` tensors never reach it."""
     problem, operands = work.problem, range(len(work.problem.tensors) - 1)
-    judged = [path for t in operands for path in paths[t] if path.judges]
+    judged = [part for t in operands for path in paths[t] for part in _by_receiver(path)]
     levels = paths[0][-1].edge.levels
     everywhere = Edge(0, levels, levels, np.eye(problem.shape.size, dtype=np.int64), False)
     involved = {*operands, *(t for path in judged for judge in path.judges for t in judge.leaders)}
@@ -492,6 +498,14 @@ def filter_computes(
     gated = unskipped - actual - skipped - absent
     parts = np.stack([actual, gated, skipped, absent + 1 - unskipped], axis=1) * rows.receivers[:, None]
     return Computes(*rows.total(parts).T, work.source.busiest(actual + gated, rows))
+
+
+def _by_receiver(path: Path) -> list[Path]:
+    """A path's judges of groups, and then those of each receiver, who see what it alone uses."""
+    groups = tuple(judge for judge in path.judges if not judge.each)
+    each = tuple(judge for judge in path.judges if judge.each)
+    alone = replace(path, edge=replace(path.edge, merge=False), judges=each)
+    return [part for part in (replace(path, judges=groups), alone) if part.judges]
 
 
 def _offsets(work: Filter, judged: Sequence[Path]) -> BoolArray:

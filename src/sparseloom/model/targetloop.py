@@ -25,11 +25,13 @@ def leader_tiles(
     child: int,
     levels: int,
     block_words: int,
+    order: Sequence[int],
 ) -> dict[int, IntArray]:
     """Coordinates [D] of the leader tile of each leader that can eliminate a transfer of ``target`` from ``parent``.
 
     ``loops`` is the complete nest, innermost first; ``indexes`` [T, D] says which ranks index which tensor; ``child`` is the
-    follower's child level (``levels``: compute). A leader that cannot eliminate anything is left out.
+    follower's child level (``levels``: compute), ``order`` the ranks as the problem lists them. A leader that cannot
+    eliminate anything is left out.
     """
     span = [i for i, loop in enumerate(loops) if parent <= loop.level < child]
     at, scalar = _target_loop(loops, span, indexes[target], child == levels)
@@ -42,7 +44,7 @@ def leader_tiles(
     for leader in leaders:
         factors, effective = _shared_factors(loops, relevant, at, indexes[target], indexes[leader])
         if effective:
-            found[leader] = _in_blocks(wide, tile, factors, projections[target], block_words, loops[at].rank)
+            found[leader] = _in_blocks(wide, tile, factors, projections[target], block_words, order, loops[at].rank)
     return found
 
 
@@ -94,12 +96,13 @@ def _shared_factors(
 
 
 def _in_blocks(
-    wide: IntArray, tile: IntArray, factors: dict[int, int], projection: IntArray, block_words: int, target_rank: int
-) -> IntArray:
+    wide: IntArray, tile: IntArray, factors: dict[int, int], projection: IntArray, block_words: int,
+    order: Sequence[int], target_rank: int,
+) -> IntArray:  # fmt: skip
     """The wide tile cut down to one access: shared ranks by their factors, but not below a block of the follower."""
     result = wide.copy()
     scale: float = math.ceil(block_words / (points(projection, tile) / math.prod(factors.values())) - 1e-12)
-    for rank in sorted(factors):
+    for rank in (rank for rank in order if rank in factors):
         result[rank] = math.ceil(result[rank] / (factors[rank] / scale) - 1e-12)
         scale /= factors[rank]
     if scale > 1:
