@@ -2,9 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from itertools import accumulate
 from math import prod
-from operator import mul
 
 import numpy as np
 import pytest
@@ -12,21 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.generators import Case, cases, features_of, with_actual_data
 from tests.model.counts import differences
-from tests.sim.toys import design, workload
-from tests.sim.toys import level as mapped
+from tests.model.machines import case
+from tests.sim.toys import level, workload
 
-from sparseloom.arch.features import Saf
-from sparseloom.arch.hierarchy import Network, StorageLevel
-from sparseloom.fibertree.format import Format
+from sparseloom.arch.hierarchy import Network
 from sparseloom.mapping.batch import MappingBatch, Problem
-from sparseloom.mapping.mapping import Mapping
 from sparseloom.model.conventions import SPARSELOOM
 from sparseloom.model.dataflow import DenseTraffic, count_dense
 from sparseloom.model.evaluate import evaluate
 from sparseloom.sim.loopnest import draw_tensors, execute
 from sparseloom.sim.nest import lay_out
 from sparseloom.sim.transfer import Transfer, edges, transfers
-from sparseloom.workload.einsum import TensorAccess
 
 SEEDS = st.integers(0, 2**16)
 DRAWS = 1000
@@ -45,14 +39,14 @@ WANTED = (
 
 @settings(max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(cases(max_points=200), SEEDS, st.booleans())
-def test_every_count_equals_the_oracle(case: Case, seed: int, full_are_dense: bool) -> None:
-    tensors = draw_tensors(case.workload, np.random.default_rng(seed))
-    case = with_actual_data(case, tensors)
+def test_every_count_equals_the_oracle(drawn: Case, seed: int, full_are_dense: bool) -> None:
+    tensors = draw_tensors(drawn.workload, np.random.default_rng(seed))
+    known = with_actual_data(drawn, tensors)
     if full_are_dense:  # a tensor without zeros may be stated as dense
-        some = {name: model for name, model in case.workload.densities.items() if model.density < 1}
-        case = replace(case, workload=replace(case.workload, densities=some))
-    run = execute(case.workload, case.design, case.mapping, tensors)
-    assert differences(evaluate(case.workload, case.design, case.mapping), run) == {}
+        some = {name: model for name, model in known.workload.densities.items() if model.density < 1}
+        known = replace(known, workload=replace(known.workload, densities=some))
+    run = execute(known.workload, known.design, known.mapping, tensors)
+    assert differences(evaluate(known.workload, known.design, known.mapping), run) == {}
 
 
 @settings(max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -82,10 +76,10 @@ def test_dense_traffic_is_what_the_oracle_counts_of_full_tensors(case: Case, see
     run = execute(case.workload, case.design, case.mapping, draw_tensors(case.workload, np.random.default_rng(seed)))
     output = case.workload.einsum.output.name
     for t, name in enumerate(problem.tensors):
-        for i, level in enumerate(case.mapping.levels):
-            if name not in level.keep:
+        for i, part in enumerate(case.mapping.levels):
+            if name not in part.keep:
                 continue
-            words = {action: sum(outcomes.values()) for action, outcomes in run.counts[level.level][name].items()}
+            words = {action: sum(outcomes.values()) for action, outcomes in run.counts[part.level][name].items()}
             served, delivered = dense.served[0, i, t], dense.delivered[0, i, t]
             if name == output:
                 assert words["update"] == served
@@ -134,8 +128,8 @@ def _is_first(transfer: Transfer) -> bool:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Cases that random ones reach seldom: an einsum, its shape, the levels (kept tensors, temporal and spatial loops, outermost
-# first), and features as "level kind target leaders".
+# Cases that random ones reach seldom: an einsum, its shape, the levels (kept tensors, temporal and spatial loops,
+# outermost first), and features as "level kind target leaders".
 
 SELDOM = {
     "receivers of compute with equal windows are judged together": (
@@ -167,33 +161,24 @@ SELDOM = {
 @pytest.mark.parametrize("name", SELDOM)
 def test_seldom_case_equals_the_oracle(name: str) -> None:
     einsum, shape, levels, features = SELDOM[name]
-    mapping = Mapping(tuple(mapped(f"L{i}", *part) for i, part in enumerate(levels)))
-    fanouts = (prod(loop.bound for loop in part.spatial) for part in mapping.levels)
-    *meshes, macs = accumulate(fanouts, mul, initial=1)
-    storages = [StorageLevel(f"L{i}", block_words=2, mesh_x=mesh) for i, mesh in enumerate(meshes)]
-    safs = tuple(
-        Saf(f"L{words[0]}", words[1], words[2], tuple(words[3:])) for words in (feature.split() for feature in features)
-    )
+    layer, mapped = workload(einsum, **shape), [level(f"L{i}", *part) for i, part in enumerate(levels)]
     for seed, density in ((1, 0.2), (2, 0.4), (3, 0.7)):
-        for form in ("", "flattened", "split"):
-            layer = workload(einsum, **shape)
-            formats = {
-                storage.name: {t.name: _format(t, form) for t in layer.einsum.tensors if t.ranks and form}
-                for storage in storages
-            }
-            machine = design(*storages, macs=macs, safs=safs, formats=formats)
-            rng = np.random.default_rng(seed)
-            tensors = {t.name: (rng.random(layer.tensor_shape(t.name)) < density) * 3 for t in layer.einsum.operands}
-            case = with_actual_data(Case(layer, machine, mapping), tensors)
-            run = execute(case.workload, machine, mapping, tensors)
-            assert differences(evaluate(case.workload, machine, mapping), run) == {}
+        rng = np.random.default_rng(seed)
+        tensors = {t.name: (rng.random(layer.tensor_shape(t.name)) < density) * 3 for t in layer.einsum.operands}
+        for form in (_flattened, _split):
+            formats = {t.name: form(t.ranks) for t in layer.einsum.tensors if t.ranks}
+            plain = case(layer, mapped, features, {part.level: formats for part in mapped[:seed]}, block_words=seed)
+            known = with_actual_data(plain, tensors)
+            run = execute(known.workload, known.design, known.mapping, tensors)
+            assert differences(evaluate(known.workload, known.design, known.mapping), run) == {}
 
 
-def _format(tensor: TensorAccess, form: str) -> Format:
-    *outer, last = tensor.ranks
-    if form == "flattened":
-        return Format.parse(f"RLE({','.join(tensor.ranks)})")
-    return Format.parse(f"UOP({','.join([*outer, f'{last}1'])})-CP({last}0=2)")
+def _flattened(ranks: tuple[str, ...]) -> str:
+    return f"RLE({','.join(ranks)})"
+
+
+def _split(ranks: tuple[str, ...]) -> str:
+    return f"UOP({','.join([*ranks[:-1], f'{ranks[-1]}1'])})-CP({ranks[-1]}0=2)"
 
 
 def test_thousand_draws_reach_every_special_case_at_least_fifty_times() -> None:

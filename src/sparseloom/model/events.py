@@ -509,28 +509,33 @@ def _by_step(kind: IntArray, step: IntArray) -> tuple[IntArray, IntArray, FloatA
 
 def _product(lists: list[_Cases], edge: Edge, judges: int, ranks: int, before: bool) -> Rows:
     """Every combination of one case of each component; ``before`` says whether there was a transfer before."""
-    sizes = [cases.groups.size for cases in lists]
+    sizes = tuple(cases.groups.size for cases in lists)
     total = int(np.prod(sizes))
-    groups, receivers, together = np.ones(total), np.ones(total), np.ones(total)
-    step = np.zeros(total, np.int64)
-    first, origin = np.ones(total, np.bool_), np.ones(total, np.bool_)
+    groups, receivers, together = np.ones(1), np.ones(1), np.ones(1)
+    step = np.zeros(1, np.int64)
+    first, origin = np.ones(1, np.bool_), np.ones(1, np.bool_)
     box = np.zeros((4, edge.projection.shape[0], total), np.int64)
     box[1], box[3] = 1, before
     span = np.zeros((2, judges, ranks, total), np.int64)
-    repeat = total
-    at = np.arange(total)
-    for cases, size in zip(lists, sizes, strict=True):
-        repeat //= size
-        pick = at // repeat % size
-        groups *= cases.groups[pick]
-        receivers *= cases.receivers[pick]
-        together *= cases.together[pick]
-        step = step * (int(cases.step.max()) + 1) + cases.step[pick]
-        first &= cases.first[pick]
-        origin &= cases.origin[pick]
-        box[:, list(cases.rows)] = cases.box[..., pick]
-        span[:, :, list(cases.dims)] = cases.span[..., pick]
+    for place, cases in enumerate(lists):
+        groups = np.multiply.outer(groups, cases.groups).ravel()
+        receivers = np.multiply.outer(receivers, cases.receivers).ravel()
+        together = np.multiply.outer(together, cases.together).ravel()
+        step = np.add.outer(step * (int(cases.step.max()) + 1), cases.step).ravel()
+        first = np.logical_and.outer(first, cases.first).ravel()
+        origin = np.logical_and.outer(origin, cases.origin).ravel()
+        for row, values in zip(cases.rows, np.moveaxis(cases.box, 1, 0), strict=True):
+            box[:, row] = _spread(values, sizes, place)
+        for d, values in zip(cases.dims, np.moveaxis(cases.span, 2, 0), strict=True):
+            span[:, :, d] = _spread(values, sizes, place)
     return Rows(groups, receivers, together, step, first, origin, *box, *span)
+
+
+def _spread(values: IntArray, sizes: tuple[int, ...], place: int) -> IntArray:
+    """Values [..., C] of the component at ``place`` for every combination of cases, [..., product of ``sizes``]."""
+    lead = values.shape[:-1]
+    own = values.reshape(*lead, *(1,) * place, sizes[place], *(1,) * (len(sizes) - place - 1))
+    return np.broadcast_to(own, (*lead, *sizes)).reshape(*lead, int(np.prod(sizes)))
 
 
 def _joined(rows: list[Rows]) -> Rows:

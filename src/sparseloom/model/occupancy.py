@@ -157,3 +157,8 @@ def _unions(boxes: Sequence[Box]) -> Iterator[tuple[IntArray, int]]:
     for chosen in range(1 << len(boxes)):
         parts = [points for part, points in common.items() if part & chosen == part]
         yield sum(parts, np.zeros(boxes[0][0].shape[1:], np.int64)), (-1) ** chosen.bit_count()
+
+
+def forget() -> None:
+    """Empty what is remembered from one evaluation to the next."""
+    _mean_blocks_of.cache_clear()

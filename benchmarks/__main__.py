@@ -1,0 +1,127 @@
+"""`make bench`: how fast the model is on this machine. Writes docs/benchmarks.md.
+
+Figures are of one core, as medians of runs in this process, with caches emptied before each; the last run is not the first
+that the process made, so nothing is compiled in it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.draw import draw
+from sparseloom import case as cases
+from sparseloom import designs
+from sparseloom.mapping.batch import MappingBatch, Problem
+from sparseloom.model.batch import in_chunks
+from sparseloom.model.evaluate import evaluate
+from sparseloom.model.occupancy import forget
+
+BATCHES = (
+    "eyeriss-alexnet-conv2",
+    "stc-flexible-m128-k1152-n1024",
+    "stc-flexible-rle-dual-m128-k1152-n1024",
+    "dstc-m128-k1152-n1024",
+)
+RUNS = 5
+SEED = 20261121
+DOCS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    lines = [*_heading(count), *_batches(count), *_singles(), *_commands()]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    lines += ["", f"Peak memory of this process, batches included: {peak:.2f} GB."]
+    DOCS.write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+def _heading(count: int) -> list[str]:
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}"
+    return [
+        "# Speed, as measured",
+        "",
+        f"By `make bench` on {machine}; {count:,} pairwise different random mappings for each line, seed {SEED}.",
+        f"Medians of {RUNS} runs, caches emptied before each, least and most in brackets.",
+        "",
+    ]
+
+
+def _batches(count: int) -> list[str]:
+    lines = ["| design and layer | mappings | full evaluations a second, one core | of them valid |", "|---|---|---|---|"]
+    for name in BATCHES:
+        case = cases.read([name])
+        assert case.workload is not None
+        assert case.design is not None
+        assert case.mapping is not None
+        problem = Problem(case.workload, case.design)
+        for kind, imperfect, some in (("perfect", 0.0, count), ("30 % of ranks imperfect", 0.3, max(100, count // 500))):
+            batch = draw(problem, case.mapping, some, imperfect, np.random.default_rng(SEED))
+            _evaluate(problem, batch[:64])
+            times = _timed(lambda p=problem, b=batch: _evaluate(p, b))
+            valid = _evaluate(problem, batch)
+            rates = sorted(some / each for each in times)
+            middle = statistics.median(rates)
+            lines.append(f"| {name} | {some:,} {kind} | {middle:,.0f} ({rates[0]:,.0f} to {rates[-1]:,.0f}) | {valid / some:.1%} |")
+            print(lines[-1], flush=True)
+    return lines
+
+
+def _evaluate(problem: Problem, batch: MappingBatch) -> int:
+    return sum(int(part.valid.sum()) for part in in_chunks(problem, batch))
+
+
+def _timed(work: Callable[[], object]) -> list[float]:
+    times = []
+    for _ in range(RUNS):
+        forget()
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def _singles() -> list[str]:
+    lines = ["", "| one evaluation, objects to Result | median of 100 |", "|---|---|"]
+    for name in designs.cases():
+        case = cases.read([name])
+        assert case.workload is not None
+        assert case.design is not None
+        assert case.mapping is not None
+        evaluate(case.workload, case.design, case.mapping)
+        times = []
+        for _ in range(100):
+            start = time.perf_counter()
+            evaluate(case.workload, case.design, case.mapping)
+            times.append(time.perf_counter() - start)
+        lines.append(f"| {name} | {1e3 * statistics.median(times):.2f} ms |")
+    return lines
+
+
+def _commands() -> list[str]:
+    lines = ["", "| fresh process | median of 5, s |", "|---|---|"]
+    for what, command in (
+        ("`import sparseloom`", ["-c", "import sparseloom"]),
+        ("`sparseloom evaluate eyeriss-v2-pe-mobilenet-l07`", ["-m", "sparseloom", "evaluate", "eyeriss-v2-pe-mobilenet-l07"]),
+    ):
+        times = []
+        for _ in range(6):
+            start = time.perf_counter()
+            subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
+            times.append(time.perf_counter() - start)
+        lines.append(f"| {what} | {statistics.median(times[1:]):.2f} |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
