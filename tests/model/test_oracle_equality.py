@@ -60,11 +60,11 @@ def test_dense_traffic_equals_the_transfers_of_the_oracle(case: Case, seed: int)
         assert np.array_equal(found, expected), name
     nest = lay_out(case.mapping, case.workload)
     assert dense.instances[0].tolist() == [view.active.any(axis=1).sum() for view in nest.views]
-    for level in range(len(nest.views)):
-        inside = case.mapping.levels[level:]
+    for depth in range(len(nest.views)):
+        inside = case.mapping.levels[depth:]
         loops = [loop for part in inside for loop in (*part.temporal, *part.spatial)]
         nominal = [prod(loop.bound for loop in loops if loop.rank == rank) for rank in case.workload.ranks]
-        assert dense.tile[0, level].tolist() == nominal
+        assert dense.tile[0, depth].tolist() == nominal
 
 
 @settings(max_examples=25, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -111,14 +111,14 @@ def _dense_pairs(case: Case, dense: DenseTraffic) -> dict[str, tuple[np.ndarray,
             moved = [transfer for together in transfers(nest, access, edge) for transfer in together if transfer.moves]
             for transfer in moved:
                 first = output and _is_first(transfer)
-                for name, level, times in (
+                for name, depth, times in (
                     ("served", edge.parent, 1),
                     ("delivered", edge.child, len(transfer.receivers)),
                 ):
-                    if level < nest.compute:
+                    if depth < nest.compute:
                         for key in (name, f"first_{name}") if first else (name,):
-                            expected[key][level, t] += transfer.points.sum() * times
-                            expected[f"{key}_transfers"][level, t] += times
+                            expected[key][depth, t] += transfer.points.sum() * times
+                            expected[f"{key}_transfers"][depth, t] += times
     return {name: (getattr(dense, name)[0], values) for name, values in expected.items()}
 
 

@@ -44,11 +44,11 @@ def sparse(plain: Workload, **densities: Density) -> Workload:
 
 
 MATMUL = workload("Z[m,n] = A[m,k] * B[k,n]", M=4, K=4, N=2)
-THREE = workload("Z[i,r] = T[i,j,k] * B[j,r] * C[k,r]", I=2, J=3, K=3, R=2)
+THREE_OPERANDS = "Z[i,r] = T[i,j,k] * B[j,r] * C[k,r]"
+THREE = workload(THREE_OPERANDS, I=2, J=3, K=3, R=2)
 CONV = workload("O[p] = I[p+r] * W[r]", P=4, R=3)
 ROWS = workload("Z[m] = A[m,k]", M=4, K=4)
 PRODUCT = workload("Z[m] = A[m,k] * B[k]", M=2, K=8)
-SCALE = workload("Z[m] = A[m,k] * B[k] * C[m]", M=4, K=4)
 
 
 def column_of_a_leader() -> Case:
@@ -88,11 +88,13 @@ def rows_and_columns_of_a_leader() -> Case:
     )
 
 
-def three_overlapping_tiles_of_a_leader() -> Case:
+def shifted_tiles_of_a_leader() -> Case:
+    """C is read for two i that are two apart, B for two neighbours: [0, 3) or [1, 4), and [0, 2) or [2, 4) of T's first
+    rank. How the two lie to each other differs from compute to compute."""
     return case(
-        sparse(SCALE, A=Uniform((4, 4), 0.15)),
-        [level("L0", "ABCZ", "m2", "m2 k2"), level("L1", "ABC", "k2")],
-        ["0 skipping B A", "0 gating C A", "1 skipping B A", "1 gating C A", "1 skipping A A"],
+        sparse(workload(THREE_OPERANDS, I=4, J=2, K=2, R=1), T=Uniform((4, 2, 2), 0.15), C=Uniform((2, 1), 0.5)),
+        [level("L0", "TBCZ", "j2", "i2"), level("L1", "B", "k2 i2"), level("L2", "B")],
+        ["1 skipping B T", "0 skipping C T", "0 gating B C"],
         compute_gating=True,
     )
 
@@ -149,7 +151,7 @@ FIXED = (
     features_on_one_path_with_different_leaders,
     double_sided_at_two_levels,
     rows_and_columns_of_a_leader,
-    three_overlapping_tiles_of_a_leader,
+    shifted_tiles_of_a_leader,
     windows_of_several_receivers,
     unaligned_tiles_of_two_of_four,
     pruned_channels,

@@ -37,8 +37,11 @@ Thinning = dict[tuple[int, int], Thinned]
 """By level and tensor number."""
 
 
-def thin(problem: Problem, batch: MappingBatch) -> Thinning:
-    """Where a design with spatial skipping thins the spatial loops; empty for other designs."""
+def thin(problem: Problem, batch: MappingBatch, stored_leaders: bool = False) -> Thinning:
+    """Where a design with spatial skipping thins the spatial loops; empty for other designs.
+
+    ``stored_leaders``: only leaders count that the level, or one outside it, keeps in a format, as Timeloop has it.
+    """
     design = problem.design
     safs = [saf for saf in design.features.safs if saf.kind == SPATIAL_SKIPPING]
     found: Thinning = {}
@@ -52,9 +55,18 @@ def thin(problem: Problem, batch: MappingBatch) -> Thinning:
         for target, leaders in ((saf.target, saf.leaders), *saf.alternatives):
             t = problem.tensors.index(target)
             held = bool(batch.keep[depth + 1 :, t].any())
-            shares = [_thinned(problem, batch, depth, problem.tensors.index(x), t if held else None) for x in leaders]
-            found[depth, t] = Thinned(*(np.prod([getattr(s, f) for s in shares], axis=0) for f in _FIELDS))
+            sources = [problem.tensors.index(x) for x in leaders if not stored_leaders or _stored(problem, batch, depth, x)]
+            shares = [_thinned(problem, batch, depth, x, t if held else None) for x in sources]
+            ones = np.ones(len(batch))
+            found[depth, t] = Thinned(*(np.prod([ones, *(getattr(s, f) for s in shares)], axis=0) for f in _FIELDS))
     return found
+
+
+def _stored(problem: Problem, batch: MappingBatch, depth: int, name: str) -> bool:
+    """Whether a level, or one outside it, keeps a tensor in a format."""
+    design, t = problem.design, problem.tensors.index(name)
+    levels = zip(design.architecture.names[: depth + 1], batch.keep[: depth + 1, t], strict=True)
+    return any(kept and design.features.format_of(level, name) for level, kept in levels)
 
 
 _FIELDS = ("used", "lanes_x", "lanes_y")
@@ -157,8 +169,9 @@ def within_fanout(problem: Problem, batch: MappingBatch, shares: FloatArray) -> 
     return np.asarray((np.round(needed) <= limits[:, :, None]).all(axis=(0, 1)))
 
 
-def check_mapping(problem: Problem, mapping: Mapping) -> Thinning:
-    """Refuse an illegal mapping, lanes that are never needed at once left out; returns what is thinned (B = 1).
+def check_mapping(problem: Problem, mapping: Mapping, stored_leaders: bool = False) -> Thinning:
+    """Refuse an illegal mapping, lanes that are never needed at once left out; returns what is thinned (B = 1, see
+    :func:`thin`).
 
     Raises MappingError with every fault.
     """
@@ -167,7 +180,7 @@ def check_mapping(problem: Problem, mapping: Mapping) -> Thinning:
     if not (plausible and known):
         check(mapping, problem.workload, problem.design.architecture)
     batch = MappingBatch.of(problem, [mapping])
-    thinning = thin(problem, batch)
+    thinning = thin(problem, batch, stored_leaders)
     shares = lane_shares(problem, batch, thinning)[:, :, 0]
     check(mapping, problem.workload, problem.design.architecture, [(float(x), float(y)) for x, y in shares])
     return thinning

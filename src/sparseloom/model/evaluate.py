@@ -25,7 +25,7 @@ from sparseloom.model.dataflow import count_dense, lay_out, nest_of
 from sparseloom.model.energy import action_energy
 from sparseloom.model.events import Events
 from sparseloom.model.explain import assumptions, bottleneck
-from sparseloom.model.limits import refuse_large_counts
+from sparseloom.model.limits import refuse_large_counts, refuse_long_walks
 from sparseloom.mapping.lanes import check_mapping, lane_shares
 from sparseloom.model.microarch import (
     PORTS, Energy, LevelCost, Share, holdings, outcomes, price, whole_cycles,
@@ -55,7 +55,9 @@ def evaluate(
     """
     problem = Problem(workload, design)
     _check_features(problem)
-    thinning = check_mapping(problem, mapping)
+    thinning = check_mapping(problem, mapping, stored_leaders=conventions.metadata != "encoding")
+    if conventions.metadata == "encoding":
+        refuse_long_walks(problem, conventions.name)
     batch = MappingBatch.of(problem, [mapping])
     dense = count_dense(problem, batch, conventions)
     work = Filter(problem, Events(nest_of(problem, batch), problem.shape))

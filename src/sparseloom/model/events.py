@@ -335,7 +335,23 @@ def _bystander(nest: IntArray, size: int, edge: Edge, judges: tuple[Edge, ...], 
 
 def _numbered(keys: IntArray) -> IntArray:
     """Equal columns of ``keys`` [K, C] by one number."""
-    return np.asarray(np.unique(keys, axis=1, return_inverse=True)[1].ravel())
+    return _distinct(keys)[1]
+
+
+def _distinct(columns: IntArray) -> tuple[IntArray, IntArray]:
+    """The distinct ones of ``columns`` [K, C] in their order, and the number of each column among them, [C].
+
+    As ``np.unique(columns, axis=1)``, but one row after another: most rows are constant, and sorting whole columns is slow.
+    """
+    if not columns.shape[1]:
+        return columns, np.zeros(0, np.int64)
+    code = np.zeros(columns.shape[1], np.int64)
+    for row in columns:
+        if row.min() != row.max():
+            values, number = np.unique(row, return_inverse=True)
+            code = np.unique(code, return_inverse=True)[1].ravel() * values.size + number.ravel()
+    _, member, number = np.unique(code, return_index=True, return_inverse=True)
+    return columns[:, member], number.ravel()
 
 
 def _origin(nest: IntArray, fixed: list[int], digits: IntArray) -> BoolArray:
@@ -467,10 +483,7 @@ def _compressed(cases: _Cases, positions: BoolArray, offsets: BoolArray, steps: 
         span -= np.where(offsets[dims][:, None], span[0].min(axis=0), span[0])
     marks = np.stack([cases.first, cases.origin, cases.receivers.astype(np.int64)])
     size = cases.groups.size
-    unique, kind = np.unique(
-        np.concatenate([box.reshape(-1, size), span.reshape(-1, size), marks]), axis=1, return_inverse=True
-    )
-    kind = kind.ravel()
+    unique, kind = _distinct(np.concatenate([box.reshape(-1, size), span.reshape(-1, size), marks]))
     count = unique.shape[1]
     if steps:
         pick, step, together, groups = _by_step(kind, cases.step)

@@ -58,22 +58,26 @@ def classify(average: AverageInstance) -> Counts:
 
 
 def _lost(average: AverageInstance, t: int, chance: float) -> float:
-    """The chance that an operand's feature removes a compute, what is left being kept to six places. With known tensors it is
-    the leaders' share of zeros."""
-    left = 1 - chance
+    """The chance that an operand's feature removes a compute. With known tensors it is the leaders' share of zeros, to
+    six places."""
     leaders = average.leaders(t)
     if any(isinstance(average.density(x), ActualData) for x in (t, *leaders)):
-        left = math.prod(average.density(x).density for x in leaders)
-    return 1 - math.floor(left * 1e6 + 0.5) / 1e6
+        return 1 - _six_places(math.prod(average.density(x).density for x in leaders))
+    return chance
+
+
+def _six_places(number: float) -> float:
+    return math.floor(number * 1e6 + 0.5) / 1e6
 
 
 def _state(average: AverageInstance, t: int, left: float) -> State:
-    """An operand given that the leaders it is judged as are not empty."""
-    density = math.floor(average.density(t).density * 1e6 + 0.5) / 1e6
+    """An operand given that the leaders it is judged as are not empty: densities have six places, chances all of theirs, so a
+    certain operand may come out a little above 1, and the rest that is left below 0."""
+    density = _six_places(average.density(t).density)
     for other in range(len(average.problem.tensors) - 1):
         if other != t and t in average.leaders(other):
             survives = 1 - average._acting(other)[-1][2]
-            density = min(1.0, density / survives) if survives > 0 else 0.0
+            density = density / survives if survives > 0 else 0.0
     innermost = average.kept_levels(t)[-1]
     return State(density, average.form(innermost, t) is not None)
 
