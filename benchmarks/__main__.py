@@ -47,7 +47,9 @@ def main() -> None:
 
 
 def _heading(count: int) -> list[str]:
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}"
+    machine = (
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, NumPy {np.__version__}"
+    )
     return [
         "# Speed, as measured",
         "",
@@ -58,21 +60,29 @@ def _heading(count: int) -> list[str]:
 
 
 def _batches(count: int) -> list[str]:
-    lines = ["| design and layer | mappings | full evaluations a second, one core | of them valid |", "|---|---|---|---|"]
+    lines = [
+        "| design and layer | mappings | full evaluations a second, one core | of them valid |",
+        "|---|---|---|---|",
+    ]
     for name in BATCHES:
         case = cases.read([name])
         assert case.workload is not None
         assert case.design is not None
         assert case.mapping is not None
         problem = Problem(case.workload, case.design)
-        for kind, imperfect, some in (("perfect", 0.0, count), ("30 % of ranks imperfect", 0.3, max(100, count // 500))):
+        for kind, imperfect, some in (
+            ("perfect", 0.0, count),
+            ("30 % of ranks imperfect", 0.3, max(100, count // 500)),
+        ):
             batch = draw(problem, case.mapping, some, imperfect, np.random.default_rng(SEED))
             _evaluate(problem, batch[:64])
             times = _timed(lambda p=problem, b=batch: _evaluate(p, b))
             valid = _evaluate(problem, batch)
             rates = sorted(some / each for each in times)
             middle = statistics.median(rates)
-            lines.append(f"| {name} | {some:,} {kind} | {middle:,.0f} ({rates[0]:,.0f} to {rates[-1]:,.0f}) | {valid / some:.1%} |")
+            lines.append(
+                f"| {name} | {some:,} {kind} | {middle:,.0f} ({rates[0]:,.0f} to {rates[-1]:,.0f}) | {valid / some:.1%} |"
+            )
             print(lines[-1], flush=True)
     return lines
 
@@ -112,7 +122,10 @@ def _commands() -> list[str]:
     lines = ["", "| fresh process | median of 5, s |", "|---|---|"]
     for what, command in (
         ("`import sparseloom`", ["-c", "import sparseloom"]),
-        ("`sparseloom evaluate eyeriss-v2-pe-mobilenet-l07`", ["-m", "sparseloom", "evaluate", "eyeriss-v2-pe-mobilenet-l07"]),
+        (
+            "`sparseloom evaluate eyeriss-v2-pe-mobilenet-l07`",
+            ["-m", "sparseloom", "evaluate", "eyeriss-v2-pe-mobilenet-l07"],
+        ),
     ):
         times = []
         for _ in range(6):

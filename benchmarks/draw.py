@@ -20,12 +20,19 @@ def draw(problem: Problem, like: Mapping, count: int, imperfect: float, rng: np.
     """
     levels = problem.design.architecture.levels
     places = np.array(
-        [3 * depth + kind for depth in range(len(levels)) for kind in (0, 1, 2) if kind == 0 or _fans(problem, depth, kind)]
+        [
+            3 * depth + kind
+            for depth in range(len(levels))
+            for kind in (0, 1, 2)
+            if kind == 0 or _fans(problem, depth, kind)
+        ]
     )
     found: list[tuple[IntArray, IntArray]] = []
     seen: set[bytes] = set()
     while len(found) < count:
-        bounds = np.stack([_factors(int(size), len(places), 4 * count, imperfect, rng) for size in problem.shape], axis=2)
+        bounds = np.stack(
+            [_factors(int(size), len(places), 4 * count, imperfect, rng) for size in problem.shape], axis=2
+        )
         for b in np.flatnonzero(_fits(problem, places, bounds)):
             order = np.argsort(rng.random(bounds[b].shape), axis=1)
             key = bounds[b].tobytes() + np.where(np.take_along_axis(bounds[b], order, 1) > 1, order, -1).tobytes()

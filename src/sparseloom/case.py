@@ -132,8 +132,8 @@ def _timeloop(paths: Sequence[Path], places: Table[str, str]) -> Case:
 
     found = timeloop.load(paths)
     if found.mapping is not None:
-        from sparseloom.mapping.lanes import check_mapping
         from sparseloom.mapping.batch import Problem
+        from sparseloom.mapping.lanes import check_mapping
 
         try:
             check_mapping(Problem(found.workload, found.design), found.mapping)

@@ -44,6 +44,11 @@ def main() -> None:
     except SparseloomError as error:
         _complain(error)
         sys.exit(FAULT)
+    except MemoryError:
+        print(
+            "error: there is not enough memory\n  how to fix: give smaller files, or a smaller layer", file=sys.stderr
+        )
+        sys.exit(FAULT)
     except BrokenPipeError:
         # the reader of our output has gone: nothing to say, and Python must not try again when it closes stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

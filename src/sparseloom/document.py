@@ -11,6 +11,8 @@ from sparseloom.errors import Fault, InputError
 
 MAX_BYTES = 32 * 2**20
 MAX_NODES = 2_000_000
+MAX_REPEATED = 100_000
+"""Values that aliases may add to those that the file spells out."""
 
 Plain = None | bool | int | float | str | list[Any] | dict[str, Any]
 
@@ -53,12 +55,11 @@ class Node:
         """The deepest node that exists along ``path``: where a fault about that path is to be shown."""
         node = self
         for step in path:
-            if isinstance(node.value, dict) and step in node.value:
-                node = node.value[step]
-            elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
-                node = node.value[step]
-            else:
+            value: Any = node.value
+            within = isinstance(value, list) and isinstance(step, int) and step < len(value)
+            if not within and not (isinstance(value, dict) and step in value):
                 break
+            node = value[step]
         return node
 
     def fault(self, what: str, fix: str = "") -> Fault:
@@ -102,15 +103,20 @@ def parse(text: str, file: str = "<text>", tags: frozenset[str] = frozenset()) -
         line = mark.line + 1 if mark else 1
         problem = " ".join(filter(None, (error.context, error.problem)))
         raise InputError(Fault(f"not YAML: {problem}", f"{file}:{line}", fix="mend the syntax on this line")) from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise InputError(Fault(f"not YAML: {str(error).splitlines()[0]}", file, fix="mend the syntax")) from None
+    except RecursionError:
+        raise InputError(Fault("the file nests too deeply", f"{file}:1", fix="flatten it")) from None
+    except (YAMLError, ValueError) as error:
+        position = getattr(error, "position", 0)
+        line = text.count("\n", 0, position if isinstance(position, int) else 0) + 1
+        what = f"not YAML: {str(error).splitlines()[0]}"
+        raise InputError(Fault(what, f"{file}:{line}", fix="mend the syntax on this line")) from None
     if root is None:
-        raise InputError(Fault("the file is empty", file, fix="see `sparseloom schema` for what it may hold"))
+        raise InputError(Fault("the file is empty", f"{file}:1", fix="see `sparseloom schema` for what it may hold"))
     builder = _Builder(file, tags, yaml)
     try:
         node = builder.build(root, "", ())
     except RecursionError:
-        raise InputError(Fault("the file nests too deeply", file, fix="flatten it")) from None
+        raise InputError(Fault("the file nests too deeply", f"{file}:1", fix="flatten it")) from None
     if builder.faults:
         raise InputError(builder.faults)
     if not isinstance(node.value, dict):
@@ -122,7 +128,8 @@ class _Builder:
     """Turns the nodes of ruamel's composer into :class:`Node`, resolving scalars as YAML 1.2 does."""
 
     def __init__(self, file: str, tags: frozenset[str], yaml: Any) -> None:
-        self.file, self.tags, self.faults, self.count = file, tags, list[Fault](), 0
+        self.file, self.tags, self.faults = file, tags, list[Fault]()
+        self.count, self.repeated, self.seen = 0, 0, set[int]()
         self.constructor = yaml.constructor
 
     def build(self, raw: Any, path: str, parents: tuple[int, ...]) -> Node:
@@ -130,9 +137,15 @@ class _Builder:
 
         self.count += 1
         line = raw.start_mark.line + 1
-        if self.count > MAX_NODES:
-            what = f"aliases expand the file to more than {MAX_NODES} values"
-            raise InputError(Fault(what, f"{self.file}:{line}", path, "write the values out"))
+        self.repeated += id(raw) in self.seen
+        self.seen.add(id(raw))
+        if self.count > MAX_NODES or self.repeated > MAX_REPEATED:
+            many = (
+                f"more than {MAX_NODES:,} values" if self.count > MAX_NODES else f"{MAX_REPEATED:,} values by aliases"
+            )
+            raise InputError(
+                Fault(f"the file holds {many}", f"{self.file}:{line}", path, "write fewer values, without aliases")
+            )
         if id(raw) in parents:
             raise InputError(Fault("an alias contains itself", f"{self.file}:{line}", path, "write the values out"))
         if isinstance(raw, ScalarNode):
@@ -163,7 +176,9 @@ class _Builder:
         if not tag.startswith("!") or tag == "!":
             return ""
         if tag not in self.tags:
-            allowed = f"allowed here: {', '.join(sorted(self.tags))}" if self.tags else "YAML is read as data, without tags"
+            allowed = (
+                f"allowed here: {', '.join(sorted(self.tags))}" if self.tags else "YAML is read as data, without tags"
+            )
             self.faults.append(Fault(f"tag {tag} is not allowed", f"{self.file}:{line}", path, allowed))
         return tag
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
+from tests.generators import Case, cases
 
 from sparseloom import case as cases_of_files
 from sparseloom.mapping.batch import MappingBatch, Problem
@@ -14,7 +15,6 @@ from sparseloom.model.dataflow import lay_out
 from sparseloom.model.evaluate import evaluate
 from sparseloom.model.events import Events
 from sparseloom.model.sparse import Filter
-from tests.generators import Case, cases
 
 SETTINGS = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
@@ -44,7 +44,9 @@ def assert_same(a: Activity, b: Activity) -> None:
                 if mine is not None and theirs is not None:
                     for what in ("words", "blocks", "units", "bits"):
                         where = f"{level} {tensor} {action} {what}"
-                        np.testing.assert_allclose(getattr(mine, what), getattr(theirs, what), 1e-9, 1e-9, err_msg=where)
+                        np.testing.assert_allclose(
+                            getattr(mine, what), getattr(theirs, what), 1e-9, 1e-9, err_msg=where
+                        )
             for what in ("points", "worst_words", "worst_bits"):
                 np.testing.assert_allclose(getattr(share.tiles, what), getattr(other.tiles, what), err_msg=what)
     for what in ("actual", "gated", "skipped", "absent", "busiest"):

@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.generators import Case, cases, features_of, with_actual_data
 from tests.model.counts import differences
-from tests.model.machines import case
-from tests.sim.toys import level, workload
+from tests.model.seldom import SELDOM, seldom
 
 from sparseloom.arch.hierarchy import Network
 from sparseloom.mapping.batch import MappingBatch, Problem
@@ -127,58 +126,11 @@ def _is_first(transfer: Transfer) -> bool:
     return not transfer.revisited.any()
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Cases that random ones reach seldom: an einsum, its shape, the levels (kept tensors, temporal and spatial loops,
-# outermost first), and features as "level kind target leaders".
-
-SELDOM = {
-    "receivers of compute with equal windows are judged together": (
-        "O[p] = I[p+2*r] * W[r]", {"P": 3, "R": 8}, [("IWO", "", "p3 r8")], ["0 gating I W"],
-    ),
-    "receivers of a level with equal windows are judged together, also for what moves inside": (
-        "O[m,p] = I[p+r] * W[m,r]", {"M": 4, "P": 3, "R": 6},
-        [("IWO", "m2", "p3 r6"), ("IWO", "", "m2")], ["0 skipping I W"],
-    ),
-    "windows that are equal now and were not before are judged apart": (
-        "O[p] = I[p+2*r] * W[r]", {"P": 9, "R": 8},
-        [("IWO", "p3", "r2 p4"), ("IWO", "r4", "")], ["0 skipping W I", "0 skipping I W"],
-    ),
-    "windows of several ranks and levels": (
-        "Z[m] = A[p+r+m] * B[p+r]", {"M": 2, "P": 7, "R": 5},
-        [("ABZ", "m2", "p2 r3"), ("AB", "r2", "p2"), ("BZ", "p2", "")], ["0 gating A B", "1 skipping B A"],
-    ),
-    "what is gated outside is not judged inside": (
-        "Z[m] = A[m,k] * B[k]", {"M": 6, "K": 2}, [("ABZ", "k2", "m6"), ("ABZ", "", "")],
-        ["0 gating B A", "0 gating A B", "1 skipping A B", "1 skipping B A"],
-    ),
-    "leaders on the ways of two operands, apart and overlapping": (
-        "Z[i,r] = T[i,j,k] * B[j,r] * C[k,r]", {"I": 2, "J": 4, "K": 4, "R": 2},
-        [("TBCZ", "j2 k2", ""), ("BC", "i2 r2 j2 k2", "")], ["0 skipping B T", "0 skipping C T", "0 gating T B C"],
-    ),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("name", SELDOM)
 def test_seldom_case_equals_the_oracle(name: str) -> None:
-    einsum, shape, levels, features = SELDOM[name]
-    layer, mapped = workload(einsum, **shape), [level(f"L{i}", *part) for i, part in enumerate(levels)]
-    for seed, density in ((1, 0.2), (2, 0.4), (3, 0.7)):
-        rng = np.random.default_rng(seed)
-        tensors = {t.name: (rng.random(layer.tensor_shape(t.name)) < density) * 3 for t in layer.einsum.operands}
-        for form in (_flattened, _split):
-            formats = {t.name: form(t.ranks) for t in layer.einsum.tensors if t.ranks}
-            plain = case(layer, mapped, features, {part.level: formats for part in mapped[:seed]}, block_words=seed)
-            known = with_actual_data(plain, tensors)
-            run = execute(known.workload, known.design, known.mapping, tensors)
-            assert differences(evaluate(known.workload, known.design, known.mapping), run) == {}
-
-
-def _flattened(ranks: tuple[str, ...]) -> str:
-    return f"RLE({','.join(ranks)})"
-
-
-def _split(ranks: tuple[str, ...]) -> str:
-    return f"UOP({','.join([*ranks[:-1], f'{ranks[-1]}1'])})-CP({ranks[-1]}0=2)"
+    for known, tensors in seldom(name):
+        run = execute(known.workload, known.design, known.mapping, tensors)
+        assert differences(evaluate(known.workload, known.design, known.mapping), run) == {}
 
 
 def test_thousand_draws_reach_every_special_case_at_least_fifty_times() -> None:

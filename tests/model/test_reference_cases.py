@@ -120,7 +120,9 @@ def _tensor(found: TensorActions, printed: dict[str, Any]) -> Numbers:
             assert len(units) in (0, len(lowest_first))
             for place, rank in enumerate(lowest_first):
                 want = units.get(f"rank{place}", (0, 0))
-                for kind, outcomes, printed_units in zip(("metadata", "payload"), (rank.metadata, rank.payload), want):
+                for kind, outcomes, printed_units in zip(
+                    ("metadata", "payload"), (rank.metadata, rank.payload), want, strict=True
+                ):
                     count = getattr(outcomes, outcome) / found.instances
                     yield f"{action} of {kind} of rank {place}, {outcome}", count, printed_units
     if not found.streamed:

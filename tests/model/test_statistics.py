@@ -39,6 +39,7 @@ from sparseloom.workload.workload import Workload
 
 CONFIDENCE = 0.999
 
+
 def sparse(plain: Workload, **densities: Density) -> Workload:
     return Workload(plain.einsum, plain.shape, densities)
 
@@ -281,3 +282,11 @@ def test_joint_chance_of_structured_tiles_is_at_most_that_of_the_least_likely() 
     row, column = _boxes(((0, 0), (1, 4)), ((0, 0), (3, 1)))
     alone = 1 - columns.empty_probability(list(column[0]), list(column[1]))
     assert joint_nonempty(columns, [row, column]) == pytest.approx(alone)  # a row is never empty here
+
+
+def test_overlapping_tiles_of_a_structured_leader_are_named_as_an_assumption() -> None:
+    uniform = rows_and_columns_of_a_leader()
+    columns = replace(uniform, workload=sparse(THREE, T=Channel((2, 3, 3), 2, 0.5)))
+    said = [evaluate(each.workload, each.design, each.mapping).assumptions for each in (uniform, columns)]
+    note = "T: of its tiles by which two operands are judged, the one most likely empty decides"
+    assert [note in assumptions for assumptions in said] == [False, True]

@@ -31,7 +31,9 @@ class Design:
         for i, saf in enumerate(self.features.safs):
             if saf.level not in names:
                 fix = suggest(saf.level, names)
-                faults.append(Fault(f"a {saf.kind} feature is at unknown level {saf.level}", path=f"safs[{i}].level", fix=fix))
+                faults.append(
+                    Fault(f"a {saf.kind} feature is at unknown level {saf.level}", path=f"safs[{i}].level", fix=fix)
+                )
             if saf.kind not in SAF_KINDS:
                 fix = suggest(saf.kind, SAF_KINDS)
                 faults.append(Fault(f"unknown kind of feature {saf.kind}", path=f"safs[{i}].kind", fix=fix))

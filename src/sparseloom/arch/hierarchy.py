@@ -105,7 +105,9 @@ def _faults(arch: Architecture) -> list[Fault]:
     for i, level in enumerate(arch.levels):
         for key in ("word_bits", "block_words", "mesh_x", "mesh_y"):
             if getattr(level, key) < 1:
-                faults.append(Fault(f"{level.name}: {key} is {getattr(level, key)}, below 1", path=f"levels[{i}].{key}"))
+                faults.append(
+                    Fault(f"{level.name}: {key} is {getattr(level, key)}, below 1", path=f"levels[{i}].{key}")
+                )
     chain: list[StorageLevel | ComputeLevel] = [*arch.levels, arch.compute]
     for i, (outer, inner) in enumerate(pairwise(chain), start=1):
         place = f"levels[{i}]" if i < len(arch.levels) else "compute"

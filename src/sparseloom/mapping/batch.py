@@ -102,7 +102,7 @@ class MappingBatch:
             if rows:
                 table[:, b, : len(rows)] = np.array(rows).T
                 table[2, b, len(rows) :] = rows[-1][2]
-        return cls(*table, *_kept(problem, mappings[0]))
+        return cls(table[0], table[1], table[2], *_kept(problem, mappings[0]))
 
 
 KINDS = ("", "X", "Y")

@@ -10,6 +10,7 @@ position skipping is inferred from the MICRO 2022 artifact's outputs; thesis 4.9
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,7 +56,9 @@ def thin(problem: Problem, batch: MappingBatch, stored_leaders: bool = False) ->
         for target, leaders in ((saf.target, saf.leaders), *saf.alternatives):
             t = problem.tensors.index(target)
             held = bool(batch.keep[depth + 1 :, t].any())
-            sources = [problem.tensors.index(x) for x in leaders if not stored_leaders or _stored(problem, batch, depth, x)]
+            sources = [
+                problem.tensors.index(x) for x in leaders if not stored_leaders or _stored(problem, batch, depth, x)
+            ]
             shares = [_thinned(problem, batch, depth, x, t if held else None) for x in sources]
             ones = np.ones(len(batch))
             found[depth, t] = Thinned(*(np.prod([ones, *(getattr(s, f) for s in shares)], axis=0) for f in _FIELDS))
@@ -75,7 +78,7 @@ _FIELDS = ("used", "lanes_x", "lanes_y")
 def _thinned(problem: Problem, batch: MappingBatch, depth: int, source: int, target: int | None) -> Thinned:
     """How far the nonempty elements of ``source`` thin the spatial loops of a level, for a follower ``target`` that is held
     further in."""
-    indexes = problem.projections.any(axis=1)
+    indexes = np.asarray(problem.projections.any(axis=1), np.bool_)
     count, slots = batch.bound.shape
     used, first = np.ones(count), np.ones(count, np.bool_)
     lanes = np.ones((2, count))
@@ -129,17 +132,18 @@ def _empty(problem: Problem, t: int, extents: IntArray) -> FloatArray:
     return _over_distinct(density, box, lambda occupancies, chances: float(chances[occupancies == 0].sum()))
 
 
-def _over_distinct(density: Density, box: list[IntArray], of) -> FloatArray:  # type: ignore[no-untyped-def]
+def _over_distinct(density: Density, box: list[IntArray], of: Callable[[IntArray, FloatArray], float]) -> FloatArray:
     """A number of the occupancy distribution of each box, computed once for each shape."""
     shapes, index = np.unique(np.stack(box), axis=1, return_inverse=True)
-    return np.array([of(*density.occupancy_distribution(shape.tolist())) for shape in shapes.T])[index.ravel()]
+    numbers = np.array([of(*density.occupancy_distribution(shape.tolist())) for shape in shapes.T], np.float64)
+    return np.asarray(numbers[index.ravel()])
 
 
 def _most_elements(problem: Problem, t: int, fiber: IntArray, element: IntArray) -> FloatArray:
     """Elements of a fiber that can be nonempty at once."""
     whole, part = _box(problem, t, fiber), _box(problem, t, element)
     worst = problem.workload.density(problem.tensors[t]).worst_occupancy([np.zeros_like(x) for x in whole], whole)
-    return np.minimum(np.prod(whole, axis=0) // np.prod(part, axis=0), worst).astype(np.float64)
+    return np.asarray(np.minimum(np.prod(whole, axis=0) // np.prod(part, axis=0), worst), np.float64)
 
 
 def lane_shares(problem: Problem, batch: MappingBatch, thinning: Thinning) -> FloatArray:
@@ -203,7 +207,7 @@ def packing(problem: Problem, batch: MappingBatch, tile: IntArray) -> dict[int, 
     A tile of K nonzeros fills m lanes in ceil(K / m) passes, of which K / (m ceil(K / m)) lanes are used.
     """
     found = {}
-    indexes = problem.projections.any(axis=1)
+    indexes = np.asarray(problem.projections.any(axis=1), np.bool_)
     for saf in problem.design.features.safs:
         if saf.kind == POSITION_SKIPPING:
             t, depth = problem.tensors.index(saf.target), problem.design.architecture.index(saf.level)

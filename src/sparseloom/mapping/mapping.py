@@ -92,7 +92,9 @@ def _level_faults(mapping: Mapping, architecture: Architecture) -> list[Fault]:
     if found == architecture.names:
         return []
     fix = "map every storage level once, outermost first"
-    return [Fault(f"the mapping is for levels {', '.join(found)}, the design has {', '.join(architecture.names)}", fix=fix)]
+    return [
+        Fault(f"the mapping is for levels {', '.join(found)}, the design has {', '.join(architecture.names)}", fix=fix)
+    ]
 
 
 def _loop_faults(mapping: Mapping, shape: Table[str, int]) -> list[Fault]:
@@ -101,7 +103,9 @@ def _loop_faults(mapping: Mapping, shape: Table[str, int]) -> list[Fault]:
         for loop in (*level.temporal, *level.spatial):
             if loop.rank not in shape:
                 fix = f"ranks are {', '.join(shape)}"
-                faults.append(Fault(f"{level.level}: '{loop}' is over rank {loop.rank}, which the workload has not", fix=fix))
+                faults.append(
+                    Fault(f"{level.level}: '{loop}' is over rank {loop.rank}, which the workload has not", fix=fix)
+                )
             if loop.bound < 1:
                 faults.append(Fault(f"{level.level}: '{loop}' has bound {loop.bound}", fix="bounds are 1 or more"))
     if faults:
@@ -147,10 +151,16 @@ def _keep_faults(mapping: Mapping, workload: Workload) -> list[Fault]:
     tensors = [t.name for t in workload.einsum.tensors]
     for level in mapping.levels:
         for name in sorted((level.keep | level.stream) - set(tensors)):
-            faults.append(Fault(f"{level.level} keeps unknown tensor {name}", path=level.level, fix=f"tensors: {', '.join(tensors)}"))
+            faults.append(
+                Fault(
+                    f"{level.level} keeps unknown tensor {name}", path=level.level, fix=f"tensors: {', '.join(tensors)}"
+                )
+            )
     for name in tensors:
         if name not in mapping.levels[0].keep:
             kept = [level.level for level in mapping.levels if name in level.keep]
             what = f"tensor {name} is kept at {', '.join(kept) or 'no level'}, not at the outermost, {mapping.levels[0].level}"
-            faults.append(Fault(what, fix=f"keep {name} at {mapping.levels[0].level}: every tensor starts and ends there"))
+            faults.append(
+                Fault(what, fix=f"keep {name} at {mapping.levels[0].level}: every tensor starts and ends there")
+            )
     return faults

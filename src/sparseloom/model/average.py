@@ -1,7 +1,8 @@
 """Step two as Sparseloop takes it: probabilities of one average instance, applied in proportion (conventions
 ``target-loop``, ``nested``, ``loop-ranks``, ``not-sent``).
 
-Source: Timeloop at ee66b62 (2022-07-21) and the outputs of the MICRO 2022 artifact; docs/conventions.md names each rule.
+Source: Timeloop at ee66b62 (2022-07-21) and the outputs of the MICRO 2022 artifact; docs/conventions.md names each
+rule.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING, Saf
 from sparseloom.fibertree.density import ActualData, Density, FixedStructured, Uniform
+from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
 from sparseloom.mapping.details import FormatDetails, TimeloopDetails
+from sparseloom.mapping.lanes import Thinning
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.model.collapse import Words, dense_words
 from sparseloom.model.conventions import Conventions
 from sparseloom.model.dataflow import DenseTraffic
 from sparseloom.model.energy import action_energy
 from sparseloom.model.events import Wanted
-from sparseloom.mapping.lanes import Thinning
-from sparseloom.model.looprank import LoopRank, NestLoop, assign, expected_units, points, points_empty
+from sparseloom.model.looprank import LoopRank, NestLoop, assign, box, expected_units, points, points_empty
 from sparseloom.model.microarch import Share
-from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
 from sparseloom.model.occupancy import stored_words
 from sparseloom.model.proportional import TINY, Proportions, arrived, moved, stages, take, unit_stages
 from sparseloom.model.sparse import ACTUAL, Filter, Moved, Path, Tiles, paths_of
@@ -47,8 +48,8 @@ class Elimination:
 
 @dataclass(frozen=True)
 class Tile:
-    """A tensor's tile at a level: its points, the mean words of those that are sent, P(it is sent), and the units of its
-    format's ranks, lowest first ([0, 2] without a format)."""
+    """A tensor's tile at a level: its points, the mean words of those that are sent, P(it is sent), and the units of
+    its format's ranks, lowest first ([0, 2] without a format)."""
 
     points: int
     words: float
@@ -84,16 +85,17 @@ class AverageInstance:
         """The complete nest, innermost first, loops of one iteration included."""
         number = {rank: d for d, rank in enumerate(self.problem.ranks)}
         found = []
-        for l, level in enumerate(self.mapping.levels):
+        for depth, level in enumerate(self.mapping.levels):
             tiling = self.details.tiling[level.level]
             for loop in (*tiling.temporal, *tiling.spatial):
-                found.append(NestLoop(number[loop.rank], loop.bound, l, loop.axis))
+                found.append(NestLoop(number[loop.rank], loop.bound, depth, loop.axis))
         return tuple(found[::-1])
 
     @cached_property
     def _dimensions(self) -> list[int]:
         """Numbers of the ranks in the order in which Timeloop's problem lists its dimensions."""
-        named = [self.problem.ranks.index(d.upper()) for d in self.details.dimensions if d.upper() in self.problem.ranks]
+        names = [name.upper() for name in self.details.dimensions]
+        named = [self.problem.ranks.index(name) for name in names if name in self.problem.ranks]
         return [*named, *(d for d in range(len(self.problem.ranks)) if d not in named)]
 
     @cached_property
@@ -101,19 +103,22 @@ class AverageInstance:
         return np.asarray(self.problem.projections.any(axis=1))
 
     def kept_levels(self, t: int) -> list[int]:
-        return [l for l in range(self.levels) if self.batch.keep[l, t]]
+        return [depth for depth in range(self.levels) if self.batch.keep[depth, t]]
 
-    def child(self, l: int, t: int) -> int:
-        return next((k for k in range(l + 1, self.levels) if self.batch.keep[k, t]), self.levels)
+    def child(self, depth: int, t: int) -> int:
+        return next((k for k in range(depth + 1, self.levels) if self.batch.keep[k, t]), self.levels)
 
-    def parent(self, l: int, t: int) -> int | None:
-        return next((k for k in range(l - 1, -1, -1) if self.batch.keep[k, t]), None)
+    def parent(self, depth: int, t: int) -> int | None:
+        return next((k for k in range(depth - 1, -1, -1) if self.batch.keep[k, t]), None)
 
-    def extents(self, l: int) -> IntArray:
-        return np.asarray(self.dense.tile[0, l])
+    def extents(self, depth: int) -> IntArray:
+        return np.asarray(self.dense.tile[0, depth])
 
-    def tile_points(self, l: int, t: int) -> int:
-        return points(self.problem.projections[t], self.extents(l))
+    def tile_points(self, depth: int, t: int) -> int:
+        return points(self.problem.projections[t], self.extents(depth))
+
+    def _tile_box(self, depth: int, t: int) -> tuple[int, ...]:
+        return box(self.problem.projections[t], self.extents(depth))
 
     def box(self, t: int, extents: IntArray) -> list[int]:
         ranks = len(self.work.rank_names(t))
@@ -123,8 +128,8 @@ class AverageInstance:
         return self.work.densities[t]
 
     def empty_chance(self, t: int, extents: IntArray) -> float:
-        """P(a tile of these coordinates is empty), over all its places where they matter. A tile may be drawn larger than its
-        tensor: Timeloop counts its points all the same."""
+        """P(a tile of these coordinates is empty), over all its places where they matter. A tile may be drawn larger
+        than its tensor: Timeloop counts its points all the same."""
         density, box = self.density(t), self.box(t, extents)
         if isinstance(density, (Uniform, FixedStructured)):
             return points_empty(density, math.prod(box))
@@ -136,30 +141,30 @@ class AverageInstance:
 
     # ---- formats and tiles
 
-    def form(self, l: int, t: int) -> FormatDetails | None:
-        if not self.batch.keep[l, t]:
+    def form(self, depth: int, t: int) -> FormatDetails | None:
+        if not self.batch.keep[depth, t]:
             return None
         names = self.mapping.levels
-        return self.details.formats.get(names[l].level, {}).get(self.problem.tensors[t])
+        return self.details.formats.get(names[depth].level, {}).get(self.problem.tensors[t])
 
     @cached_property
     def _ranks(self) -> dict[tuple[int, int], tuple[LoopRank, ...]]:
         found: dict[tuple[int, int], tuple[LoopRank, ...]] = {}
         for t in range(len(self.problem.tensors)):
-            for l in reversed(self.kept_levels(t)):
-                form = self.form(l, t)
+            for depth in reversed(self.kept_levels(t)):
+                form = self.form(depth, t)
                 if form is not None:
-                    found[l, t] = self._assigned(form, l, t, found)
+                    found[depth, t] = self._assigned(form, depth, t, found)
         return found
 
     def _assigned(
-        self, form: FormatDetails, l: int, t: int, found: dict[tuple[int, int], tuple[LoopRank, ...]]
+        self, form: FormatDetails, depth: int, t: int, found: dict[tuple[int, int], tuple[LoopRank, ...]]
     ) -> tuple[LoopRank, ...]:
-        child = self.child(l, t)
-        loops = [loop for loop in self.loops if l <= loop.level < child and self.indexes[t, loop.rank]]
+        child = self.child(depth, t)
+        loops = [loop for loop in self.loops if depth <= loop.level < child and self.indexes[t, loop.rank]]
         inner = self.extents(child)
         held = form.compressed and child < self.levels and self.tile_points(child, t) > 1
-        level = self.problem.design.architecture.levels[l]
+        level = self.problem.design.architecture.levels[depth]
         widths = (self.details.levels[level.name].metadata_word_bits, level.metadata_width_bits)
         where = f"{level.name}, {self.problem.tensors[t]}"
         projection = self.problem.projections[t]
@@ -168,14 +173,16 @@ class AverageInstance:
 
     @cached_property
     def tiles(self) -> dict[tuple[int, int], Tile]:
-        return {(l, t): self._tile(l, t) for t in range(len(self.problem.tensors)) for l in self.kept_levels(t)}
+        return {
+            (depth, t): self._tile(depth, t) for t in range(len(self.problem.tensors)) for depth in self.kept_levels(t)
+        }
 
-    def _tile(self, l: int, t: int) -> Tile:
-        size = self.tile_points(l, t)
-        occupancy, chance = self.density(t).occupancy_distribution(self.box(t, self.extents(l)))
+    def _tile(self, depth: int, t: int) -> Tile:
+        size = self.tile_points(depth, t)
+        occupancy, chance = self.density(t).occupancy_distribution(self.box(t, self.extents(depth)))
         chance = chance / chance.sum()
         sent = 1.0
-        parent = self.parent(l, t)
+        parent = self.parent(depth, t)
         compressed_parent = parent is not None and self.form(parent, t) is not None
         if compressed_parent and occupancy.min() == 0:
             empty = float(chance[occupancy == 0].sum())
@@ -184,9 +191,10 @@ class AverageInstance:
             chance = chance / sent if sent > 0 else chance
         words = float(occupancy @ chance)
         units = np.zeros((0, 2))
-        if (l, t) in self._ranks:
+        if (depth, t) in self._ranks:
             ceil = self.conventions.metadata == "loop-ranks-ceil"
-            units = expected_units(self._ranks[l, t], self.density(t), size, occupancy.astype(float), chance, ceil)
+            whole, counts = self._tile_box(depth, t), occupancy.astype(float)
+            units = expected_units(self._ranks[depth, t], self.density(t), whole, counts, chance, ceil)
         return Tile(size, words, sent, units)
 
     # ---- features
@@ -210,7 +218,8 @@ class AverageInstance:
         return max(reversed(options), key=self._saving) if len(options) > 1 else options[0]
 
     def _saving(self, option: Elimination) -> float:
-        """Energy of the reads that an alternative saves: of the words that go to the child, and of metadata in words."""
+        """Energy of the reads that an alternative saves: of the words that go to the child, and of metadata in
+        words."""
         storage = self.problem.design.architecture.levels[option.level]
         child = self.child(option.level, option.target)
         tile = self.tiles[child if child < self.levels else option.level, option.target]
@@ -257,67 +266,70 @@ class AverageInstance:
         found = {}
         for saf in self.problem.design.features.safs:
             if saf.kind == POSITION_SKIPPING:
-                t, l = self.problem.tensors.index(saf.target), self.problem.design.architecture.index(saf.level)
+                t, depth = self.problem.tensors.index(saf.target), self.problem.design.architecture.index(saf.level)
                 lanes = math.prod(
-                    loop.bound for loop in self.loops if loop.level == l and loop.axis and self.indexes[t, loop.rank]
+                    loop.bound
+                    for loop in self.loops
+                    if loop.level == depth and loop.axis and self.indexes[t, loop.rank]
                 )
-                occupancy, chance = self.density(t).occupancy_distribution(self.box(t, self.extents(l)))
+                occupancy, chance = self.density(t).occupancy_distribution(self.box(t, self.extents(depth)))
                 passes = np.ceil(occupancy / lanes)
                 some = occupancy > 0
                 used = (occupancy[some] / (lanes * passes[some])) @ chance[some] / chance[some].sum()
-                found[t] = (l, float(used), float(passes @ chance))
+                found[t] = (depth, float(used), float(passes @ chance))
         return found
 
     # ---- what acts on each tensor, outermost feature first
 
     def _acting(self, t: int) -> list[tuple[int, str, float]]:
         """(level, kind, chance) of all that eliminates transfers of a tensor, outermost first."""
-        found = [(l, e.kind, e.chance) for (l, tensor), e in self.eliminations.items() if tensor == t]
+        found = [(depth, e.kind, e.chance) for (depth, tensor), e in self.eliminations.items() if tensor == t]
         for saf in self.problem.design.features.safs:
             if saf.kind == SPATIAL_SKIPPING and saf.target == self.problem.tensors[t]:
-                l = self.problem.design.architecture.index(saf.level)
-                found.append((l, SPATIAL_SKIPPING, 1 - float(self.spatial[l, t].used[0])))
+                depth = self.problem.design.architecture.index(saf.level)
+                found.append((depth, SPATIAL_SKIPPING, 1 - float(self.spatial[depth, t].used[0])))
         return sorted(found)
 
-    def _odds(self, l: int, t: int) -> Proportions:
+    def _odds(self, depth: int, t: int) -> Proportions:
         """What becomes of a tensor's transfers at a level: by the nearest feature outside it, and by its own."""
         acting = self._acting(t)
-        outside = [(at, chance) for at, _, chance in acting if at < l]
+        outside = [(at, chance) for at, _, chance in acting if at < depth]
         at, before = outside[-1] if outside else (-1, 0.0)
         ranks = self._ranks.get((at, t), ())
-        own = {kind: chance for level, kind, chance in acting if level == l and kind != SPATIAL_SKIPPING}
+        own = {kind: chance for level, kind, chance in acting if level == depth and kind != SPATIAL_SKIPPING}
         local = {kind: 1 - (1 - chance) / (1 - before) if before < 1 else 0.0 for kind, chance in own.items()}
-        child = self.child(l, t)
-        below = self._ranks.get((child, t), self._ranks.get((l, t), ()))
+        child = self.child(depth, t)
+        below = self._ranks.get((child, t), self._ranks.get((depth, t), ()))
         lowest_only, as_updates = len(ranks) == 1 and bool(outside), bool(own and outside)
         return Proportions(
             before, local.get(SKIPPING, 0.0), local.get(GATING, 0.0), len(below), lowest_only, as_updates
         )
 
-    def instances(self, l: int, t: int) -> float:
+    def instances(self, depth: int, t: int) -> float:
         """Instances of a level that a tensor uses on average."""
-        used = float(self.dense.instances[0, l])
+        used = float(self.dense.instances[0, depth])
         if self.spatial:
-            return used * math.prod(float(s.used[0]) for (at, tensor), s in self.spatial.items() if tensor == t and at < l)
-        return used * (self.tiles[l, t].sent if (l, t) in self.tiles else 1.0)
+            outside = [s for (at, tensor), s in self.spatial.items() if tensor == t and at < depth]
+            return used * math.prod(float(s.used[0]) for s in outside)
+        return used * (self.tiles[depth, t].sent if (depth, t) in self.tiles else 1.0)
 
     # ---- shares
 
-    def widths(self, l: int, t: int) -> FloatArray:
+    def widths(self, depth: int, t: int) -> FloatArray:
         """Bits of the units of each rank of a tensor's format at a level, outermost rank first, [ranks, 2]."""
-        ranks = self._ranks.get((l, t), ())[::-1]
+        ranks = self._ranks.get((depth, t), ())[::-1]
         return np.array([(rank.metadata_bits, rank.payload_bits) for rank in ranks], np.float64).reshape(-1, 2)
 
-    def share(self, l: int, t: int) -> Share:
+    def share(self, depth: int, t: int) -> Share:
         """What a tensor does at a level that keeps it."""
-        integer, tile, odds = self.conventions.integer, self.tiles[l, t], self._odds(l, t)
-        level = self.problem.design.architecture.levels[l]
+        integer, tile, odds = self.conventions.integer, self.tiles[depth, t], self._odds(depth, t)
+        level = self.problem.design.architecture.levels[depth]
         output = t == len(self.problem.tensors) - 1
-        ranks = self._ranks.get((l, t), ())
-        used, dense = self.instances(l, t), self._dense(l, t)
-        bits = self.widths(l, t)[::-1]
-        packed = t in self.packing and self.packing[t][0] == l
-        waste = self._waste(l, t, tile) if ranks and not packed else 1.0
+        ranks = self._ranks.get((depth, t), ())
+        used, dense = self.instances(depth, t), self._dense(depth, t)
+        bits = self.widths(depth, t)[::-1]
+        packed = t in self.packing and self.packing[t][0] == depth
+        waste = self._waste(depth, t, tile) if ranks and not packed else 1.0
         result: dict[str, Moved | None] = {"read": None, "fill": None, "update": None}
         for action, words in dense.items():
             stored = words - take(words, 1 - tile.density, integer) if ranks else words
@@ -329,10 +341,11 @@ class AverageInstance:
             else:
                 staged = stages(stored, odds, integer, up=output and action == "read")
             staged_units = unit_stages(units, odds, integer, local=action != "fill")
-            result[action] = moved(staged, staged_units, bits, level.block_words, level.metadata_width_bits, waste, used)
+            sizes = (level.block_words, level.metadata_width_bits)
+            result[action] = moved(staged, staged_units, bits, *sizes, waste, used)
         if packed:
             result["read"] = self._packed(t, dense["fill"], result, level.block_words, waste, used)
-        worst = self._worst(l, t, tile)
+        worst = self._worst(depth, t, tile)
         tiles = Tiles(*(np.array([value]) for value in (float(tile.points), tile.words, *worst)))
         return Share(result["read"], result["fill"], result["update"], tiles, np.array([used]))
 
@@ -342,9 +355,9 @@ class AverageInstance:
         tilings = [self.details.tiling[level.level] for level in self.mapping.levels]
         return dense_words(self.problem, self.batch, self.loops, tilings, self.conventions)
 
-    def _dense(self, l: int, t: int) -> dict[str, float]:
+    def _dense(self, depth: int, t: int) -> dict[str, float]:
         """Dense words of an average instance, by action; operands have no updates."""
-        words = self.words[l, t]
+        words = self.words[depth, t]
         if t == len(self.problem.tensors) - 1:
             return {"read": words.read, "fill": words.fill, "update": words.update}
         return {"read": words.read, "fill": words.fill}
@@ -356,55 +369,58 @@ class AverageInstance:
         passes = [p for other, (_, _, p) in self.packing.items() if other != t]
         if not passes:
             operand = next(o for o in range(len(self.problem.tensors) - 1) if o != t)
-            l = self.packing[t][0]
+            depth = self.packing[t][0]
             passes = [
                 math.prod(
-                    loop.bound for loop in self.loops if loop.level == l and loop.temporal and self.indexes[operand, loop.rank]
+                    loop.bound
+                    for loop in self.loops
+                    if loop.level == depth and loop.temporal and self.indexes[operand, loop.rank]
                 )
             ]
         fill, read = result["fill"], result["read"]
-        assert fill is not None and read is not None
+        assert fill is not None
+        assert read is not None
         words = fill.words[0] / used * math.prod(passes)
         packed = moved(words, np.zeros((0, 2, 4)), np.zeros((0, 2)), block_words, 0, waste, used)
         return Moved(packed.words, packed.blocks, read.units, read.bits)
 
-    def _waste(self, l: int, t: int, tile: Tile) -> float:
+    def _waste(self, depth: int, t: int, tile: Tile) -> float:
         """What blocks of a compressed tile waste on average, where tiles are small (convention ``total``)."""
         from sparseloom.model.blocks import small_tile
 
-        block = self.problem.design.architecture.levels[l].block_words
-        form = self.form(l, t)
+        block = self.problem.design.architecture.levels[depth].block_words
+        form = self.form(depth, t)
         if form is None or not form.compressed or block == 1 or tile.density >= 1:
             return 1.0
         if not small_tile(block, tile.density, tile.points):
             return 1.0
-        occupancy, chance = self.density(t).occupancy_distribution(self.box(t, self.extents(l)))
+        occupancy, chance = self.density(t).occupancy_distribution(self.box(t, self.extents(depth)))
         return float(np.ceil(occupancy / block) @ chance / (tile.words / block))
 
-    def _worst(self, l: int, t: int, tile: Tile) -> tuple[float, float]:
+    def _worst(self, depth: int, t: int, tile: Tile) -> tuple[float, float]:
         """Most words of a tile, and most metadata bits."""
-        ranks = self._ranks.get((l, t), ())
+        ranks = self._ranks.get((depth, t), ())
         if not ranks:
             return float(tile.points), 0.0
-        box = self.box(t, self.extents(l))
+        box = self.box(t, self.extents(depth))
         density = self.density(t)
         most = density.occupancy_distribution(box)[0] if density.coordinate_dependent else None
         words = float(most.max() if most is not None else density.worst_occupancy([0] * len(box), box))
         ceil = self.conventions.metadata == "loop-ranks-ceil"
-        units = expected_units(ranks, density, tile.points, np.array([words]), np.ones(1), ceil)
+        units = expected_units(ranks, density, self._tile_box(depth, t), np.array([words]), np.ones(1), ceil)
         bits = np.array([(rank.metadata_bits, rank.payload_bits) for rank in ranks])
         return words, math.ceil(float((units * bits).sum()) - 1e-9)
 
-    def streamed(self, l: int, t: int) -> Share:
+    def streamed(self, depth: int, t: int) -> Share:
         """A tensor that passes through a level which does not keep it."""
-        parent = self.parent(l, t)
+        parent = self.parent(depth, t)
         assert parent is not None
         share = self.share(parent, t)
-        count = float(self.dense.instances[0, l])
+        count = float(self.dense.instances[0, depth])
         source = share.read if share.read is not None else share.update
         assert source is not None
         words = source.words[0] / count
-        block = self.problem.design.architecture.levels[l].block_words
+        block = self.problem.design.architecture.levels[depth].block_words
         read = moved(words, np.zeros((0, 2, 4)), np.zeros((0, 2)), block, 0, 1.0, count)
         return Share(read, read, None, Tiles(*np.zeros((4, 1))), np.array([count]), streamed=True)
 

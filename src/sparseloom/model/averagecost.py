@@ -1,4 +1,5 @@
-"""Step three of an average instance: whole words over the ports, clusters that share one address, latencies of networks.
+"""Step three of an average instance: whole words over the ports, clusters that share one address, latencies of
+networks.
 
 Source: Timeloop's arithmetic.hpp, buffer.cpp and topology.cpp, read at ee66b62.
 """
@@ -31,22 +32,26 @@ def of_average_instances(
 ) -> list[LevelCost]:
     """The ``costs`` of levels with ``instances`` [S] as Timeloop counts them."""
     found = []
-    for l, (level, cost) in enumerate(zip(average.problem.design.architecture.levels, costs, strict=True)):
+    for depth, (level, cost) in enumerate(zip(average.problem.design.architecture.levels, costs, strict=True)):
         cluster = average.details.levels[level.name].cluster_size
-        used = min(1.0, level.instances / cluster / instances[l])
+        used = min(1.0, level.instances / cluster / instances[depth])
         energies = {name: energy * used for name, energy in cost.energy_pj.items()}
-        found.append(replace(cost, energy_pj=energies, port_cycles=_port_cycles(average, l, shares[level.name], instances[l])))
+        found.append(
+            replace(
+                cost, energy_pj=energies, port_cycles=_port_cycles(average, depth, shares[level.name], instances[depth])
+            )
+        )
     return found
 
 
-def _port_cycles(average: AverageInstance, l: int, shares: Mapping[str, Share], instances: float) -> FloatArray:
-    """Cycles that reads, writes and both together ask for, [3, 1]: each tensor's words and metadata in whole words of one
-    instance."""
-    level = average.problem.design.architecture.levels[l]
+def _port_cycles(average: AverageInstance, depth: int, shares: Mapping[str, Share], instances: float) -> FloatArray:
+    """Cycles that reads, writes and both together ask for, [3, 1]: each tensor's words and metadata in whole words of
+    one instance."""
+    level = average.problem.design.architecture.levels[depth]
     read = written = 0.0
     for t, name in enumerate(average.problem.tensors):
         if name in shares:
-            widths = average.widths(l, t)
+            widths = average.widths(depth, t)
             used = float(shares[name].instances[0])
             moved = {action: shares[name].moved(action) for action in DATA_ACTIONS}
             reads = _words({"read": moved.pop("read")}, widths, level.word_bits, used)
@@ -54,7 +59,9 @@ def _port_cycles(average: AverageInstance, l: int, shares: Mapping[str, Share], 
             written += _shared_out(_words(moved, widths, level.word_bits, used), used, instances)
     bandwidths = (level.read_words_per_cycle, level.write_words_per_cycle, level.shared_words_per_cycle)
     words = (read, written, read + written)
-    return np.array([[moved / bandwidth if bandwidth else 0.0] for moved, bandwidth in zip(words, bandwidths, strict=True)])
+    return np.array(
+        [[moved / bandwidth if bandwidth else 0.0] for moved, bandwidth in zip(words, bandwidths, strict=True)]
+    )
 
 
 def _words(moved: Mapping[str, Moved | None], widths: FloatArray, word_bits: int, used: float) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,9 +84,9 @@ def _priced(problem: Problem, active: Activity) -> Evaluations:
     energy = sum(getattr(computes, o) * unit.energy.pj("compute", o) for o in OUTCOMES)
     cycles = computes.busiest
     valid = np.ones(len(cycles), np.bool_)
-    for l, level in enumerate(levels):
+    for depth, level in enumerate(levels):
         shares = active.shares[level.name]
-        cost = price(level, shares, active.instances[:, l], level.energy.pj)
+        cost = price(level, shares, active.instances[:, depth], level.energy.pj)
         energy = energy + sum(cost.energy_pj.values())
         cycles = np.maximum(cycles, cost.cycles)
         for holding in holdings(level, shares):
@@ -95,26 +96,31 @@ def _priced(problem: Problem, active: Activity) -> Evaluations:
 
 def joined(parts: Sequence[Evaluations]) -> Evaluations:
     """The evaluations of consecutive chunks as one."""
-    return parts[0] if len(parts) == 1 else _combined(parts, lambda arrays: np.concatenate(arrays))
+    return parts[0] if len(parts) == 1 else _combined(parts, np.concatenate)
 
 
-def _replace(found: Evaluations, at: NDArray[np.int64], with_: Evaluations) -> None:
+def _replace(found: Evaluations, at: NDArray[np.int64], by: Evaluations) -> None:
     """Write the evaluations of some mappings over those that stand at their places."""
 
     def write(arrays: list[FloatArray]) -> FloatArray:
         arrays[0][at] = arrays[1]
         return arrays[0]
 
-    _combined([found, with_], write)
+    _combined([found, by], write)
 
 
-def _combined(parts, by):  # type: ignore[no-untyped-def]
+AValue = TypeVar("AValue")
+
+
+def _combined(parts: Sequence[AValue], by: Callable[[list[FloatArray]], FloatArray]) -> AValue:
     """A value made of values of one type, their arrays combined by ``by``."""
-    first = parts[0]
+    first: Any = parts[0]
     if isinstance(first, np.ndarray):
-        return by(list(parts))
+        return cast(AValue, by(cast(list[FloatArray], list(parts))))
     if isinstance(first, Mapping):
-        return {key: _combined([part[key] for part in parts], by) for key in first}
+        tables = cast(Sequence[Mapping[str, Any]], parts)
+        return cast(AValue, {key: _combined([table[key] for table in tables], by) for key in first})
     if first is None or isinstance(first, bool):
-        return first
-    return type(first)(*(_combined([getattr(part, f.name) for part in parts], by) for f in fields(first)))
+        return cast(AValue, first)
+    values = (_combined([getattr(part, field.name) for part in parts], by) for field in fields(first))
+    return cast(AValue, type(first)(*values))

@@ -99,7 +99,7 @@ class ClassSource:
             self.irregular[:] = True
         ranks, dims = edge.projection.shape
         judges = np.array(
-            [(j.parent, j.child, j.merge, *j.projection.any(axis=0)) for j in wanted.judges], np.int64
+            [[j.parent, j.child, j.merge, *map(j.indexes, range(dims))] for j in wanted.judges], np.int64
         ).reshape(-1, 3 + dims)
         watch = np.array(wanted.watch, np.int64).reshape(-1, 2)
         splits = np.array(wanted.splits, np.int64).reshape(-1, 2)
@@ -138,16 +138,14 @@ def _classes(table: FloatArray, ranks: int, dims: int, wanted: Wanted) -> Classe
     spans = watched + len(wanted.watch)
     whole = rows[6:].astype(np.int64)
     return Classes(
-        mapping, starts, *rows[1:6], whole[:ranks], whole[ranks : 2 * ranks],
+        mapping, starts, rows[1], rows[2], rows[3], rows[4], rows[5], whole[:ranks], whole[ranks : 2 * ranks],
         {key: rows[watched + k] > 0 for k, key in enumerate(wanted.watch)},
         whole[spans - 6 :].reshape(len(wanted.judges), dims, len(mapping)),
     )  # fmt: skip
 
 
 @kernel
-def _emit_batch(
-    loops, count, shape, projection, edge, levels, judges, watch, splits, side, steps, table, irregular
-):  # type: ignore[no-untyped-def]
+def _emit_batch(loops, count, shape, projection, edge, levels, judges, watch, splits, side, steps, table, irregular):
     """Write the classes of all mappings to ``table``; returns how many there are, even if they do not fit.
 
     Each row: mapping, groups, receivers, those on the side, points of a step, extents [R], common extents [R], changed [W],
@@ -181,7 +179,7 @@ def _emit_batch(
 
 
 @kernel
-def _period_loop(nest, n, indexed, child):  # type: ignore[no-untyped-def]
+def _period_loop(nest, n, indexed, child):
     """The innermost temporal loop around ``child`` over an indexed rank, -1 without one."""
     for i in range(n - 1, -1, -1):
         if nest[KIND, i] == 0 and nest[LEVEL, i] < child and indexed[nest[RANK, i]]:
@@ -190,7 +188,7 @@ def _period_loop(nest, n, indexed, child):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _is_free(nest, i, indexed, parent, child, merge, last):  # type: ignore[no-untyped-def]
+def _is_free(nest, i, indexed, parent, child, merge, last):
     """Whether a loop's digit varies within one transfer: in the tile, in the period, over the group."""
     if nest[LEVEL, i] >= child:
         return True
@@ -201,9 +199,26 @@ def _is_free(nest, i, indexed, parent, child, merge, last):  # type: ignore[no-u
 
 @kernel
 def _emit(
-    nest, n, shape, projection, indexed, sliding, edge, levels, judges, watch, splits, side, steps, table, own, free,
-    used, b, irregular,
-):  # type: ignore[no-untyped-def]
+    nest,
+    n,
+    shape,
+    projection,
+    indexed,
+    sliding,
+    edge,
+    levels,
+    judges,
+    watch,
+    splits,
+    side,
+    steps,
+    table,
+    own,
+    free,
+    used,
+    b,
+    irregular,
+):
     parent, child, merge = edge
     dims = len(shape)
     hold = child < levels
@@ -238,7 +253,7 @@ def _emit(
 
 
 @kernel
-def _needs_order(nest, n, perfect, projection, indexed, sliding, child):  # type: ignore[no-untyped-def]
+def _needs_order(nest, n, perfect, projection, indexed, sliding, child):
     """Whether what a transfer brings depends on the loop that advanced: with a sliding window, or where an imperfect bound can
     leave a tile unchanged."""
     for i in range(n):
@@ -253,9 +268,7 @@ def _needs_order(nest, n, perfect, projection, indexed, sliding, child):  # type
 
 
 @kernel
-def _is_irregular(
-    nest, n, shape, perfect, projection, parent, child, judges, share, splits
-):  # type: ignore[no-untyped-def]
+def _is_irregular(nest, n, shape, perfect, projection, parent, child, judges, share, splits):
     """Whether a mapping does not fit the form: several ranks that share an interval among receivers, judged or imperfect; or a
     format's split rank that the loops do not cut at its part."""
     if share < 1.0:
@@ -277,7 +290,7 @@ def _is_irregular(
 
 
 @kernel
-def _cut_by_loops(nest, n, d, extent, child, size):  # type: ignore[no-untyped-def]
+def _cut_by_loops(nest, n, d, extent, child, size):
     """Whether tiles of rank ``d`` lie in parts of ``size`` coordinates, or are made of them, and the loops that move a tile in
     time move it by whole parts or, all together, within one."""
     tile = 1
@@ -294,7 +307,7 @@ def _cut_by_loops(nest, n, d, extent, child, size):  # type: ignore[no-untyped-d
 
 
 @kernel
-def _merged_share(nest, n, projection, parent, child):  # type: ignore[no-untyped-def]
+def _merged_share(nest, n, projection, parent, child):
     """Groups over receivers, for tensor ranks whose intervals several receivers have in common (p + r)."""
     share = 1.0
     for r in range(projection.shape[0]):
@@ -327,7 +340,7 @@ def _merged_share(nest, n, projection, parent, child):  # type: ignore[no-untype
 @kernel
 def _emit_perfect(
     nest, n, projection, indexed, parent, child, hold, ordered, last, side, steps, free, watch, share, table, used, b
-):  # type: ignore[no-untyped-def]
+):
     """Write the classes of a nest without imperfect bounds: all tiles have one shape, so classes differ in what is held."""
     ranks, dims = projection.shape
     judges = len(free) - 1
@@ -339,8 +352,7 @@ def _emit_perfect(
     base[0] = b
     base[6 : 6 + ranks] = 1.0
     base[spans:] = 1.0
-    spatial = merged = siblings = bystanders = 1.0
-    length = np.ones(ranks)
+    spatial = merged = bystanders = 1.0
     members = np.ones(ranks)
     tile = np.ones(dims)
     for i in range(n):
@@ -387,7 +399,7 @@ def _emit_perfect(
 
 
 @kernel
-def _counts(row, spatial, merged, share, times, aside, side):  # type: ignore[no-untyped-def]
+def _counts(row, spatial, merged, share, times, aside, side):
     """Groups, receivers, and those on the side, of ``times`` steps of which ``aside`` are first visits."""
     row[1] += spatial * share * times
     row[2] += spatial * merged * times
@@ -398,9 +410,25 @@ def _counts(row, spatial, merged, share, times, aside, side):  # type: ignore[no
 
 @kernel
 def _emit_ordered(
-    nest, n, projection, indexed, child, hold, last, side, free, watch, share, table, used, base, spatial, merged, new,
+    nest,
+    n,
+    projection,
+    indexed,
+    child,
+    hold,
+    last,
+    side,
+    free,
+    watch,
+    share,
+    table,
+    used,
+    base,
+    spatial,
+    merged,
+    new,
     together,
-):  # type: ignore[no-untyped-def]
+):
     """The classes by the loop that advances, from the innermost out; classes in which the same is held are one."""
     ranks = projection.shape[0]
     start = used
@@ -455,14 +483,14 @@ def _emit_ordered(
         for r in range(ranks):
             held *= row[6 + ranks + r]
         row[5] = new - held
-        used = _add_row(table, start, used, row, 6 + ranks, watched + len(watch), spatial, merged, share, times, aside, side)
+        used = _add_row(
+            table, start, used, row, 6 + ranks, watched + len(watch), spatial, merged, share, times, aside, side
+        )
     return used
 
 
 @kernel
-def _add_row(
-    table, start, used, row, low, high, spatial, merged, share, times, aside, side
-):  # type: ignore[no-untyped-def]
+def _add_row(table, start, used, row, low, high, spatial, merged, share, times, aside, side):
     """Add a class to those from ``start`` on, or its counts to one that is equal in columns ``low`` to ``high``."""
     at = start
     while at < used:
@@ -481,9 +509,27 @@ def _add_row(
 
 @kernel
 def _emit_class(
-    nest, n, shape, perfect, projection, indexed, parent, child, carry, hold, side, steps, free, watch, share, table, own,
-    used, b, irregular,
-):  # type: ignore[no-untyped-def]
+    nest,
+    n,
+    shape,
+    perfect,
+    projection,
+    indexed,
+    parent,
+    child,
+    carry,
+    hold,
+    side,
+    steps,
+    free,
+    watch,
+    share,
+    table,
+    own,
+    used,
+    b,
+    irregular,
+):
     """Write the classes of the steps of ``carry`` (``n``: of all steps at once)."""
     ranks, dims = projection.shape
     judges = len(free) - 1
@@ -540,7 +586,7 @@ def _emit_class(
 
 
 @kernel
-def _finish_row(row, ranks, old, hold, shift, before):  # type: ignore[no-untyped-def]
+def _finish_row(row, ranks, old, hold, shift, before):
     """The common extents of new and old box, none if they are disjoint or nothing is held."""
     shared = old and hold
     for r in range(ranks):
@@ -552,7 +598,7 @@ def _finish_row(row, ranks, old, hold, shift, before):  # type: ignore[no-untype
 
 
 @kernel
-def _step_points(row, ranks, projection, own, count, number):  # type: ignore[no-untyped-def]
+def _step_points(row, ranks, projection, own, count, number):
     """Points that all receivers of one parent instance get at a step, for tensor ranks whose receivers differ."""
     new = 1.0
     receivers = 1.0
@@ -575,14 +621,14 @@ def _step_points(row, ranks, projection, own, count, number):  # type: ignore[no
 
 
 @kernel
-def _pick(count, number, d):  # type: ignore[no-untyped-def]
+def _pick(count, number, d):
     for k in range(d):
         number //= count[k]
     return number % count[d]
 
 
 @kernel
-def _changed(nest, n, projection, watch, carry, child, old, shift, before, row):  # type: ignore[no-untyped-def]
+def _changed(nest, n, projection, watch, carry, child, old, shift, before, row):
     """Whether the interval of a tensor rank is another than before, in steps of the watched size."""
     r, step = watch
     if not old:
@@ -597,7 +643,7 @@ def _changed(nest, n, projection, watch, carry, child, old, shift, before, row):
 
 
 @kernel
-def _perfect_classes(nest, n, perfect, parent, child, carry, side, indexed, free, own):  # type: ignore[no-untyped-def]
+def _perfect_classes(nest, n, perfect, parent, child, carry, side, indexed, free, own):
     """The one class of each rank with perfect bounds: groups, receivers, those on the side, tile, old tile, shift, siblings,
     length of their tiles, spans."""
     judges = len(free) - 1
@@ -652,9 +698,7 @@ def _perfect_classes(nest, n, perfect, parent, child, carry, side, indexed, free
 
 
 @kernel
-def _imperfect_classes(
-    nest, n, d, size, parent, child, carry, side, indexed, free, own
-):  # type: ignore[no-untyped-def]
+def _imperfect_classes(nest, n, d, size, parent, child, carry, side, indexed, free, own):
     """By listing the digits of the fixed loops; equal classes are joined as they come."""
     digits = np.zeros(n, np.int64)
     found = 0
@@ -685,7 +729,7 @@ def _imperfect_classes(
 
 
 @kernel
-def _low(nest, n, d, free, digits):  # type: ignore[no-untyped-def]
+def _low(nest, n, d, free, digits):
     low = 0
     for i in range(n):
         if nest[RANK, i] == d and not free[-1, i]:
@@ -694,7 +738,7 @@ def _low(nest, n, d, free, digits):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _reach(nest, n, d, size, low, chosen):  # type: ignore[no-untyped-def]
+def _reach(nest, n, d, size, low, chosen):
     """The largest existing coordinate that the ``chosen`` loops reach from ``low``."""
     reach = low
     for i in range(n):
@@ -704,9 +748,7 @@ def _reach(nest, n, d, size, low, chosen):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _class_row(
-    nest, n, d, size, parent, child, carry, side, indexed, free, low, digits, row
-):  # type: ignore[no-untyped-def]
+def _class_row(nest, n, d, size, parent, child, carry, side, indexed, free, low, digits, row):
     inside = nest[LEVEL, :n] >= child
     aside = True
     back = np.zeros(n, np.bool_)
@@ -737,7 +779,7 @@ def _class_row(
 
 
 @kernel
-def _members(nest, n, d, size, child, free, low):  # type: ignore[no-untyped-def]
+def _members(nest, n, d, size, child, free, low):
     """Receivers of a group that exist at its step: digits of its merged spatial loops that stay below the size."""
     merged = 1
     for i in range(n):
@@ -756,7 +798,7 @@ def _members(nest, n, d, size, child, free, low):  # type: ignore[no-untyped-def
 
 
 @kernel
-def _siblings(nest, n, d, size, parent, child, free, digits, inside):  # type: ignore[no-untyped-def]
+def _siblings(nest, n, d, size, parent, child, free, digits, inside):
     """Receivers of other groups that the same parent serves at the same step, this one included: how many, and how long
     their tiles are in all."""
     start = 0
@@ -782,7 +824,7 @@ def _siblings(nest, n, d, size, parent, child, free, digits, inside):  # type: i
 
 
 @kernel
-def _join(own, found, row):  # type: ignore[no-untyped-def]
+def _join(own, found, row):
     """Add a class to those found, or its counts to an equal one. Returns how many there are, one more than fit if so."""
     for c in range(found):
         same = own[c, 1] / own[c, 0] == row[1]

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseloom.errors import Fault, MappingError
 from sparseloom.mapping.batch import Problem
+from sparseloom.mapping.details import FormatDetails
 from sparseloom.model.microarch import LevelCost, Share
 from sparseloom.model.sparse import ACTUAL
 
@@ -33,7 +36,9 @@ def with_conversions(
         entries = ert.get(level, {})
         unpack = entries.get(DECOMPRESSION, 0.0) if level in features.decompression else 0.0
         pack = entries.get(COMPRESSION, 0.0) if level in features.compression else 0.0
-        energies = {name: pj + _conversion_pj(problem, shares, level, name, unpack, pack) for name, pj in cost.energy_pj.items()}
+        energies = {
+            name: pj + _conversion_pj(problem, shares, level, name, unpack, pack) for name, pj in cost.energy_pj.items()
+        }
         found.append(replace(cost, energy_pj=energies))
     return found
 
@@ -42,7 +47,8 @@ def _conversion_pj(
     problem: Problem, shares: Shares, level: str, tensor: str, unpack_pj: float, pack_pj: float
 ) -> NDArray[np.float64] | float:
     names, features = problem.design.architecture.names, problem.design.features
-    outside = [name for name in names[: names.index(level)] if tensor in shares[name] and not shares[name][tensor].streamed]
+    held = [name for name in names[: names.index(level)] if tensor in shares[name]]
+    outside = [name for name in held if not shares[name][tensor].streamed]
     plain = not features.format_of(level, tensor) and not shares[level][tensor].streamed
     if not outside or not plain or not features.format_of(outside[-1], tensor):
         return 0.0
@@ -53,3 +59,35 @@ def _conversion_pj(
     if update is not None:
         energy = energy + update.words[:, ACTUAL] * pack_pj
     return energy
+
+
+def refuse_conversions(
+    problem: Problem, keep: NDArray[np.bool_], formats: Mapping[str, Mapping[str, FormatDetails]]
+) -> None:
+    """Raises MappingError with every tile that a level would have to convert but cannot; ``keep`` [S, T].
+
+    A level with plain tiles of a compressed parent has to decompress, and to compress results; compressing the plain
+    tiles of a parent is not modelled. Source: sparse-analysis.cpp of Timeloop at ee66b62.
+    """
+    names, features, faults = problem.design.architecture.names, problem.design.features, []
+    for t, tensor in enumerate(problem.tensors):
+        kept = [names[depth] for depth in np.flatnonzero(keep[:, t])]
+        for parent, level in pairwise(kept):
+            outside, inside = (_compressed(formats, name, tensor) for name in (parent, level))
+            lacks = [] if level in features.decompression else ["decompression_supported"]
+            if t == len(problem.tensors) - 1 and level not in features.compression:
+                lacks.append("compression_supported")
+            if outside and not inside and lacks:
+                what = f"{level} keeps {tensor} plain, {parent} keeps it compressed"
+                fix = f"give {level} a format of {tensor}, or {' and '.join(lacks)}: true"
+                faults.append(Fault(what, path=level, fix=fix))
+            elif inside and not outside:
+                what = f"{level} keeps {tensor} compressed, {parent} keeps it plain"
+                faults.append(Fault(what, path=level, fix=f"give {parent} a format of {tensor}"))
+    if faults:
+        raise MappingError(faults)
+
+
+def _compressed(formats: Mapping[str, Mapping[str, FormatDetails]], level: str, tensor: str) -> bool:
+    form = formats.get(level, {}).get(tensor)
+    return form is not None and form.compressed

@@ -12,26 +12,24 @@ The meaning of every count is docs/oracle.md, sections 1 and 2.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.model.conventions import Conventions
 from sparseloom.mapping.batch import MappingBatch, Problem
+from sparseloom.model.conventions import Conventions
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-
-def kernel(function: Kernel) -> Kernel:
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile ``function`` with Numba, caching the machine code beside the source."""
-    return cast(Kernel, numba.njit(cache=True, nogil=True)(function))
+    return cast(Callable[..., Any], numba.njit(cache=True, nogil=True)(function))
 
 
 @dataclass(frozen=True)
@@ -41,8 +39,8 @@ class DenseTraffic:
     ``served[b, l, t]``: words that level l, as the parent, moves to or from its children (once a multicast or reduction
     group); ``delivered``: words that reach level l as a child (every receiver); ``first_served``, ``first_delivered``:
     those among them at a first dense visit; ``served_transfers``, ``delivered_transfers`` and
-    ``first_served_transfers``, ``first_delivered_transfers``: the transfers in which they move. ``tile[b, l, d]``: nominal coordinates of rank d in a tile of
-    level l (l = S: compute, 1); ``instances[b, l]``: instances used, l = S for compute; ``computes``: points. All are
+    ``first_served_transfers``, ``first_delivered_transfers``: the transfers in which they move. ``tile[b, l, d]``:
+    nominal coordinates of rank d in a tile of level l (l = S: compute, 1); ``instances[b, l]``: instances used, l = S for compute; ``computes``: points. All are
     floats that hold integers below 2**53.
     """
 
@@ -70,7 +68,8 @@ def count_dense(problem: Problem, batch: MappingBatch, conventions: Conventions)
         problem.reduction, conventions.reuse == "same-stride", conventions.multicast == "per-level",
         counts, tile, instances,
     )  # fmt: skip
-    return DenseTraffic(*counts, tile, instances, float(problem.workload.computes))
+    numbers: Sequence[Any] = (*counts, tile, instances, float(problem.workload.computes))
+    return DenseTraffic(*numbers)
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def lay_out(problem: Problem, batch: MappingBatch) -> Nests:
 
 
 @kernel
-def _lay_out(rank, bound, place, shape, loops, count, tile, instances):  # type: ignore[no-untyped-def]
+def _lay_out(rank, bound, place, shape, loops, count, tile, instances):
     for b in range(len(bound)):
         n = fill_nest(rank[b], bound[b], place[b], shape, loops[b])
         count[b] = n
@@ -105,7 +104,7 @@ def _lay_out(rank, bound, place, shape, loops, count, tile, instances):  # type:
 
 
 @kernel
-def _tiles_and_instances(nest, n, shape, tile, instances):  # type: ignore[no-untyped-def]
+def _tiles_and_instances(nest, n, shape, tile, instances):
     """Nominal tiles of each level, [S + 1, D], and instances that have a point at the first step, [S + 1]."""
     levels = len(tile) - 1
     tile[:] = 1
@@ -113,23 +112,23 @@ def _tiles_and_instances(nest, n, shape, tile, instances):  # type: ignore[no-un
     for i in range(n):
         d = nest[RANK, i]
         perfect[d] *= nest[BOUND, i]
-        for l in range(nest[LEVEL, i] + 1):
-            tile[l, d] *= nest[BOUND, i]
+        for depth in range(nest[LEVEL, i] + 1):
+            tile[depth, d] *= nest[BOUND, i]
     instances[:] = 1.0
     for i in range(n):
         if nest[KIND, i] != 0 and perfect[nest[RANK, i]] == shape[nest[RANK, i]]:
             instances[nest[LEVEL, i] + 1 :] *= nest[BOUND, i]
     for d in range(len(shape)):
         if perfect[d] != shape[d]:
-            for l in range(1, levels + 1):
-                full, tail = _configurations(nest, n, d, -1, l, l, False, -1)
-                instances[l] *= full + tail
+            for depth in range(1, levels + 1):
+                full, tail = _configurations(nest, n, d, -1, depth, depth, False, -1)
+                instances[depth] *= full + tail
 
 
 @kernel
 def _count_batch(
     rank, bound, place, keep, shape, projections, multicast, reduction, same_stride, per_level, counts, tile, instances
-):  # type: ignore[no-untyped-def]
+):
     count, slots = bound.shape
     levels, tensors = keep.shape
     nest = np.empty((6, slots), np.int64)
@@ -143,8 +142,8 @@ def _count_batch(
                 if child == levels or keep[child, t]:
                     if parent >= 0:
                         merge = True
-                        for l in range(parent, child):
-                            merge = merge and (reduction[l] if output else multicast[l])
+                        for depth in range(parent, child):
+                            merge = merge and (reduction[depth] if output else multicast[depth])
                         _count_edge(
                             nest, n, parent, child, levels, projections[t], shape, output, merge, same_stride,
                             per_level, counts[:, b, :, t],
@@ -158,7 +157,7 @@ RANK, BOUND, LEVEL, KIND, STEP, TAIL = range(6)
 
 
 @kernel
-def fill_nest(rank, bound, place, shape, nest):  # type: ignore[no-untyped-def]
+def fill_nest(rank, bound, place, shape, nest):
     """Write the loops with more than one iteration into ``nest`` [6, L]; returns their number."""
     n = 0
     for i in range(len(bound)):
@@ -183,7 +182,7 @@ def nest_of(problem: Problem, batch: MappingBatch) -> IntArray:
 
 
 @kernel
-def _configurations(nest, n, d, carry, child, parent, merged, ahead):  # type: ignore[no-untyped-def]
+def _configurations(nest, n, d, carry, child, parent, merged, ahead):
     """Existing digits of rank ``d`` outside level ``child`` at the steps in which loop ``carry`` advances.
 
     Temporal loops inside ``carry`` are at digit 0, it itself at 1 or more, those outside it anywhere (``carry = -1``: the
@@ -211,7 +210,7 @@ def _configurations(nest, n, d, carry, child, parent, merged, ahead):  # type: i
 
 
 @kernel
-def _tile(nest, n, d, child):  # type: ignore[no-untyped-def]
+def _tile(nest, n, d, child):
     """Nominal coordinates of rank ``d`` in a tile of level ``child``."""
     size = 1
     for i in range(n):
@@ -221,9 +220,7 @@ def _tile(nest, n, d, child):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _count_edge(
-    nest, n, parent, child, levels, projection, shape, output, merge, same_stride, per_level, counts
-):  # type: ignore[no-untyped-def]
+def _count_edge(nest, n, parent, child, levels, projection, shape, output, merge, same_stride, per_level, counts):
     """Add the traffic of one tensor from level ``parent`` to level ``child`` to ``counts`` [8, S]."""
     hold = child < levels
     sums = np.zeros(8)
@@ -261,7 +258,7 @@ def _count_edge(
 
 
 @kernel
-def _count_first(nest, n, parent, child, levels, projection, shape, merge, counts):  # type: ignore[no-untyped-def]
+def _count_first(nest, n, parent, child, levels, projection, shape, merge, counts):
     """Add the words and transfers of the output's first dense visits: its own ranks everywhere, the others at the
     first step."""
     groups = receivers = words = transfers = 1.0
@@ -284,7 +281,7 @@ def _count_first(nest, n, parent, child, levels, projection, shape, merge, count
 
 
 @kernel
-def _shift(nest, n, projection_row, carry, child, last):  # type: ignore[no-untyped-def]
+def _shift(nest, n, projection_row, carry, child, last):
     """How far a tensor rank's interval moves when ``carry`` advances and the temporal loops inside it return to 0 from
     their last digit (``last``) or from digit 1."""
     shift = projection_row[nest[RANK, carry]] * nest[STEP, carry]
@@ -296,7 +293,7 @@ def _shift(nest, n, projection_row, carry, child, last):  # type: ignore[no-unty
 
 
 @kernel
-def _same_stride(nest, n, projection, carry, child):  # type: ignore[no-untyped-def]
+def _same_stride(nest, n, projection, carry, child):
     """Whether ``carry`` moves the tile as the innermost temporal loop does (the convention ``same-stride``)."""
     inner = carry
     for i in range(n):
@@ -309,15 +306,13 @@ def _same_stride(nest, n, projection, carry, child):  # type: ignore[no-untyped-
 
 
 @kernel
-def _overlap(now, old, shift):  # type: ignore[no-untyped-def]
+def _overlap(now, old, shift):
     """Coordinates common to [0, now) and [-shift, old - shift)."""
     return max(0, min(now, old - shift) - max(0, -shift))
 
 
 @kernel
-def _rank_sums(
-    nest, n, projection_row, shape, carry, child, parent, merge, same_stride, per_level, sums
-):  # type: ignore[no-untyped-def]
+def _rank_sums(nest, n, projection_row, shape, carry, child, parent, merge, same_stride, per_level, sums):
     """Sums over one tensor rank's intervals at the steps of ``carry``, into ``sums``.
 
     0: coordinates of the new intervals, once a group; 1: intervals, once a group; 2, 3: the same, every receiver;
@@ -352,7 +347,7 @@ def _rank_sums(
 
 
 @kernel
-def _single_rank_sums(nest, n, projection_row, shape, carry, child, parent, sums):  # type: ignore[no-untyped-def]
+def _single_rank_sums(nest, n, projection_row, shape, carry, child, parent, sums):
     """A tensor rank indexed by one rank: its tiles lie on a grid, so the old tile is the new one or disjoint."""
     d = 0
     while not projection_row[d]:
@@ -378,9 +373,7 @@ def _single_rank_sums(nest, n, projection_row, shape, carry, child, parent, sums
 
 
 @kernel
-def _perfect_rank_sums(
-    nest, n, projection_row, shape, carry, child, parent, same_stride, sums
-):  # type: ignore[no-untyped-def]
+def _perfect_rank_sums(nest, n, projection_row, shape, carry, child, parent, same_stride, sums):
     """A tensor rank indexed by several ranks of perfect bounds: all intervals have one length, all shifts are equal."""
     length = 1
     count = 1.0
@@ -398,7 +391,7 @@ def _perfect_rank_sums(
 
 
 @kernel
-def _distinct_share(nest, n, projection_row, parent, child, per_level):  # type: ignore[no-untyped-def]
+def _distinct_share(nest, n, projection_row, parent, child, per_level):
     """Distinct intervals over receivers, for the spatial loops between ``parent`` and ``child``: several ranks in one
     index (p + r) give the same interval to several receivers. ``per_level`` merges within each level only."""
     share = 1.0
@@ -426,7 +419,7 @@ def _distinct_share(nest, n, projection_row, parent, child, per_level):  # type:
 
 
 @kernel
-def _enumerated_rank_sums(nest, n, projection_row, shape, carry, child, parent, merge, sums):  # type: ignore[no-untyped-def]
+def _enumerated_rank_sums(nest, n, projection_row, shape, carry, child, parent, merge, sums):
     """A tensor rank indexed by several ranks, some with an imperfect bound: every pair of old and new interval."""
     cases = _rank_cases(nest, n, projection_row, shape, carry, child, parent)
     merged = cases
@@ -444,7 +437,7 @@ def _enumerated_rank_sums(nest, n, projection_row, shape, carry, child, parent, 
 
 
 @kernel
-def _rank_cases(nest, n, projection_row, shape, carry, child, parent):  # type: ignore[no-untyped-def]
+def _rank_cases(nest, n, projection_row, shape, carry, child, parent):
     """All (step and parent instance, multiplicity, new low, new length, old low, old length) of a tensor rank at the
     steps of ``carry``; the first column numbers what all receivers of a group share. Old length 0: nothing held."""
     cases = np.array([[0, 1, 0, 1, 0, 1]])
@@ -470,7 +463,7 @@ def _rank_cases(nest, n, projection_row, shape, carry, child, parent):  # type: 
 
 
 @kernel
-def _dimension_cases(nest, n, d, size, carry, child, parent):  # type: ignore[no-untyped-def]
+def _dimension_cases(nest, n, d, size, carry, child, parent):
     """(shared part, new low, new length, old low, old length) of every existing tile of rank ``d`` at the steps of
     ``carry``. The shared part is the coordinate without the digits of spatial loops between ``parent`` and ``child``."""
     tile = _tile(nest, n, d, child)
@@ -513,7 +506,7 @@ def _dimension_cases(nest, n, d, size, carry, child, parent):  # type: ignore[no
 
 
 @kernel
-def _merge_equal(cases):  # type: ignore[no-untyped-def]
+def _merge_equal(cases):
     """One row for each group: rows with the same shared part, new and old interval."""
     order = np.argsort(cases[:, 0], kind="mergesort")
     merged = np.empty_like(cases)

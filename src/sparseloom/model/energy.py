@@ -43,7 +43,9 @@ IDLE: Final[dict[tuple[str, str], tuple[str, ...]]] = {
 """Entries tried in turn under ``idle``. Source: include/model/topology.hpp of Timeloop at ee66b62."""
 
 SKIPPED_AS_GATED: Final[dict[tuple[str, str], tuple[str, ...]]] = {
-    key: tuple(n for n in names if key[1] == "actual" or n.startswith(("gated", "skipped")) or "_gated" in n or "_skipped" in n)
+    key: tuple(
+        n for n in names if key[1] == "actual" or n.startswith(("gated", "skipped")) or "_gated" in n or "_skipped" in n
+    )
     for key, names in IDLE.items()
 }
 """Entries tried in turn under ``skipped-as-gated``: a gated or skipped action costs nothing without one of its own.

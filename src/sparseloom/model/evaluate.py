@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,9 @@ from sparseloom.arch.actions import DATA_ACTIONS, OUTCOMES
 from sparseloom.arch.design import Design
 from sparseloom.arch.hierarchy import ComputeLevel, StorageLevel
 from sparseloom.errors import ArchitectureError, Fault, MappingError, suggest
+from sparseloom.mapping.batch import MappingBatch, Problem
 from sparseloom.mapping.details import TimeloopDetails
+from sparseloom.mapping.lanes import check_mapping, lane_shares
 from sparseloom.mapping.mapping import Loop, Mapping
 from sparseloom.mapping.render import render
 from sparseloom.model.activity import Activity, activity
@@ -20,17 +21,22 @@ from sparseloom.model.average import AverageInstance
 from sparseloom.model.averagecost import latency_cycles, of_average_instances, refuse_empty
 from sparseloom.model.classes import ClassSource
 from sparseloom.model.conventions import SPARSELOOM, Conventions
-from sparseloom.model.conversion import with_conversions
+from sparseloom.model.conversion import refuse_conversions, with_conversions
 from sparseloom.model.dataflow import count_dense, lay_out, nest_of
 from sparseloom.model.energy import action_energy
 from sparseloom.model.events import Events
 from sparseloom.model.explain import assumptions, bottleneck
 from sparseloom.model.limits import refuse_large_counts, refuse_long_walks
-from sparseloom.mapping.lanes import check_mapping, lane_shares
 from sparseloom.model.microarch import (
-    PORTS, Energy, LevelCost, Share, holdings, outcomes, price, whole_cycles,
+    PORTS,
+    Energy,
+    LevelCost,
+    Share,
+    holdings,
+    outcomes,
+    price,
+    whole_cycles,
 )  # fmt: skip
-from sparseloom.mapping.batch import MappingBatch, Problem
 from sparseloom.model.sparse import Computes, Filter
 from sparseloom.model.statecompute import classify
 from sparseloom.results.actions import ComputeActions, LevelActions, Outcomes, RankUnits, TensorActions
@@ -56,8 +62,6 @@ def evaluate(
     problem = Problem(workload, design)
     _check_features(problem)
     thinning = check_mapping(problem, mapping, stored_leaders=conventions.metadata != "encoding")
-    if conventions.metadata == "encoding":
-        refuse_long_walks(problem, conventions.name)
     batch = MappingBatch.of(problem, [mapping])
     dense = count_dense(problem, batch, conventions)
     work = Filter(problem, Events(nest_of(problem, batch), problem.shape))
@@ -66,6 +70,8 @@ def evaluate(
     if conventions.metadata == "encoding":
         traffic = _clean(problem, batch, lanes)
     else:
+        if details is not None:
+            refuse_conversions(problem, batch.keep, details.formats)
         said = details or _own_details(problem, mapping)
         average = AverageInstance(problem, batch, mapping, dense, conventions, said, thinning, work)
         traffic = _by_proportion(average)
@@ -79,7 +85,8 @@ def evaluate(
 
     levels = design.architecture.levels
     costs = [
-        price(level, traffic.shares[level.name], instances[:, l], energy(level)) for l, level in enumerate(levels)
+        price(level, traffic.shares[level.name], instances[:, place], energy(level))
+        for place, level in enumerate(levels)
     ]
     latency = 0.0
     if average is not None:
@@ -90,8 +97,8 @@ def evaluate(
     _refuse_overflow(levels, traffic)
     compute = _compute(problem, traffic, energy(design.architecture.compute))
     described = {
-        level.name: _described(level, traffic.shares[level.name], cost, float(instances[0, l]))
-        for l, (level, cost) in enumerate(zip(levels, costs, strict=True))
+        level.name: _described(level, traffic.shares[level.name], cost, float(instances[0, place]))
+        for place, (level, cost) in enumerate(zip(levels, costs, strict=True))
     }
     return refuse_large_counts(_result(problem, described, compute, conventions, mapping, latency))
 
@@ -117,6 +124,7 @@ def _clean(problem: Problem, batch: MappingBatch, lanes: FloatArray) -> Activity
     if not irregular[0]:
         found = activity(Filter(problem, ClassSource(problem, nests, irregular)), batch, nests, lanes)
     if irregular[0]:
+        refuse_long_walks(problem.workload)
         events = Events(nests.loops[0, :, : nests.count[0]], problem.shape)
         found = activity(Filter(problem, events), batch, nests, lanes)
     return found
@@ -126,12 +134,12 @@ def _by_proportion(average: AverageInstance) -> Activity:
     """An average instance's counts scaled by probabilities."""
     levels, tensors = average.problem.design.architecture.levels, average.problem.tensors
     shares: dict[str, dict[str, Share]] = {level.name: {} for level in levels}
-    for l, level in enumerate(levels):
+    for place, level in enumerate(levels):
         for t, name in enumerate(tensors):
-            if average.batch.keep[l, t]:
-                shares[level.name][name] = average.share(l, t)
-            elif average.batch.stream[l, t]:
-                shares[level.name][name] = average.streamed(l, t)
+            if average.batch.keep[place, t]:
+                shares[level.name][name] = average.share(place, t)
+            elif average.batch.stream[place, t]:
+                shares[level.name][name] = average.streamed(place, t)
     counts = classify(average)
     used = counts.actual + counts.gated + counts.skipped
     values = (counts.actual, counts.gated, counts.skipped, average.dense.computes - used)
@@ -164,7 +172,9 @@ def _own_details(problem: Problem, mapping: Mapping) -> TimeloopDetails:
         level: {
             tensor: FormatDetails(
                 tuple(
-                    RankDetails(rank.kind, _iteration_ranks(problem, tensor, rank.ranks), rank.metadata_bits, rank.payload_bits)
+                    RankDetails(
+                        rank.kind, _iteration_ranks(problem, tensor, rank.ranks), rank.metadata_bits, rank.payload_bits
+                    )
                     for rank in form.ranks
                 )
             )
@@ -175,7 +185,9 @@ def _own_details(problem: Problem, mapping: Mapping) -> TimeloopDetails:
     tiling = {}
     for depth, level in enumerate(mapping.levels):
         spread = tuple(prod) > (1, 1) if (prod := problem.design.architecture.fanout(depth)) else False
-        tiling[level.level] = Tiling(_complete(problem, level.temporal), _complete(problem, level.spatial) if spread else ())
+        tiling[level.level] = Tiling(
+            _complete(problem, level.temporal), _complete(problem, level.spatial) if spread else ()
+        )
     return TimeloopDetails(
         levels={level.name: LevelDetails("storage") for level in problem.design.architecture.levels},
         compute_class="compute", dimensions=problem.ranks, tensors=problem.tensors, formats=formats, tiling=tiling,
@@ -216,7 +228,7 @@ def _described(level: StorageLevel, shares: dict[str, Share], cost: LevelCost, i
 
 def _actions(share: Share, energy_pj: float) -> TensorActions:
     words = {action: Outcomes() for action in DATA_ACTIONS}
-    metadata: dict[str, tuple[RankUnits, ...]] = {action: () for action in DATA_ACTIONS}
+    metadata: dict[str, tuple[RankUnits, ...]] = dict.fromkeys(DATA_ACTIONS, ())
     for action in DATA_ACTIONS:
         moved = share.moved(action)
         if moved is not None:
@@ -225,7 +237,7 @@ def _actions(share: Share, energy_pj: float) -> TensorActions:
             metadata[action] = tuple(RankUnits(Outcomes(*rank[0]), Outcomes(*rank[1])) for rank in units)
     tiles = share.tiles
     return TensorActions(
-        *words.values(), *metadata.values(),
+        words["read"], words["fill"], words["update"], metadata["read"], metadata["fill"], metadata["update"],
         float(tiles.points[0]), float(tiles.words[0]), float(tiles.worst_words[0]), float(tiles.worst_bits[0]),
         energy_pj, float(share.instances[0]), share.streamed,
     )  # fmt: skip

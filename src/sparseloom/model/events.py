@@ -18,8 +18,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.model.dataflow import BOUND, KIND, LEVEL, RANK, STEP
 from sparseloom.mapping.batch import IntArray
+from sparseloom.model.dataflow import BOUND, KIND, LEVEL, RANK, STEP
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -61,7 +61,7 @@ class Edge:
         """The loop called q in the contract: the innermost temporal loop around the child that indexes the tensor.
         All loops for compute, whose periods are single steps; -1 if there is none."""
         if not self.hold:
-            return nest.shape[1]
+            return int(nest.shape[1])
         moving = [i for i in range(nest.shape[1]) if self.around(nest, i) and self.indexes(int(nest[RANK, i]))]
         return max(moving, default=-1)
 
@@ -101,8 +101,8 @@ class Rows:
 
     ``groups`` and ``receivers`` count the groups and the receiving instances that a row stands for, ``together`` how many of
     these groups one parent instance serves at one step; rows of one ``step`` are served at the same one. ``first`` marks
-    first dense visits. The new box is ``low, high``, the box of the receivers' transfer before it ``old_low, old_high`` (empty for the first),
-    each [R, N]; ``span_low, span_high`` [K, D, N] the coordinates of each rank of the iteration space that are used with
+    first dense visits. The new box is ``low, high``, the box of the receivers' transfer before it
+    ``old_low, old_high`` (empty for the first), each [R, N]; ``span_low, span_high`` [K, D, N] the coordinates of each rank of the iteration space that are used with
     the transfer of each of the K judging edges in which the row lies. ``origin`` marks receivers whose spatial digits are
     all 0, in the ranks whose places do not matter. All intervals are half open.
     """
@@ -203,17 +203,14 @@ def transfers(
     are wanted; ``positions`` [D] tells for which ranks a row's place matters, not only its extents, ``offsets`` [D] for which
     ranks it matters how the spans of the judges lie to each other.
     """
-    loops = range(nest.shape[1])
-    last = edge.period_loop(nest)
     carries = _advances(nest, edge) if edge.hold or before else [nest.shape[1]]
     windows = [window for k, judge in enumerate(judges) if judge is not edge for window in _windows(nest, judge, k)]
     timed = sorted({window.judge for window in windows if window.timed(nest, shape)})
     for carry in carries:
         for moment in product(*(_advances(nest, judges[k]) for k in timed)):
-            when = [(carry, nest.shape[1]), *((c, judges[k].period_loop(nest)) for k, c in zip(timed, moment, strict=True))]
-            ranges = _ranges(nest, when)
             at: dict[int, int] = dict(zip(timed, moment, strict=True))
-            placed = [replace(window, carry=at.get(window.judge, nest.shape[1])) for window in windows]
+            ranges = _ranges(nest, [(carry, nest.shape[1]), *((c, judges[k].period_loop(nest)) for k, c in at.items())])
+            placed = [replace(w, carry=at[w.judge]) if w.judge in at else w for w in windows]
             found = _components(nest, shape, edge, judges, carry, ranges, placed)
             none = np.zeros(shape.size, np.bool_)
             lists = [_compressed(cases, positions, none if offsets is None else offsets, steps) for cases in found]
@@ -232,7 +229,7 @@ def _ranges(nest: IntArray, when: list[tuple[int, int]]) -> IntArray:
     those inside ``carry`` are at 0 and it itself at 1 or more."""
     low, high = np.zeros(nest.shape[1], np.int64), nest[BOUND].copy()
     for carry, last in when:
-        for i in range(carry, min(last + 1, nest.shape[1])) if 0 <= carry else range(min(last + 1, nest.shape[1])):
+        for i in range(max(0, carry), min(last + 1, nest.shape[1])):
             if nest[KIND, i] == 0 and i == carry:
                 low[i] = 1
             elif nest[KIND, i] == 0:
@@ -242,14 +239,15 @@ def _ranges(nest: IntArray, when: list[tuple[int, int]]) -> IntArray:
 
 @dataclass(frozen=True)
 class _Window:
-    """A tensor rank that a judging edge indexes by several ranks, over which it spreads receivers: some of them have equal
-    tiles and are judged together. ``carry`` is the loop that advances at the edge's transfer, where that matters."""
+    """A tensor rank that a judging edge indexes by several ranks, over which it spreads receivers: some of them have
+    equal tiles and are judged together. ``carry`` is the loop that advances at the edge's transfer, where that matters,
+    else the number of loops."""
 
     judge: int
     edge: Edge
     row: int
     dims: tuple[int, ...]
-    carry: int = 0
+    carry: int
 
     def timed(self, nest: IntArray, shape: IntArray) -> bool:
         """Whether equal tiles may come after unequal ones, so that the groups depend on what advanced."""
@@ -262,12 +260,13 @@ def _windows(nest: IntArray, edge: Edge, k: int) -> Iterator[_Window]:
     for row, index in enumerate(edge.projection):
         dims = tuple(int(d) for d in np.flatnonzero(index))
         if len(spread & set(dims)) > 1:
-            yield _Window(k, edge, row, dims)
+            yield _Window(k, edge, row, dims, nest.shape[1])
 
 
 def _components(
-    nest: IntArray, shape: IntArray, edge: Edge, judges: tuple[Edge, ...], carry: int, ranges: IntArray, windows: list[_Window]
-) -> Iterator[_Cases]:
+    nest: IntArray, shape: IntArray, edge: Edge, judges: tuple[Edge, ...], carry: int, ranges: IntArray,
+    windows: list[_Window],
+) -> Iterator[_Cases]:  # fmt: skip
     together: list[set[int]] = [{d} for d in range(shape.size)]
     indexes: list[set[int]] = [set(np.flatnonzero(row).tolist()) for row in edge.projection]
     for index in (*indexes, *(set(window.dims) for window in windows)):
@@ -297,9 +296,7 @@ def _furthest(nest: IntArray, low: IntArray, free: list[int], size: int) -> IntA
     return reach
 
 
-def _spans(
-    nest: IntArray, size: int, judges: tuple[Edge, ...], d: int, fixed: list[int], digits: IntArray
-) -> IntArray:
+def _spans(nest: IntArray, size: int, judges: tuple[Edge, ...], d: int, fixed: list[int], digits: IntArray) -> IntArray:
     """The coordinates of rank ``d`` used with each judging edge's transfer, [2, K, 1, C]; ``digits`` are those of the
     ``fixed`` loops."""
     spans = np.zeros((2, len(judges), 1, digits.shape[1]), np.int64)
@@ -324,7 +321,7 @@ def _bystander(nest: IntArray, size: int, edge: Edge, judges: tuple[Edge, ...], 
     if merged:
         offsets = nest[STEP, merged] @ _digits(nest, merged, ranges)
         receivers = (low[:, None] + offsets < size).sum(axis=1).astype(np.float64)
-    first = ~digits[[k for k, i in enumerate(fixed) if nest[KIND, i] == 0]].any(axis=0)
+    first = np.asarray(~digits[[k for k, i in enumerate(fixed) if nest[KIND, i] == 0]].any(axis=0))
     box = np.zeros((4, 0, low.size), np.int64)
     spans = _spans(nest, size, judges, d, fixed, digits)
     apart = [k for k, i in enumerate(fixed) if edge.between(nest, i)]
@@ -359,8 +356,8 @@ def _origin(nest: IntArray, fixed: list[int], digits: IntArray) -> BoolArray:
 
 
 def _tensor_ranks(
-    nest: IntArray, shape: IntArray, edge: Edge, judges: tuple[Edge, ...], rows: tuple[int, ...], dims: list[int], carry: int,
-    ranges: IntArray, windows: list[_Window],
+    nest: IntArray, shape: IntArray, edge: Edge, judges: tuple[Edge, ...], rows: tuple[int, ...], dims: list[int],
+    carry: int, ranges: IntArray, windows: list[_Window],
 ) -> _Cases:  # fmt: skip
     """The ranks that index one tensor rank, or several that a judge's receivers have in common, jointly."""
     shared, box, span, origin = _joint_tiles(nest, shape, edge, judges, rows, dims, carry, ranges)
@@ -374,8 +371,8 @@ def _tensor_ranks(
 
 
 def _joint_tiles(
-    nest: IntArray, shape: IntArray, edge: Edge, judges: tuple[Edge, ...], rows: tuple[int, ...], dims: list[int], carry: int,
-    ranges: IntArray,
+    nest: IntArray, shape: IntArray, edge: Edge, judges: tuple[Edge, ...], rows: tuple[int, ...], dims: list[int],
+    carry: int, ranges: IntArray,
 ) -> _Tiles:  # fmt: skip
     """Every combination of one tile of each of ``dims``, intervals half open; before the first there is no old one."""
     parts = [_tiles(nest, int(shape[d]), edge, judges, d, carry, ranges, edge.projection[list(rows), d]) for d in dims]
@@ -408,8 +405,9 @@ _Tiles = tuple[IntArray, IntArray, IntArray, BoolArray]
 
 
 def _tiles(
-    nest: IntArray, size: int, edge: Edge, judges: tuple[Edge, ...], d: int, carry: int, ranges: IntArray, factors: IntArray
-) -> _Tiles:
+    nest: IntArray, size: int, edge: Edge, judges: tuple[Edge, ...], d: int, carry: int, ranges: IntArray,
+    factors: IntArray,
+) -> _Tiles:  # fmt: skip
     """All tiles of one rank: what a group's receivers share [1, C], the interval scaled by the factor of each tensor rank
     [4, len(factors), C] (low, last, old low, old last), the coordinates used [2, K, 1, C], the mark of the origin [C]."""
     loops = [i for i in range(nest.shape[1]) if nest[RANK, i] == d]

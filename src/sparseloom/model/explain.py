@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
+from sparseloom.arch.hierarchy import ComputeLevel, StorageLevel
 from sparseloom.fibertree.density import ActualData, Dense, Density, FixedStructured, Uniform
 from sparseloom.mapping.batch import Problem
 from sparseloom.model.conventions import Conventions
@@ -46,7 +47,8 @@ def assumptions(problem: Problem, conventions: Conventions) -> tuple[str, ...]:
     workload, architecture = problem.workload, problem.design.architecture
     said = [f"{name}: {_density(workload.density(name))}" for name in problem.tensors]
     sources: dict[str, list[str]] = {}
-    for level in (*architecture.levels, architecture.compute):
+    parts: list[StorageLevel | ComputeLevel] = [*architecture.levels, architecture.compute]
+    for level in parts:
         if level.energy.energies_pj:
             sources.setdefault(level.energy.source or "source not stated", []).append(level.name)
     said += [f"energy of {', '.join(names)}: {source}" for source, names in sources.items()]
@@ -56,9 +58,22 @@ def assumptions(problem: Problem, conventions: Conventions) -> tuple[str, ...]:
         said.append("compute instances are equally busy")
     elif all(not workload.density(name).coordinate_dependent for name in problem.tensors):
         said.append("cycles are those of the compute instance with most points, its nonzeros at their mean")
+    for name in _overlapping_leaders(problem):
+        said.append(f"{name}: of its tiles by which two operands are judged, the one most likely empty decides")
     for kind in sorted(kinds & {SPATIAL_SKIPPING, POSITION_SKIPPING}):
         said.append(f"{kind}: lanes are filled without conflicts (the oracle does not walk this feature)")
     return tuple(said)
+
+
+def _overlapping_leaders(problem: Problem) -> Iterator[str]:
+    """Structured tensors that lead features on two operands: where their tiles merely overlap, the joint chance is not
+    exact (:func:`sparseloom.model.occupancy.joint_nonempty`)."""
+    operands = problem.tensors[:-1]
+    for name in problem.tensors:
+        exact = isinstance(problem.workload.density(name), Dense | ActualData | Uniform | FixedStructured)
+        led = {saf.target for saf in problem.design.features.safs if name in saf.leaders}
+        if not exact and len(led & set(operands)) > 1:
+            yield name
 
 
 def _density(density: Density) -> str:

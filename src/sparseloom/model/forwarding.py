@@ -1,9 +1,10 @@
-"""Neighbour forwarding as Timeloop counts it: a child that needs what a neighbour had at the step before takes it from there.
+"""Neighbour forwarding as Timeloop counts it: a child that needs what a neighbour had at the step before takes it from
+there.
 
 Timeloop walks the first two iterations of every temporal loop and lets the second stand for all that follow. At such a
-step a child of a spatial level needs the same words as all others, moved by its place; so the words of child ``e`` equal those
-that neighbour ``e'`` had at the step before if their shapes are equal and the places differ by how far the tile moved.
-Source: Timeloop's nest-analysis.cpp, read at ee66b62.
+step a child of a spatial level needs the same words as all others, moved by its place; so the words of child ``e``
+equal those that neighbour ``e'`` had at the step before if their shapes are equal and the places differ by how far the
+tile moved. Source: Timeloop's nest-analysis.cpp, read at ee66b62.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ Delta = tuple[Part, Part | None]
 
 @dataclass(frozen=True)
 class Level:
-    """What one tensor sees of a spatial level. ``offsets`` [E, R] are the places of its children's tiles, ``width`` how many
-    children stand side by side, ``tile`` the extents of a tile (None: children are computes, which hold nothing),
-    ``strides`` [N, R] and ``bounds`` the moves and iterations of the temporal loops around it, outermost first."""
+    """What one tensor sees of a spatial level. ``offsets`` [E, R] are the places of its children's tiles, ``width``
+    how many children stand side by side, ``tile`` the extents of a tile (None: children are computes, which hold
+    nothing), ``strides`` [N, R] and ``bounds`` the moves and iterations of the temporal loops around it, outermost
+    first."""
 
     offsets: IntArray
     width: int
@@ -38,18 +40,16 @@ class Level:
 
 @dataclass(frozen=True)
 class Forwarded:
-    """For one instance of a level: words that its children ``took`` from neighbours, and by how many the ``reads`` of the level
-    fall."""
+    """For one instance of a level: words that its children ``took`` from neighbours, and by how many the ``reads`` of
+    the level fall."""
 
     took: float = 0.0
     reads: float = 0.0
 
 
-def look_at(
-    loops: list[NestLoop], level: int, levels: int, projection: IntArray, width: int
-) -> Level | None:
-    """What a tensor sees of ``level``; None if the level has one child. ``loops`` is the nest, innermost first; ``width`` the
-    children along X that there are."""
+def look_at(loops: list[NestLoop], level: int, levels: int, projection: IntArray, width: int) -> Level | None:
+    """What a tensor sees of ``level``; None if the level has one child. ``loops`` is the nest, innermost first;
+    ``width`` the children along X that there are."""
     extents = np.ones(projection.shape[1], np.int64)
     spread: list[tuple[int, IntArray]] = []
     moves: list[tuple[int, IntArray]] = []

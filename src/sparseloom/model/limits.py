@@ -8,13 +8,12 @@ from math import prod
 from typing import Final
 
 from sparseloom.errors import Fault, MappingError
-from sparseloom.mapping.batch import Problem
 from sparseloom.results.result import Result
 from sparseloom.workload.workload import MAX_COUNT, Workload
 
-MAX_TILES: Final = 2**22
-"""Tiles of one rank of a tensor, and points where a tensor's values are known or follow its coordinates: some seconds and
-gigabytes. The largest published layers have 2**22 points."""
+MAX_PLACES: Final = 2**22
+"""Places that the model looks at one by one, where a sum over classes of alike ones does not do: some seconds and gigabytes.
+The largest published layer with known tensors has 2**22 computes."""
 
 
 def refuse_large_counts(result: Result) -> Result:
@@ -44,30 +43,31 @@ def _largest(result: Result) -> Iterator[tuple[str, str, float]]:
             yield level.name, f"metadata bits of a tile of {name} at {level.name}", tensor.worst_metadata_bits
 
 
-def refuse_long_walks(problem: Problem, rules: str) -> None:
-    """Raises MappingError for a workload with more tiles than the profile called ``rules`` can look at."""
-    workload = problem.workload
-    faults = [_too_many(f"rank {name}", count, rules) for name, count in _tiles(workload) if count > MAX_TILES]
-    placed = [t.name for t in workload.einsum.tensors if workload.density(t.name).coordinate_dependent]
-    ranks = dict.fromkeys(rank for name in placed for rank in workload.tensor(name).iteration_ranks)
-    points = prod(workload.shape[rank] for rank in ranks)
-    if points > MAX_TILES and not faults:
-        faults.append(_too_many(f"the sparsity of {', '.join(placed)}", points, rules))
+def refuse_long_walks(workload: Workload) -> None:
+    """Raises MappingError for a workload with more places than the model can look at one by one."""
+    faults = [_too_many(what, places) for what, places in _walks(workload) if places > MAX_PLACES]
     if faults:
         raise MappingError(faults)
 
 
-def _tiles(workload: Workload) -> Iterator[tuple[str, int]]:
-    """The ranks of the iteration space, and those that index one rank of a tensor together, with their points."""
+def _walks(workload: Workload) -> Iterator[tuple[str, int]]:
+    """What is looked at place by place, and its places: tiles of the ranks that index one rank of a tensor together, points
+    of all tensors whose sparsity depends on coordinates."""
     for rank in workload.ranks:
-        yield rank, workload.shape[rank]
+        yield f"rank {rank}", workload.shape[rank]
     for tensor in workload.einsum.tensors:
         for index in tensor.projections:
-            ranks = [term.rank for term in index.terms]
-            if len(ranks) > 1:
-                yield f"{index.name} of {tensor.name}", prod(workload.shape[rank] for rank in ranks)
+            if len(index.terms) > 1:
+                yield f"{index} of {tensor.name}", prod(workload.shape[term.rank] for term in index.terms)
+    placed = [t for t in workload.einsum.tensors if workload.density(t.name).coordinate_dependent]
+    ranks = dict.fromkeys(rank for tensor in placed for rank in tensor.iteration_ranks)
+    if placed:
+        names = ", ".join(tensor.name for tensor in placed)
+        yield f"the computes that meet {names}", prod(workload.shape[rank] for rank in ranks)
 
 
-def _too_many(what: str, count: int, rules: str) -> Fault:
-    text = f"{what} has {count:,} places to look at one by one under the conventions {rules}, more than {MAX_TILES:,}"
-    return Fault(text, fix="split the layer, or state a density that does not depend on coordinates")
+def _too_many(what: str, places: int) -> Fault:
+    text = f"{what}: {places:,} places to look at one by one, more than {MAX_PLACES:,}"
+    return Fault(
+        text, fix="split the layer, divide ranks evenly, or state a density that does not depend on coordinates"
+    )

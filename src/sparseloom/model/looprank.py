@@ -6,8 +6,10 @@ Source: Timeloop's representation-analyzer.cpp and format-models, read at ee66b6
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +17,15 @@ from numpy.typing import NDArray
 from sparseloom.errors import Fault, MappingError
 from sparseloom.fibertree import hypergeometric
 from sparseloom.fibertree.density import Density, FixedStructured, Uniform
-from sparseloom.mapping.details import FormatDetails, RankDetails
+from sparseloom.fibertree.diagonal import Banded
 from sparseloom.mapping.batch import IntArray
+from sparseloom.mapping.details import FormatDetails, RankDetails
 
 FloatArray = NDArray[np.float64]
+
+
+Box = tuple[int, ...]
+"""Extents in the ranks of a tensor."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +44,13 @@ class NestLoop:
 
 @dataclass(frozen=True)
 class LoopRank:
-    """One rank of a tile's format: fibers of ``length`` elements, each fiber with ``fiber_points`` points of the tensor and
-    each element with ``element_points``. The ``boundary`` rank is counted even if it has one element."""
+    """One rank of a tile's format: fibers of ``length`` elements; ``fiber`` and ``element`` are the boxes of the
+    tensor that one of each takes. The ``boundary`` rank is counted even if it has one element."""
 
     kind: str
     length: int
-    fiber_points: int
-    element_points: int
+    fiber: Box
+    element: Box
     boundary: bool
     metadata_bits: int
     payload_bits: int
@@ -55,7 +62,13 @@ class LoopRank:
 
 def points(projection: IntArray, extents: IntArray) -> int:
     """Points of a tensor's box over a range of each rank of the iteration space."""
-    return int(np.prod(projection @ (extents - 1) + 1))
+    return math.prod(box(projection, extents))
+
+
+def box(projection: IntArray, extents: IntArray) -> Box:
+    """A tensor's box over a range of each rank of the iteration space; 1 in the rows of ``projection`` beyond its
+    ranks."""
+    return tuple(int(extent) for extent in projection @ (extents - 1) + 1)
 
 
 def assign(
@@ -72,11 +85,13 @@ def assign(
 
     ``loops``, innermost first, are those from above the child up to the level, over ranks that index the tensor;
     ``inner`` [D] the coordinates of the child's tile (all 1 without a child). ``child_ranks`` are those of the child's
-    format, ``()`` if it has none: the ranks below the level's own are the child's. They are None if the format here does not
-    compress, if the child's tile is a single point, or if there is no child: then all ranks are the level's own. ``widths`` are the level's
-    default metadata word and the width of its metadata rows, ``names`` those of the ranks of the iteration space.
+    format, ``()`` if it has none: the ranks below the level's own are the child's. They are None if the format here
+    does not compress, if the child's tile is a single point, or if there is no child: then all ranks are the level's
+    own. ``widths`` are the level's default metadata word and the width of its metadata rows, ``names`` those of the
+    ranks of the iteration space.
 
-    With several loops in a rank and ranks given from the innermost on, Timeloop takes the first of them for the whole fiber.
+    Where ranks are given from the innermost on, Timeloop takes the first of several loops in a rank for its whole
+    fiber.
 
     Raises MappingError when the format has too few ranks for the loops, or not those of the child's.
     """
@@ -85,36 +100,37 @@ def assign(
     found: list[LoopRank] = []
     extents = inner.copy()
     if child_ranks is not None:
-        whole = points(projection, inner)
-        below = child_ranks or (LoopRank(ranks[0].kind, whole, whole, 1, False, 0, 0),)
+        whole = box(projection, inner)
+        below = child_ranks or (LoopRank(ranks[0].kind, math.prod(whole), whole, (1,) * len(whole), False, 0, 0),)
         _check_child(ranks, below, where)
         for place, rank in enumerate(below):
-            bits = _bits(ranks[place], *widths)
-            found.append(LoopRank(ranks[place].kind, rank.length, rank.fiber_points, rank.element_points, place == boundary, *bits))
+            metadata, payload = _bits(ranks[place], *widths)
+            found.append(replace(rank, boundary=place == boundary, metadata_bits=metadata, payload_bits=payload))
         items = [(loop.rank, loop.bound) for loop in loops]
     else:
         extents = np.ones_like(inner)
         items = _widened(loops, inner)
     given = _given(form, ranks, len(found), [item for item in items if item[1] > 1], names, where)
     for place in range(len(found), len(ranks)):
-        element = found[-1].fiber_points if found else 1
+        element = found[-1].fiber if found else (1,) * len(projection)
         fiber, spanned = extents.copy(), np.ones_like(inner)
-        for nth, (rank, bound) in enumerate(given[place]):
-            spanned[rank] *= bound
-            extents[rank] *= bound
-            fiber[rank] *= bound if nth == 0 or not form.inner_to_outer else 1
-        length = points(projection, spanned)
-        bits = _bits(ranks[place], *widths)
-        found.append(LoopRank(ranks[place].kind, length, points(projection, fiber), element, place == boundary, *bits))
+        for nth, (rank_number, bound) in enumerate(given[place]):
+            spanned[rank_number] *= bound
+            extents[rank_number] *= bound
+            fiber[rank_number] *= bound if nth == 0 or not form.inner_to_outer else 1
+        whole, bits = box(projection, fiber), _bits(ranks[place], *widths)
+        found.append(LoopRank(ranks[place].kind, points(projection, spanned), whole, element, place == boundary, *bits))
     return tuple(found)
 
 
 def _check_child(ranks: Sequence[RankDetails], below: Sequence[LoopRank], where: str) -> None:
     """Tiles that are compressed here and held further in must be cut there as they are here."""
     found, wanted = [rank.kind for rank in ranks[: len(below)]], [rank.kind for rank in below]
-    if len(found) < len(wanted) or found != wanted:
-        what = f"{where}: the lowest ranks of the format are {', '.join(found[::-1])}, the child's are {', '.join(wanted[::-1])}"
-        raise MappingError(Fault(what, fix="end the format with the ranks of the child's: it is not cut anew on the way"))
+    if found != wanted:
+        here, child = (", ".join(kinds[::-1]) for kinds in (found, wanted))
+        what = f"{where}: the lowest ranks of the format are {here}, those of the level inside it are {child}"
+        fix = "end the format with the ranks of the inner one: no tile is cut anew on its way"
+        raise MappingError(Fault(what, fix=fix))
 
 
 def _widened(loops: Sequence[NestLoop], inner: IntArray) -> list[tuple[int, int]]:
@@ -127,7 +143,11 @@ def _widened(loops: Sequence[NestLoop], inner: IntArray) -> list[tuple[int, int]
 
 
 def _given(
-    form: FormatDetails, ranks: Sequence[RankDetails], first: int, items: list[tuple[int, int]], names: Sequence[str],
+    form: FormatDetails,
+    ranks: Sequence[RankDetails],
+    first: int,
+    items: list[tuple[int, int]],
+    names: Sequence[str],
     where: str,
 ) -> dict[int, list[tuple[int, int]]]:
     """The non-trivial loops that each rank takes: one, and with a flattening rule all that follow in the rule."""
@@ -171,18 +191,36 @@ def points_empty(density: Uniform | FixedStructured, count: int) -> float:
     return max(0.0, 1.0 - count * density.density)
 
 
-def empty_chance(density: Density, sample: int, tile: int, occupancy: FloatArray) -> FloatArray:
-    """P(``sample`` points of a tile of ``tile`` points that holds ``occupancy`` nonzeros are empty), for each occupancy.
+def empty_chance(density: Density, sample: Box, tile: Box, occupancy: FloatArray) -> FloatArray:
+    """P(a box of ``sample`` in a tile of ``tile`` that holds ``occupancy`` nonzeros is empty), for each occupancy.
 
     Densities without a rule for a given occupancy use that of the fixed-structured one.
     """
+    points, inside = math.prod(tile), math.prod(sample)
     if isinstance(density, Uniform):
-        return hypergeometric.empty_probability(tile, occupancy, sample)
-    return np.maximum(0.0, 1.0 - sample * occupancy / tile)
+        return hypergeometric.empty_probability(points, occupancy, inside)
+    if isinstance(density, Banded):
+        return np.array([_band_empty(density, sample, tile, int(each)) for each in occupancy])
+    return np.maximum(0.0, 1.0 - inside * occupancy / points)
+
+
+@lru_cache(maxsize=1 << 14)
+def _band_empty(density: Banded, sample: Box, tile: Box, occupancy: int) -> float:
+    """The share of empty boxes in the first tile of the matrix that has the occupancy."""
+    (rows, columns), (height, width) = density.tensor_shape, tile[:2]
+    top, left = np.meshgrid(np.arange(0, rows, height), np.arange(0, columns, width), indexing="ij")
+    held = density.worst_occupancy((top, left), (top + height, left + width))
+    there = np.argwhere(held == occupancy)
+    if not len(there):
+        return 0.0 if occupancy else 1.0
+    i, j = there[0]
+    starts = np.arange(0, height, sample[0]) + i * height, np.arange(0, width, sample[1]) + j * width
+    low = np.meshgrid(*starts, indexing="ij")
+    return float((density.worst_occupancy(low, [low[0] + sample[0], low[1] + sample[1]]) == 0).mean())
 
 
 def expected_units(
-    ranks: tuple[LoopRank, ...], density: Density, tile: int, occupancy: FloatArray, chance: FloatArray, ceil: bool
+    ranks: tuple[LoopRank, ...], density: Density, tile: Box, occupancy: FloatArray, chance: FloatArray, ceil: bool
 ) -> FloatArray:
     """Mean metadata and payload units of each rank, lowest first, [ranks, 2], over the occupancies of a tile.
 
@@ -195,8 +233,8 @@ def expected_units(
         rank = ranks[place]
         if rank.trivial:
             continue
-        nonempty_fibers = fibers * (1 - empty_chance(density, rank.fiber_points, tile, occupancy))
-        nonempty = rank.length * (1 - empty_chance(density, rank.element_points, tile, occupancy))
+        nonempty_fibers = fibers * (1 - empty_chance(density, rank.fiber, tile, occupancy))
+        nonempty = rank.length * (1 - empty_chance(density, rank.element, tile, occupancy))
         metadata, payload = _units(rank, fibers, nonempty_fibers, nonempty, ceil)
         units[place] = np.sum(metadata * chance), np.sum(payload * chance)
         fibers *= rank.length

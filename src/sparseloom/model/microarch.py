@@ -114,10 +114,10 @@ class Holding:
     held: Mapping[str, FloatArray]
 
     @property
-    def fits(self) -> FloatArray:
-        """Whether all of it fits, [B] as 0 or 1."""
+    def fits(self) -> NDArray[np.bool_]:
+        """Whether all of it fits, [B]."""
         total = sum(self.held.values(), np.zeros(1))
-        return np.asarray((total <= self.room) if self.room is not None else total >= 0)
+        return np.asarray(total <= (np.inf if self.room is None else self.room), np.bool_)
 
 
 def holdings(level: StorageLevel, shares: Mapping[str, Share]) -> tuple[Holding, Holding]:

@@ -106,9 +106,9 @@ def _mean_blocks_of(density: Density, key: tuple[int, ...], block_words: int) ->
 def joint_nonempty(density: Density, boxes: Sequence[Box]) -> FloatArray | float:
     """P(every one of ``boxes`` has a nonzero), for N boxes in each place of the sequence.
 
-    Of boxes that lie in one another the smallest decides. Exact for known tensors, for nested boxes, and for any boxes where
-    only the number of points matters (uniform). Of structured sparsity, boxes that merely overlap are taken as if the one
-    that is least likely to have a nonzero implied the others, which is the most that the chance can be.
+    Of boxes that lie in one another the smallest decides. Exact for known tensors, for nested boxes, and for any boxes
+    where only the number of points matters (uniform). Of structured sparsity, boxes that merely overlap are taken as if
+    the one that is least likely to have a nonzero implied the others, which is the most that the chance can be.
     """
     if not boxes:
         return 1.0

@@ -24,10 +24,10 @@ TINY = 1e-9
 class Proportions:
     """Of one tensor at one level: chances that a transfer is lost.
 
-    ``outside`` by features further out, ``skipped`` and then ``gated`` by those here, each among what is left; ``ranks``
-    is how many of the format's lowest ranks the features here act on, ``lowest_only`` whether features outside act on
-    the lowest rank's metadata, and on no other; ``as_updates`` whether reads move the metadata of updates, which
-    Timeloop makes of them at a feature that another one outside reaches.
+    ``outside`` by features further out, ``skipped`` and then ``gated`` by those here, each among what is left;
+    ``ranks`` is how many of the format's lowest ranks the features here act on, ``lowest_only`` whether features
+    outside act on the lowest rank's metadata, and on no other; ``as_updates`` whether reads move the metadata of
+    updates, which Timeloop makes of them at a feature that another one outside reaches.
     """
 
     outside: float = 0.0
@@ -72,7 +72,13 @@ def unit_stages(units: FloatArray, odds: Proportions, integer: bool, local: bool
 
 
 def moved(
-    words: FloatArray, units: FloatArray, bits: FloatArray, block_words: int, row_bits: int, waste: float, instances: float
+    words: FloatArray,
+    units: FloatArray,
+    bits: FloatArray,
+    block_words: int,
+    row_bits: int,
+    waste: float,
+    instances: float,
 ) -> Moved:
     """An average instance's stages of words and of units (lowest rank first) as totals over ``instances``.
 

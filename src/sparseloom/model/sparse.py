@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +102,7 @@ class Source(Protocol):
         """Coordinates of a tile of a level where no bound is cut short, at most the shape, [B, D]."""
         ...
 
-    def busiest(self, busy: FloatArray, rows: Rows) -> FloatArray:
+    def busiest(self, busy: FloatArray, rows: Any) -> FloatArray:
         """The most that any compute instance has of ``busy`` [N] computes, [B]."""
         ...
 
@@ -145,7 +145,7 @@ def paths_of(problem: Problem, batch: MappingBatch, safs: Sequence[Saf]) -> tupl
     levels = len(architecture.levels)
     found = []
     for t, name in enumerate(names):
-        kept = [l for l in range(levels) if batch.keep[l, t]]
+        kept = [depth for depth in range(levels) if batch.keep[depth, t]]
         paths: list[Path] = []
         for parent, child in zip(kept, [*kept[1:], levels], strict=True):
             edge = Edge(parent, child, levels, problem.projections[t], bool(problem.multicast[parent:child].all()))
@@ -300,8 +300,8 @@ class Filter:
         if is_certain(density) or (own == 1).all():
             self._add_of(density, path, rows, parent, child, others * own, sums)
             return
-        # The tensor leads itself. Its box lies in all of its leader tiles, so that where one of them is empty the box is too:
-        # what survives is what moves, less what an empty box moves where the tensor does not let it pass.
+        # The tensor leads itself. Its box lies in all of its leader tiles, so that where one of them is empty the box is
+        # too: what survives is what moves, less what an empty box moves where the tensor does not let it pass.
         self._add_of(density, path, rows, parent, child, others, sums)
         self._add_of(Uniform(density.tensor_shape, 0.0), path, rows, parent, child, others * (own - 1), sums)
 
@@ -329,7 +329,9 @@ class Filter:
         held = rows.overlap if path.edge.hold else (box[0], box[0])
         return (box[0][:ranks], box[1][:ranks]), (held[0][:ranks], held[1][:ranks])
 
-    def _moved(self, density: Density, path: Path, form: Format | None, rows: Rows, merged: bool) -> tuple[FloatArray, ...]:
+    def _moved(
+        self, density: Density, path: Path, form: Format | None, rows: Rows, merged: bool
+    ) -> tuple[FloatArray, ...]:
         """Expected words, blocks, units and bits of one transfer of each row at the parent."""
         compressed, (box, held) = bool(form and form.compressed), self._boxes(path, rows)
         block_words = self.problem.design.architecture.levels[path.edge.parent].block_words
@@ -365,7 +367,7 @@ class Filter:
         if navigated and len(form.ranks) > 1:
             single = single_coordinate(form, names, list(box[0]), list(box[1]))
             units = np.where((single & _unchanged(form, names, rows))[..., None], 0.0, units)
-        return np.asarray(units), self.widths(tensor, level, form)
+        return np.asarray(units), np.asarray(self.widths(tensor, level, form), dtype=np.float64)
 
 
 def _of_distinct(form: Format, density: Density, names: tuple[str, ...], box: Box) -> FloatArray:
@@ -469,7 +471,11 @@ class Computes:
 
 
 def filter_computes(
-    work: Filter, paths: tuple[tuple[Path, ...], ...], gating: bool, skipping: bool, packed: frozenset[int] = frozenset()
+    work: Filter,
+    paths: tuple[tuple[Path, ...], ...],
+    gating: bool,
+    skipping: bool,
+    packed: frozenset[int] = frozenset(),
 ) -> Computes:
     """Classify every compute by what reached it and by the values of its operands, for a unit that gates or skips. Zeros of
     ``packed`` tensors never reach it."""
@@ -497,7 +503,8 @@ def filter_computes(
     actual, skipped, absent = _by_value(work, rows, delivered, paths, gating, skipping)
     gated = unskipped - actual - skipped - absent
     parts = np.stack([actual, gated, skipped, absent + 1 - unskipped], axis=1) * rows.receivers[:, None]
-    return Computes(*rows.total(parts).T, work.source.busiest(actual + gated, rows))
+    totals = rows.total(parts).T
+    return Computes(totals[0], totals[1], totals[2], totals[3], work.source.busiest(actual + gated, rows))
 
 
 def _by_receiver(path: Path) -> list[Path]:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sparseloom.model.looprank import NestLoop, points
 from sparseloom.mapping.batch import BoolArray, IntArray
+from sparseloom.model.looprank import NestLoop, points
 
 
 def leader_tiles(
@@ -29,9 +29,9 @@ def leader_tiles(
 ) -> dict[int, IntArray]:
     """Coordinates [D] of the leader tile of each leader that can eliminate a transfer of ``target`` from ``parent``.
 
-    ``loops`` is the complete nest, innermost first; ``indexes`` [T, D] says which ranks index which tensor; ``child`` is the
-    follower's child level (``levels``: compute), ``order`` the ranks as the problem lists them. A leader that cannot
-    eliminate anything is left out.
+    ``loops`` is the complete nest, innermost first; ``indexes`` [T, D] says which ranks index which tensor; ``child``
+    is the follower's child level (``levels``: compute), ``order`` the ranks as the problem lists them. A leader that
+    cannot eliminate anything is left out.
     """
     span = [i for i, loop in enumerate(loops) if parent <= loop.level < child]
     at, scalar = _target_loop(loops, span, indexes[target], child == levels)
@@ -65,7 +65,8 @@ def _target_loop(loops: Sequence[NestLoop], span: list[int], follower: BoolArray
 def _widened(
     loops: Sequence[NestLoop], span: list[int], follower: BoolArray, at: int, scalar: bool, held: bool, tile: IntArray
 ) -> tuple[IntArray, list[int]]:
-    """The tile over all receivers, and with a spatial target loop over the time it stays; and the loops that widen it."""
+    """The tile over all receivers, and with a spatial target loop over the time it stays; and the loops that widen
+    it."""
     wide = tile.copy()
     relevant = [] if scalar else [at]
     stays = held and not loops[at].temporal

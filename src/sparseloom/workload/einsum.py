@@ -147,12 +147,16 @@ def _faults(einsum: Einsum) -> list[Fault]:
     faults = []
     names = [t.name for t in einsum.tensors]
     for name in sorted({n for n in names if names.count(n) > 1}):
-        faults.append(Fault(f"tensor {name} occurs {names.count(name)} times", fix="give each tensor a name of its own"))
+        faults.append(
+            Fault(f"tensor {name} occurs {names.count(name)} times", fix="give each tensor a name of its own")
+        )
     for tensor in einsum.tensors:
         seen: set[str] = set()
         for term in (term for p in tensor.projections for term in p.terms):
             if term.coefficient < 1:
-                faults.append(Fault(f"{tensor} has factor {term.coefficient} on rank {term.rank}", fix="factors are 1 or more"))
+                faults.append(
+                    Fault(f"{tensor} has factor {term.coefficient} on rank {term.rank}", fix="factors are 1 or more")
+                )
             if term.rank in seen:
                 fix = "a rank may occur once in a tensor's index"
                 faults.append(Fault(f"{tensor} mentions rank {term.rank} more than once", fix=fix))

@@ -64,13 +64,17 @@ def _faults(workload: Workload) -> list[Fault]:
     ranks = workload.einsum.ranks
     for rank in ranks:
         if rank not in workload.shape:
-            faults.append(Fault(f"rank {rank} of the einsum has no shape", path="shape", fix=f"add {rank}: <coordinates>"))
+            faults.append(
+                Fault(f"rank {rank} of the einsum has no shape", path="shape", fix=f"add {rank}: <coordinates>")
+            )
         elif not 1 <= workload.shape[rank] <= MAX_COUNT:
             fix = "a shape is between 1 and 2^53"
             faults.append(Fault(f"rank {rank} has shape {workload.shape[rank]}", path=f"shape.{rank}", fix=fix))
     for rank in workload.shape:
         if rank not in ranks:
-            faults.append(Fault(f"rank {rank} does not occur in the einsum", path=f"shape.{rank}", fix=suggest(rank, ranks)))
+            faults.append(
+                Fault(f"rank {rank} does not occur in the einsum", path=f"shape.{rank}", fix=suggest(rank, ranks))
+            )
     if faults:
         return faults
     if workload.computes > MAX_COUNT:
@@ -86,11 +90,15 @@ def _faults(workload: Workload) -> list[Fault]:
     names = [t.name for t in workload.einsum.tensors]
     for name, density in workload.densities.items():
         if name not in names:
-            faults.append(Fault(f"density given for unknown tensor {name}", path=f"densities.{name}", fix=suggest(name, names)))
+            faults.append(
+                Fault(f"density given for unknown tensor {name}", path=f"densities.{name}", fix=suggest(name, names))
+            )
         elif density.tensor_shape != workload.tensor_shape(name):
             what = f"the density of {name} is for shape {density.tensor_shape}, the tensor has {workload.tensor_shape(name)}"
             faults.append(Fault(what, path=f"densities.{name}", fix="build the density for the tensor's shape"))
     for name in workload.word_bits:
         if name not in names:
-            faults.append(Fault(f"word_bits given for unknown tensor {name}", path=f"word_bits.{name}", fix=suggest(name, names)))
+            faults.append(
+                Fault(f"word_bits given for unknown tensor {name}", path=f"word_bits.{name}", fix=suggest(name, names))
+            )
     return faults
