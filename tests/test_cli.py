@@ -171,8 +171,128 @@ def test_a_result_file_in_a_folder_that_does_not_exist_is_a_fault(run, case: Pat
 def test_unknown_conventions_are_refused_with_the_known_ones(run, case: Path) -> None:
     code, _, errors = run("evaluate", case, "--conventions", "ours")
     assert code == 2
-    assert "unknown conventions 'ours'" in errors
-    assert "sparseloom" in errors
+    assert errors.splitlines() == [
+        "error: unknown conventions 'ours'",
+        "  how to fix: give one of sparseloom, sparseloop-micro22, timeloop-2025-03",
+    ]
+
+
+def test_a_case_is_counted_by_the_conventions_that_are_asked_for(run, case: Path) -> None:
+    assert run("evaluate", case)[1].startswith("row on two-levels (model, conventions sparseloom)")
+    code, out, _ = run("evaluate", case, "--conventions", "sparseloop-micro22")
+    assert code == 0
+    assert out.startswith("row on two-levels (model, conventions sparseloop-micro22)")
+
+
+TIMELOOP = """\
+architecture:
+  version: 0.3
+  subtree:
+  - name: chip
+    attributes: {technology: 45nm}
+    local:
+    - name: DRAM
+      class: DRAM
+      attributes: {width: 16, word-bits: 16}
+    - name: MAC
+      class: intmac
+      attributes: {datawidth: 16}
+problem:
+  shape:
+    name: dot
+    dimensions: [K]
+    data-spaces:
+    - {name: A, projection: [[[K]]]}
+    - {name: B, projection: [[[K]]]}
+    - {name: Z, projection: [], read-write: true}
+  instance: {K: 8, densities: {A: 0.5}}
+mapping:
+- {target: DRAM, type: temporal, factors: K=8, permutation: K}
+sparse_optimizations:
+  targets:
+  - name: DRAM
+    action-optimization:
+    - {type: gating, target: B, condition-on: [A]}
+ERT:
+  version: 0.3
+  tables:
+  - name: chip.DRAM
+    actions:
+    - {name: read, energy: 10}
+    - {name: idle, energy: 1}
+  - name: chip.Other
+    actions: []
+"""
+
+
+@pytest.fixture
+def timeloop(tmp_path: Path) -> Path:
+    path = tmp_path / "timeloop.yaml"
+    path.write_text(TIMELOOP)
+    return path
+
+
+def test_files_of_timeloop_are_counted_as_their_version_counts(run, timeloop: Path, tmp_path: Path) -> None:
+    """At 0.3 a gated read costs idle energy and its compute vanishes; cleanly it costs nothing and spends its cycle."""
+    code, out, errors = run("evaluate", timeloop, "--json", tmp_path / "out.json")
+    result = read(tmp_path / "out.json")
+    assert (code, errors, out) == (0, "", f"{result}\n")
+    assert result.conventions == "sparseloop-micro22"
+    b = result.levels["DRAM"].tensors["B"]
+    assert (b.reads.actual, b.reads.gated, b.energy_pj) == (4, 4, 44)
+    assert result.computes.total == 4
+    _, out, _ = run("evaluate", timeloop, "--conventions", "sparseloom", "--json", tmp_path / "clean.json")
+    clean = read(tmp_path / "clean.json")
+    assert clean.conventions == "sparseloom"
+    assert clean.levels["DRAM"].tensors["B"].energy_pj == 40
+    assert clean.computes.total == 8
+
+
+def test_version_04_is_counted_as_timeloop_of_2025(run, timeloop: Path) -> None:
+    text = TIMELOOP.replace("0.3", "0.4").replace("subtree:", "nodes:").replace("- name: chip\n", "- !Container\n    name: chip\n")
+    head, _, rest = text.partition("    local:\n")
+    nodes, _, tail = rest.partition("problem:")
+    nodes = nodes.replace("    - name", "  - !Component\n    name").replace("      class", "    class").replace("      attr", "    attr")
+    timeloop.write_text(head + nodes + "problem:" + tail)
+    code, out, _ = run("evaluate", timeloop)
+    assert code == 0
+    assert out.startswith("dot on chip (model, conventions timeloop-2025-03)")
+
+
+def test_what_was_not_used_of_foreign_files_is_in_the_result(run, timeloop: Path, tmp_path: Path) -> None:
+    _, out, _ = run("evaluate", timeloop, "--json", tmp_path / "out.json")
+    result = read(tmp_path / "out.json")
+    assert [text.split(" is ignored")[0] for text in result.ignored] == [
+        f"{timeloop}:5: architecture.subtree[0].attributes"
+    ]
+    assert any("the ERT has a table for Other, which is no level" in text for text in result.notes)
+    assert "\nignored\n- " in out
+    assert "\nnotes\n- " in out
+
+
+def test_check_shows_what_foreign_files_hold(run, timeloop: Path) -> None:
+    code, out, _ = run("check", timeloop)
+    assert code == 0
+    assert out.splitlines()[:3] == [
+        "workload  dot: Z[] = A[k] * B[k]",
+        "design    chip: DRAM, MAC",
+        "mapping",
+    ]
+    assert "architecture.subtree[0].attributes is ignored" in out
+
+
+def test_a_fault_of_the_evaluation_stands_where_the_level_is_mapped(run, case: Path) -> None:
+    case.write_text(CASE.replace("capacity_words: 32", "capacity_words: 3"))
+    code, _, errors = run("evaluate", case)
+    assert code == 2
+    assert errors.startswith(f"{case}:13: tiles need 12 words but PE holds 3 (A=6, B=6) @ PE\n")
+
+
+def test_a_foreign_mapping_that_does_not_fit_names_its_line(run, timeloop: Path) -> None:
+    timeloop.write_text(TIMELOOP.replace("{width: 16, word", "{depth: 4, width: 16, word"))
+    code, _, errors = run("evaluate", timeloop)
+    assert code == 2
+    assert errors.startswith(f"{timeloop}:23: tiles need 17 words but DRAM holds 4 (A=8, B=8, Z=1) @ DRAM\n")
 
 
 def test_check_shows_what_sound_files_hold(run, case: Path) -> None:

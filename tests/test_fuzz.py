@@ -430,4 +430,4 @@ def test_a_count_beyond_2_to_the_53_is_an_error_that_names_it(run: Callable[...,
     text = text.replace("[M 4, N 4]", f"[M {size}]").replace("[M 2, K 2], spatial: [K 3 X]", f"[K {size}]")
     code, _, errors = _judge(run, "evaluate", {"own.yaml": text}, tmp_path)
     assert code == 2
-    assert "own.yaml:17: metadata bits of a tile of A at DRAM: 7.206e+16, more than 2^53 @ DRAM" in errors
+    assert "own.yaml:18: metadata bits of a tile of A at DRAM: 7.206e+16, more than 2^53 @ DRAM" in errors

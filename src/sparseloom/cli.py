@@ -103,9 +103,14 @@ def evaluate(files: Files, json: JsonPath = None, conventions: Profile = None) -
 
 @app.command()
 def demo() -> None:
-    """Evaluate a published case: a MobileNet layer on a processing element of Eyeriss v2."""
-    print(_evaluate([Path(DEMO)], None))
-    print(f"\nThis was `sparseloom evaluate {DEMO}`; `sparseloom describe` lists the other cases.")
+    """Evaluate all published designs on real layers, and show one of them in full."""
+    from sparseloom import designs
+    from sparseloom.report.overview import text
+
+    results = {name: _evaluate([Path(name)], None) for name in designs.cases()}
+    print(f"{results[DEMO]}\n")
+    print(text(results))
+    print(f"\nThe first was `sparseloom evaluate {DEMO}`; `sparseloom describe` shows the designs.")
 
 
 def _evaluate(files: list[Path], conventions: str | None) -> Result:

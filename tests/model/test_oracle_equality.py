@@ -36,7 +36,7 @@ WANTED = (
 )
 
 
-@settings(max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(cases(max_points=200), SEEDS, st.booleans())
 def test_every_count_equals_the_oracle(drawn: Case, seed: int, full_are_dense: bool) -> None:
     tensors = draw_tensors(drawn.workload, np.random.default_rng(seed))

@@ -25,6 +25,7 @@ from sparseloom.timeloop import load
 
 Run = Callable[..., Result]
 Fields = dict[str, Any]
+Loops = list[tuple[str, str, str, str, Fields]]
 
 MICRO22, PUBLIC = "sparseloop-micro22", "timeloop-2025-03"
 MATMUL = {"A": [[["M"]], [["K"]]], "B": [[["K"]], [["N"]]], "Z": [[["M"]], [["N"]]]}
@@ -41,7 +42,7 @@ def run(tmp_path: Path) -> Run:
 
     def evaluated(
         shape: dict[str, int],
-        loops: list[tuple[str, str, str, str, Fields]],
+        loops: Loops,
         keep: dict[str, str],
         tensors: dict[str, Any] = MATMUL,
         densities: Fields | None = None,
@@ -133,7 +134,7 @@ def _action(level: str, kind: str, target: str, *leaders: str) -> Fields:
 def test_a_tile_that_stops_moving_is_fetched_anew_when_it_moves_again(run: Run) -> None:
     # I's tile at PE: P=2, R=3, so 4 coordinates. Main runs P (3 steps of 2) around M (2 steps that leave I alone):
     # clean: 4 + 2 + 2 = 8 words. Timeloop: the move by 2 follows a move by 0, so each of the 3 tiles is fetched whole.
-    loops = [("Main", "temporal", "P=3 R=1 M=2", "MPR", {}), ("PE", "temporal", "P=2 R=3 M=1", "PRM", {})]
+    loops: Loops = [("Main", "temporal", "P=3 R=1 M=2", "MPR", {}), ("PE", "temporal", "P=2 R=3 M=1", "PRM", {})]
     keep = {"Main": "IWO", "Mid": "", "PE": "IWO"}
     shape = {"P": 6, "R": 3, "M": 2}
     assert run(shape, loops, keep, CONVOLUTION).levels["PE"].tensors["I"].fills.actual == 12
@@ -142,9 +143,9 @@ def test_a_tile_that_stops_moving_is_fetched_anew_when_it_moves_again(run: Run) 
 
 
 def test_the_first_visit_of_partial_sums_is_filled_in_2022_and_not_in_2025(run: Run) -> None:
-    # Z's tile at PE is M=4; Main runs K (3 steps): 12 words arrive, 4 of them for the first time.
-    # PE computes K=1 a step: 12 updates, 12 - 4 = 8 reads of what is already there.
-    loops = [("Main", "temporal", "M=1 N=1 K=3", "KMN", {}), ("PE", "temporal", "M=4 N=1 K=1", "MNK", {})]
+    # Z's tile at PE is M=2; Main runs K (3 steps) around M (2 steps): 12 words come and go, 4 of them for the first time.
+    # PE computes each of them once: 12 updates, and 12 - 4 = 8 reads of what is already there.
+    loops: Loops = [("Main", "temporal", "M=2 N=1 K=3", "MKN", {}), ("PE", "temporal", "M=2 N=1 K=1", "MNK", {})]
     arguments: Any = ({"M": 4, "N": 1, "K": 3}, loops, {"Main": "ABZ", "Mid": "", "PE": "Z"})
     old, new = run(*arguments).levels, run(*arguments, conventions=PUBLIC).levels
     assert old["PE"].tensors["Z"].fills.actual == 12
@@ -159,7 +160,7 @@ def test_the_first_visit_of_partial_sums_is_filled_in_2022_and_not_in_2025(run: 
 def test_what_a_bypassed_level_would_read_is_shared_within_each_level_only(run: Run) -> None:
     # Main spreads P=2, Mid spreads R=2: the 4 PEs need I[p + r] = 0, 1, 1, 2. Jointly 3 words; but Mid would read 2 words
     # in each of its 2 instances, and Main's two Mids share none of their tiles {0, 1} and {1, 2}: 4 words.
-    loops = [("Main", "spatial", "P=2 R=1 M=1", "PRM", {}), ("Mid", "spatial", "P=1 R=2 M=1", "RPM", {})]
+    loops: Loops = [("Main", "spatial", "P=2 R=1 M=1", "PRM", {}), ("Mid", "spatial", "P=1 R=2 M=1", "RPM", {})]
     arguments: Any = ({"P": 2, "R": 2, "M": 1}, loops, {"Main": "IWO", "Mid": "", "PE": "IWO"}, CONVOLUTION)
     children = (2, 2, 1)
     assert run(*arguments, children=children).levels["Main"].tensors["I"].reads.actual == 4
@@ -175,7 +176,7 @@ FORWARDING: Any = (
 
 def _forwarded(run: Run, **directives: list[str]) -> Result:
     shape, keep, tensors = FORWARDING
-    loops = [
+    loops: Loops = [
         ("Mid", "spatial", "P=1 R=4 M=1", "RPM", directives),
         ("Mid", "temporal", "P=5 R=1 M=1", "PRM", {}),
     ]
@@ -202,7 +203,10 @@ def test_no_link_transfer_makes_the_level_serve_every_child(run: Run) -> None:
 def test_no_multicast_reads_once_for_each_child(run: Run) -> None:
     # W[m, r] with M = 3 in time, P = 5 in space: one word serves 5 PEs at each of 3 steps.
     def reads(**directives: list[str]) -> float:
-        loops = [("Mid", "spatial", "P=5 R=1 M=1", "PRM", directives), ("Mid", "temporal", "P=1 R=1 M=3", "MPR", {})]
+        loops: Loops = [
+            ("Mid", "spatial", "P=5 R=1 M=1", "PRM", directives),
+            ("Mid", "temporal", "P=1 R=1 M=3", "MPR", {}),
+        ]
         keep = {"Main": "IWO", "Mid": "IWO", "PE": "IWO"}
         found = run({"P": 5, "R": 1, "M": 3}, loops, keep, CONVOLUTION, children=(1, 5, 1))
         return found.levels["Mid"].tensors["W"].reads.actual
@@ -214,7 +218,10 @@ def test_no_multicast_reads_once_for_each_child(run: Run) -> None:
 def test_a_level_without_temporal_reuse_is_filled_at_every_step(run: Run) -> None:
     # W's tile at PE (R = 3) stays while Main runs P = 4: 3 words, or 4 x 3 without reuse.
     def fills(**directives: list[str]) -> float:
-        loops = [("Main", "temporal", "P=4 R=1 M=1", "PRM", {}), ("PE", "temporal", "P=1 R=3 M=1", "RPM", directives)]
+        loops: Loops = [
+            ("Main", "temporal", "P=4 R=1 M=1", "PRM", {}),
+            ("PE", "temporal", "P=1 R=3 M=1", "RPM", directives),
+        ]
         found = run({"P": 4, "R": 3, "M": 1}, loops, {"Main": "IWO", "Mid": "", "PE": "IWO"}, CONVOLUTION)
         return found.levels["PE"].tensors["W"].fills.actual
 
@@ -246,7 +253,7 @@ def test_a_block_beyond_the_tensor_counts_its_points_all_the_same(run: Run) -> N
     # The innermost loop is over M, of one iteration: blocks of 4 make the leader tile M=4, K=1, 4 points of A (of shape
     # 1 x 64), P(empty) = 1 - 4/8.
     shape, _, keep = DOT
-    loops = [("PE", "temporal", "M=1 N=1 K=64", "MNK", {})]
+    loops: Loops = [("PE", "temporal", "M=1 N=1 K=64", "MNK", {})]
     found = run(
         shape, loops, keep, densities={"A": 0.125}, sparse=[_action("PE", "skipping", "B", "A")],
         attributes={"PE": {"block-size": 4}},
@@ -269,8 +276,8 @@ def test_of_alternatives_the_one_that_saves_most_energy_is_used_and_the_last_of_
 
 
 def test_metadata_counts_in_what_an_alternative_saves(run: Run) -> None:
-    # Words alone: A saves 32 (1 - 1/2) = 16, B 64 (1 - 2/3) = 21.33. A's 64 bits of mask are 64 x 8/8 words more at a
-    # metadata word of 8 bits: A saves (32 + 64) / 2 = 48.
+    # Both leaders are empty with chance 1/2. Words alone: A, compressed, saves 32 / 2 = 16, B 64 / 2 = 32. A's 64 units of
+    # mask count as 64 x 8/8 words more where a metadata word has 8 bits: A saves (32 + 64) / 2 = 48.
     both = [{"target": "A", "condition-on": ["B"]}, {"target": "B", "condition-on": ["A"]}]
     action: Fields = {"name": "PE", "action-optimization": [{"type": "skipping", "options": both}]}
     sparse = [_format("Main", "A", "B"), {**_format("PE", "A", "B"), **action}]
@@ -280,7 +287,6 @@ def test_metadata_counts_in_what_an_alternative_saves(run: Run) -> None:
             *DOT, densities={"A": 0.5, "B": 0.5}, sparse=sparse, attributes={"PE": {**wide, "metadata_datawidth": bits}}
         )
         skipping = [name for name, tensor in found.levels["PE"].tensors.items() if tensor.reads.skipped]
-        # both leaders have the same chance to be empty, 1/2: A saves 16, B 32; with metadata A 48
         assert skipping == [chosen]
 
 
@@ -288,7 +294,7 @@ def test_an_inner_feature_acts_on_what_outer_ones_left_and_reads_no_metadata(run
     # B moves from Main to Mid in tiles of K=2 (leader A, d=1/4, fixed-structured: P(empty) = 1/2), from Mid to compute by
     # word (P(empty) = 3/4). Of 64 reads of Mid 32 never happen; of the others 1 - (1/4) / (1/2) = 1/2 are skipped.
     # Computes: only the innermost counts, 64 / 4. At Mid, reached by Main's feature, an operand's reads move no metadata.
-    loops = [("Main", "temporal", "M=1 N=1 K=32", "KMN", {}), ("Mid", "temporal", "M=1 N=1 K=2", "KMN", {})]
+    loops: Loops = [("Main", "temporal", "M=1 N=1 K=32", "KMN", {}), ("Mid", "temporal", "M=1 N=1 K=2", "KMN", {})]
     keep = {"Main": "ABZ", "Mid": "ABZ", "PE": ""}
     skips = [{"type": "skipping", "target": "B", "condition-on": ["A"]}]
     sparse = [
@@ -332,6 +338,25 @@ def test_without_sparse_optimizations_densities_do_not_count(run: Run) -> None:
     found = run(*DOT, densities={"A": 0.5, "B": 0.5})
     assert found.computes.actual == 64
     assert found.levels["PE"].tensors["A"].reads.actual == 64
+
+
+def test_spatial_skipping_needs_lanes_for_what_a_stored_leader_keeps_only(run: Run) -> None:
+    # 8 logical lanes over K on 4 physical ones. A, of density 1/2 and stored as a mask, keeps at most 4 of 8 words: 32 of
+    # 64 computes are left, on 8 / 2 lanes: 8 cycles. Where A is stored without a mask, all 8 lanes are needed.
+    loops: Loops = [
+        ("Mid", "spatial", "M=1 N=1 K=8", "KMN", {}),
+        ("Mid", "temporal", "M=1 N=1 K=8", "KMN", {}),
+    ]
+    keep = {"Main": "ABZ", "Mid": "", "PE": ""}
+    spatial = [{"type": "skipping-spatial", "target": name, "condition-on": ["A"]} for name in "BZ"]
+    skipping: Fields = {"name": "Mid", "action-optimization": spatial}
+    arguments: Any = ({"M": 1, "N": 1, "K": 64}, loops, keep)
+    found = run(*arguments, densities={"A": 0.5}, sparse=[_format("Main", "A", "B"), skipping], children=(1, 4, 1))
+    assert found.computes.actual == 32
+    assert found.compute.instances_used == 4
+    assert found.cycles == 8
+    with pytest.raises(MappingError, match="Mid has 4 children along X, the loop needs 8"):
+        run(*arguments, densities={"A": 0.5}, sparse=[skipping], children=(1, 4, 1))
 
 
 # ---- formats: 3.1 to 3.4
@@ -387,8 +412,8 @@ def test_compressed_tiles_of_a_plain_parent_are_refused(run: Run) -> None:
 
 
 def test_small_compressed_tiles_waste_part_of_their_blocks(run: Run) -> None:
-    # A's tile of 64 words holds 8 nonzeros (d = 1/8), the table's limit for blocks of 32 is 485 tiles' worth: small. A tile
-    # takes ceil(8 / 32) = 1 block instead of 8 / 32: waste 4. Fills: ceil(8 / 32) x 4 = 4 blocks, reads the same.
+    # A's tile of 64 words is 2 blocks of 32, below the table's limit of 485. Its 8 nonzeros (d = 1/8) take 1 block instead
+    # of 8 / 32: a waste of 4. Fills: ceil(8 / 32) x 4 = 4 blocks, reads the same.
     energies = {"PE": {"read": 1.0, "write": 10.0}}
     sparse = [_format("Main", "A", "B"), _format("PE", "A", "B")]
     found = run(
@@ -399,7 +424,7 @@ def test_small_compressed_tiles_waste_part_of_their_blocks(run: Run) -> None:
 
 def test_instances_of_a_cluster_share_their_accesses(run: Run) -> None:
     # 4 PEs read 16 words of A each: 64 pJ; in clusters of 2, two accesses of the cluster are charged for four.
-    loops = [("Mid", "spatial", "M=1 N=1 K=4", "KMN", {}), ("PE", "temporal", "M=1 N=1 K=16", "KMN", {})]
+    loops: Loops = [("Mid", "spatial", "M=1 N=1 K=4", "KMN", {}), ("PE", "temporal", "M=1 N=1 K=16", "KMN", {})]
 
     def energy(cluster: int) -> float:
         found = run(
@@ -419,7 +444,8 @@ def test_skipped_reads_take_no_bandwidth_and_metadata_takes_whole_words(run: Run
     found = run(*DOT, densities={"A": 0.25}, sparse=sparse, attributes={"PE": {"read_bandwidth": 0.5}})
     assert found.cycles == 80
     # a mask of 63 bits is 7 words and a rest that does not count
-    shape, loops = {"M": 1, "N": 1, "K": 63}, [("PE", "temporal", "M=1 N=1 K=63", "KMN", {})]
+    shape = {"M": 1, "N": 1, "K": 63}
+    loops: Loops = [("PE", "temporal", "M=1 N=1 K=63", "KMN", {})]
     found = run(
         shape, loops, DOT[2], densities={"A": 1.0, "B": 1.0}, sparse=sparse, attributes={"PE": {"read_bandwidth": 0.5}}
     )
@@ -442,5 +468,5 @@ def test_double_buffering_halves_what_fits(run: Run) -> None:
 def test_tiles_that_fill_too_little_are_refused(run: Run) -> None:
     least = {"depth": 256, "width": 8, "min_utilization": 0.5}
     assert run(*DOT, attributes={"PE": least}).cycles == 64
-    with pytest.raises(MappingError, match="tiles fill 128 of 256 words of PE, its min_utilization is 0.6"):
+    with pytest.raises(MappingError, match=r"tiles fill 128 of 256 words of PE, its min_utilization is 0\.6"):
         run(*DOT, attributes={"PE": {**least, "min_utilization": 0.6}})

@@ -210,7 +210,7 @@ def test_mean_counts_and_energies_of_random_tensors_are_the_models(build: Callab
     def all_of(run: Execution) -> Counts:
         return counted_by_oracle(run) | {f"pJ {name}": pj for name, pj in energy_by_oracle(run).items()}
 
-    sample = sampled(build(), 120, both, all_of)
+    sample = sampled(build(), 100, both, all_of)
     assert sample.misses() == {}
     assert (sample.drawn.std(axis=0) > 0).any()
 
