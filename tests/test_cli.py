@@ -249,10 +249,18 @@ def test_files_of_timeloop_are_counted_as_their_version_counts(run, timeloop: Pa
 
 
 def test_version_04_is_counted_as_timeloop_of_2025(run, timeloop: Path) -> None:
-    text = TIMELOOP.replace("0.3", "0.4").replace("subtree:", "nodes:").replace("- name: chip\n", "- !Container\n    name: chip\n")
+    text = (
+        TIMELOOP.replace("0.3", "0.4")
+        .replace("subtree:", "nodes:")
+        .replace("- name: chip\n", "- !Container\n    name: chip\n")
+    )
     head, _, rest = text.partition("    local:\n")
     nodes, _, tail = rest.partition("problem:")
-    nodes = nodes.replace("    - name", "  - !Component\n    name").replace("      class", "    class").replace("      attr", "    attr")
+    nodes = (
+        nodes.replace("    - name", "  - !Component\n    name")
+        .replace("      class", "    class")
+        .replace("      attr", "    attr")
+    )
     timeloop.write_text(head + nodes + "problem:" + tail)
     code, out, _ = run("evaluate", timeloop)
     assert code == 0

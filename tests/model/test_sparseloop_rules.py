@@ -422,6 +422,19 @@ def test_small_compressed_tiles_waste_part_of_their_blocks(run: Run) -> None:
     assert found.levels["PE"].tensors["A"].energy_pj == 4 * 10 + 4 * 1
 
 
+def test_what_a_skipped_read_costs_without_an_entry_of_its_own(run: Run) -> None:
+    # 48 of B's 64 reads at PE are skipped. 2022: as gated, else idle, else a whole read; 2025: as gated, else nothing.
+    def energy(conventions: str, **entries: float) -> float:
+        energies = {"PE": {"read": 1.0, "write": 0.0, **entries}}
+        sparse = [_action("PE", "skipping", "B", "A")]
+        found = run(*DOT, densities={"A": 0.25}, sparse=sparse, energies=energies, conventions=conventions)
+        return found.levels["PE"].tensors["B"].energy_pj
+
+    assert energy(MICRO22, gated_read=0.5, idle=0.25) == energy(PUBLIC, gated_read=0.5, idle=0.25) == 16 + 24
+    assert (energy(MICRO22, idle=0.25), energy(PUBLIC, idle=0.25)) == (16 + 12, 16)
+    assert (energy(MICRO22), energy(PUBLIC)) == (64, 16)
+
+
 def test_instances_of_a_cluster_share_their_accesses(run: Run) -> None:
     # 4 PEs read 16 words of A each: 64 pJ; in clusters of 2, two accesses of the cluster are charged for four.
     loops: Loops = [("Mid", "spatial", "M=1 N=1 K=4", "KMN", {}), ("PE", "temporal", "M=1 N=1 K=16", "KMN", {})]

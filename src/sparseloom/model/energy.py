@@ -42,14 +42,25 @@ IDLE: Final[dict[tuple[str, str], tuple[str, ...]]] = {
 }  # fmt: skip
 """Entries tried in turn under ``idle``. Source: include/model/topology.hpp of Timeloop at ee66b62."""
 
-SKIPPED_AS_GATED: Final[dict[tuple[str, str], tuple[str, ...]]] = {
-    key: tuple(
-        n for n in names if key[1] == "actual" or n.startswith(("gated", "skipped")) or "_gated" in n or "_skipped" in n
-    )
-    for key, names in IDLE.items()
-}
-"""Entries tried in turn under ``skipped-as-gated``: a gated or skipped action costs nothing without one of its own.
-Source: the same file at 4cf6d4c."""
+
+def _own_or_gated() -> dict[tuple[str, str], tuple[str, ...]]:
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for kind in ("", "metadata_"):
+        for action, names in (("read", ("read",)), ("fill", ("fill", "write")), ("update", ("update", "write"))):
+            gated = tuple(f"gated_{kind}{name}" for name in names)
+            found[kind + action, "actual"] = (f"random_{kind}{action}", *(f"{kind}{name}" for name in names))
+            found[kind + action, "gated"] = gated
+            found[kind + action, "skipped"] = (*(f"skipped_{kind}{name}" for name in names), *gated)
+    gated = ("mac_gated", "mult_gated", "compute_gated")
+    found["compute", "actual"] = IDLE["compute", "actual"]
+    found["compute", "gated"] = gated
+    found["compute", "skipped"] = ("mac_skipped", "mult_skipped", "compute_skipped", *gated)
+    return found
+
+
+SKIPPED_AS_GATED: Final = _own_or_gated()
+"""Entries tried in turn under ``skipped-as-gated``: a gated or skipped action costs nothing without one of its own, a skipped
+one takes that of the gated one. Source: the same file at 4cf6d4c."""
 
 DEFAULT_ACCESS_PJ: Final = 0.487462
 """One access to a level whose table has no entry for it: what the tool's built-in table gave for an 8-bit register in the

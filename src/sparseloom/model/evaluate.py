@@ -11,8 +11,9 @@ from sparseloom.arch.actions import DATA_ACTIONS, OUTCOMES
 from sparseloom.arch.design import Design
 from sparseloom.arch.hierarchy import ComputeLevel, StorageLevel
 from sparseloom.errors import ArchitectureError, Fault, MappingError, suggest
+from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import MappingBatch, Problem
-from sparseloom.mapping.details import TimeloopDetails
+from sparseloom.mapping.details import FormatDetails, RankDetails, TimeloopDetails
 from sparseloom.mapping.lanes import check_mapping, lane_shares
 from sparseloom.mapping.mapping import Loop, Mapping
 from sparseloom.mapping.render import render
@@ -72,7 +73,7 @@ def evaluate(
     else:
         if details is not None:
             refuse_conversions(problem, batch.keep, details.formats)
-        said = details or _own_details(problem, mapping)
+        said = details or _own_details(work, mapping)
         average = AverageInstance(problem, batch, mapping, dense, conventions, said, thinning, work)
         traffic = _by_proportion(average)
         traffic.instances[:, :-1] = dense.instances[:, :-1]
@@ -164,23 +165,18 @@ def _refuse_overflow(levels: Sequence[StorageLevel], traffic: Activity) -> None:
         raise MappingError(faults)
 
 
-def _own_details(problem: Problem, mapping: Mapping) -> TimeloopDetails:
-    """What a Timeloop file would say of our own design: every rank of a format takes the loops over its tensor ranks."""
-    from sparseloom.mapping.details import FormatDetails, LevelDetails, RankDetails, Tiling
+def _own_details(work: Filter, mapping: Mapping) -> TimeloopDetails:
+    """What a Timeloop file would say of our own design: every rank of a format takes the loops over its tensor ranks, and
+    units have the widths that they have in the contract."""
+    from sparseloom.mapping.details import LevelDetails, Tiling
 
+    problem = work.problem
     formats = {
-        level: {
-            tensor: FormatDetails(
-                tuple(
-                    RankDetails(
-                        rank.kind, _iteration_ranks(problem, tensor, rank.ranks), rank.metadata_bits, rank.payload_bits
-                    )
-                    for rank in form.ranks
-                )
-            )
-            for tensor, form in tensors.items()
+        name: {
+            tensor: _own_format(work, depth, problem.tensors.index(tensor), form)
+            for tensor, form in problem.design.features.formats.get(name, {}).items()
         }
-        for level, tensors in problem.design.features.formats.items()
+        for depth, name in enumerate(problem.design.architecture.names)
     }
     tiling = {}
     for depth, level in enumerate(mapping.levels):
@@ -202,15 +198,18 @@ def _complete(problem: Problem, loops: tuple[Loop, ...]) -> tuple[Loop, ...]:
     return (*(Loop(rank, 1, axis) for rank in problem.ranks if rank not in there), *loops)
 
 
-def _iteration_ranks(problem: Problem, tensor: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    access = problem.workload.tensor(tensor)
-    return tuple(
-        term.rank
-        for name in names
-        for projection in access.projections
-        if name.rstrip("0123456789=") in (projection.name, name)
-        for term in projection.terms
-    )
+def _own_format(work: Filter, depth: int, tensor: int, form: Format) -> FormatDetails:
+    from sparseloom.fibertree.fiber import bind
+
+    access = work.problem.workload.einsum.tensors[tensor]
+    widths = work.widths(tensor, depth, form)[0].tolist()
+    ranks = []
+    for rank, parts, (metadata_bits, payload_bits) in zip(
+        form.ranks, bind(form, access.ranks).parts, widths, strict=True
+    ):
+        taken = tuple(term.rank for part in parts for term in access.projections[part.axis].terms)
+        ranks.append(RankDetails(rank.kind, taken, metadata_bits, payload_bits))
+    return FormatDetails(tuple(ranks))
 
 
 def _described(level: StorageLevel, shares: dict[str, Share], cost: LevelCost, instances: float) -> LevelActions:

@@ -54,8 +54,8 @@ def classify(average: AverageInstance) -> Counts:
     features = average.problem.design.features
     gated, skipped, absent = _shares(states, features.compute_gating, features.compute_skipping)
     lost = [math.floor(left * share + TINY) if integer else left * share for share in (gated, skipped, absent)]
-    if integer and average.conventions.metadata == "loop-ranks" and _double_sided(average):
-        lost[2] = min(lost[2], -1.0)
+    if lost[2] == 0 and integer and average.conventions.metadata == "loop-ranks" and _double_sided(average):
+        lost[2] = -1.0
     return Counts(left - sum(lost), lost[0], lost[1], _instances(average))
 
 
@@ -74,7 +74,8 @@ def _six_places(number: float) -> float:
 
 def _double_sided(average: AverageInstance) -> bool:
     """Whether two operands lead each other. The MICRO 2022 artifact then prints one compute more than the product of
-    the shares (six of six cases, figure 1), as if the share of absent computes came out a hair below 0."""
+    the shares (six of six cases, figure 1), as if the share of absent computes, which is none, came out a hair below
+    0."""
     operands = range(len(average.problem.tensors) - 1)
     return any(a in average.leaders(b) and b in average.leaders(a) for a in operands for b in operands if a < b)
 
