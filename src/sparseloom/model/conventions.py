@@ -1,7 +1,7 @@
 """Where Sparseloop's answer differs from the clean formula: named conventions, gathered in profiles.
 
-A convention is a choice that the model's three steps receive; there is one model. ``docs/conventions.md`` explains each,
-with an example in which the oracle says who is right.
+A convention is a choice that the model's three steps receive; there is one model. ``docs/conventions.md`` names each
+beside the profiles that choose it.
 """
 
 from __future__ import annotations

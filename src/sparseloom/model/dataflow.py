@@ -40,7 +40,8 @@ class DenseTraffic:
     group); ``delivered``: words that reach level l as a child (every receiver); ``first_served``, ``first_delivered``:
     those among them at a first dense visit; ``served_transfers``, ``delivered_transfers`` and
     ``first_served_transfers``, ``first_delivered_transfers``: the transfers in which they move. ``tile[b, l, d]``:
-    nominal coordinates of rank d in a tile of level l (l = S: compute, 1); ``instances[b, l]``: instances used, l = S for compute; ``computes``: points. All are
+    nominal coordinates of rank d in a tile of level l (l = S: compute, 1); ``instances[b, l]``: instances used, l
+    = S for compute; ``computes``: points. All are
     floats that hold integers below 2**53.
     """
 

@@ -102,7 +102,8 @@ class Rows:
     ``groups`` and ``receivers`` count the groups and the receiving instances that a row stands for, ``together`` how many of
     these groups one parent instance serves at one step; rows of one ``step`` are served at the same one. ``first`` marks
     first dense visits. The new box is ``low, high``, the box of the receivers' transfer before it
-    ``old_low, old_high`` (empty for the first), each [R, N]; ``span_low, span_high`` [K, D, N] the coordinates of each rank of the iteration space that are used with
+    ``old_low, old_high`` (empty for the first), each [R, N]; ``span_low, span_high`` [K, D, N] the coordinates of
+    each rank of the iteration space that are used with
     the transfer of each of the K judging edges in which the row lies. ``origin`` marks receivers whose spatial digits are
     all 0, in the ranks whose places do not matter. All intervals are half open.
     """
