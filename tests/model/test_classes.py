@@ -47,7 +47,7 @@ def assert_same(a: Activity, b: Activity) -> None:
                         np.testing.assert_allclose(
                             getattr(mine, what), getattr(theirs, what), 1e-9, 1e-9, err_msg=where
                         )
-            for what in ("points", "worst_words", "worst_bits"):
+            for what in ("points", "words", "worst_words", "worst_bits"):
                 np.testing.assert_allclose(getattr(share.tiles, what), getattr(other.tiles, what), err_msg=what)
     for what in ("actual", "gated", "skipped", "absent", "busiest"):
         np.testing.assert_allclose(getattr(a.computes, what), getattr(b.computes, what), 1e-9, 1e-9, err_msg=what)

@@ -25,6 +25,7 @@ from sparseloom.model.conventions import Conventions
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -76,10 +77,14 @@ def count_dense(problem: Problem, batch: MappingBatch, conventions: Conventions)
 @dataclass(frozen=True)
 class Nests:
     """The loop nests of a batch: ``loops`` [B, 6, L], of which the first ``count`` [B] are filled (see :data:`RANK`), with
-    ``tile`` and ``instances`` as in :class:`DenseTraffic`."""
+    ``tile`` and ``instances`` as in :class:`DenseTraffic`. ``order[b, begin[b, d] : begin[b, d + 1]]`` are the loops of rank d,
+    outermost first, and ``perfect`` [B, D] tells whether they waste no iteration."""
 
     loops: IntArray
     count: IntArray
+    order: IntArray
+    begin: IntArray
+    perfect: BoolArray
     tile: IntArray
     instances: FloatArray
 
@@ -89,19 +94,40 @@ def lay_out(problem: Problem, batch: MappingBatch) -> Nests:
     count, slots = batch.bound.shape
     levels, ranks = len(batch.keep), len(problem.ranks)
     nests = Nests(
-        np.empty((count, 6, slots), np.int64), np.empty(count, np.int64),
+        np.empty((count, 6, slots), np.int64), np.empty(count, np.int64), np.empty((count, slots), np.int64),
+        np.empty((count, ranks + 1), np.int64), np.empty((count, ranks), np.bool_),
         np.empty((count, levels + 1, ranks), np.int64), np.empty((count, levels + 1)),
     )  # fmt: skip
-    _lay_out(batch.rank, batch.bound, batch.place, problem.shape, nests.loops, nests.count, nests.tile, nests.instances)
+    _lay_out(
+        batch.rank, batch.bound, batch.place, problem.shape, nests.loops, nests.count, nests.order, nests.begin,
+        nests.perfect, nests.tile, nests.instances,
+    )  # fmt: skip
     return nests
 
 
 @kernel
-def _lay_out(rank, bound, place, shape, loops, count, tile, instances):
+def _lay_out(rank, bound, place, shape, loops, count, order, begin, perfect, tile, instances):
     for b in range(len(bound)):
         n = fill_nest(rank[b], bound[b], place[b], shape, loops[b])
         count[b] = n
+        _by_rank(loops[b], n, shape, order[b], begin[b], perfect[b])
         _tiles_and_instances(loops[b], n, shape, tile[b], instances[b])
+
+
+@kernel
+def _by_rank(nest, n, shape, order, begin, perfect):
+    """Write the loops of each rank, outermost first, and whether their bounds multiply to its shape."""
+    at = 0
+    for d in range(len(shape)):
+        begin[d] = at
+        size = 1
+        for i in range(n):
+            if nest[RANK, i] == d:
+                order[at] = i
+                at += 1
+                size *= nest[BOUND, i]
+        perfect[d] = size == shape[d]
+    begin[len(shape)] = at
 
 
 @kernel

@@ -80,12 +80,13 @@ class Edge:
 class Wanted:
     """What is wanted of the rows of an edge besides their counts and boxes.
 
-    ``judges``: edges whose spans are needed; ``positions`` [D]: ranks whose places matter; ``offsets`` [D]: ranks for which
+    ``judges``: edges whose spans are needed, in the ranks ``looked_at`` [K][D] (None: all); ``positions`` [D]: ranks whose places matter; ``offsets`` [D]: ranks for which
     it matters how the judges' spans lie to each other; ``watch``: (tensor rank, step) pairs whose :meth:`Rows.stays` is
     asked for; ``steps``: totals over steps; ``output``: first dense visits; ``origin``: receivers whose spatial digits are all 0.
     """
 
     judges: tuple[Edge, ...] = ()
+    looked_at: tuple[BoolArray, ...] | None = None
     positions: BoolArray | None = None
     offsets: BoolArray | None = None
     watch: tuple[tuple[int, int], ...] = ()
@@ -93,6 +94,12 @@ class Wanted:
     steps: bool = False
     output: bool = False
     origin: bool = False
+
+    def relevant(self, dims: int) -> BoolArray:
+        """Ranks in which a judge's span is needed, [K, D]."""
+        if self.looked_at is None:
+            return np.ones((len(self.judges), dims), np.bool_)
+        return np.array(self.looked_at, np.bool_).reshape(-1, dims)
 
 
 @dataclass(frozen=True)

@@ -207,6 +207,11 @@ class Filter:
                 found |= self.problem.projections[t].any(axis=0)
         return found
 
+    def looked_at(self, judged: Sequence[Path]) -> tuple[BoolArray, ...]:
+        """The iteration ranks that index a leader of each path's judges, [D]."""
+        leaders = [sorted({t for judge in path.judges for t in judge.leaders}) for path in judged]
+        return tuple(np.asarray(self.problem.projections[some].any(axis=(0, 1)), np.bool_) for some in leaders)
+
     def tile_of(self, tensor: int, span: Box) -> Box:
         """The box of ``tensor`` over ranges of the iteration ranks [D, N]."""
         access = self.problem.projections[tensor][: len(self.rank_names(tensor))]
@@ -218,7 +223,8 @@ class Filter:
         compressed = bool(form and form.compressed)
         edge = Edge(0, level, level + 1, self.problem.projections[tensor], False)
         positions = self.positions({tensor}, form is not None and _is_split(form, names), tensor)
-        box, times, mapping = self.source.tiles(edge, Wanted(positions=positions))
+        splits = _splits([form], names) if form is not None else ()
+        box, times, mapping = self.source.tiles(edge, Wanted(positions=positions, splits=splits))
         low, high = list(box[0][: len(names)]), list(box[1][: len(names)])
         points = np.prod(box[1] - box[0], axis=0).astype(np.float64)
         worst = density.worst_occupancy(low, high) if compressed and names else points
@@ -279,6 +285,7 @@ class Filter:
         split = any(form is not None and _is_split(form, names) for form in (parent, child))
         wanted = Wanted(
             judges=tuple(judged.edge for judged in path.judged),
+            looked_at=self.looked_at(path.judged),
             positions=self.positions(involved, split, path.tensor),
             watch=_watched(parent, names) if parent is not None else (),
             splits=_splits([form for form in (parent, child) if form is not None], names),
@@ -486,7 +493,7 @@ def filter_computes(
     involved = {*operands, *(t for path in judged for judge in path.judges for t in judge.leaders)}
     positions = work.positions(involved, False, 0)
     wanted = Wanted(
-        judges=tuple(path.edge for path in judged), positions=positions, offsets=_offsets(work, judged), origin=True
+        judges=tuple(path.edge for path in judged), looked_at=work.looked_at(judged), positions=positions, offsets=_offsets(work, judged), origin=True
     )
     (rows,) = work.source.transfers(everywhere, wanted)
     judges = [(k, judge) for k, path in enumerate(judged) for judge in path.judges]
