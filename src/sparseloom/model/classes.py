@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,8 @@ from sparseloom.model.digits import (
     SPREAD,
     TILE,
     TIME,
-    rank_classes,
+    cut_classes,
+    whole_classes,
 )  # fmt: skip
 from sparseloom.model.events import Box, Edge, Wanted
 
@@ -126,19 +128,13 @@ class ClassSource:
 
     def _classes(self, edge: Edge, wanted: Wanted, before: bool) -> Classes:
         """The classes of an edge; ``before`` tells whether the transfer before may matter."""
+        task = _task(self.problem.shape, edge, wanted, before)
+        room = _room(task, self.nests.loops.shape[2])
         ranks, dims = edge.projection.shape
-        judges = _table([[j.parent, j.child, j.merge, *_windows(j)] for j in wanted.judges], 3 + dims)
-        watch, splits = _table(wanted.watch, 2), _table(wanted.splits, 2)
-        side = ORIGIN if wanted.origin else FIRST if wanted.output else PLAIN
-        width = HEAD + 3 * ranks + len(watch) + len(judges) * dims
-        table = np.empty((4 * self.mappings + 64, width))
+        table = np.empty((4 * self.mappings + 64, HEAD + 3 * ranks + len(task.watch) + len(task.judges) * dims))
         done = used = 0
         while True:
-            done, used = _emit_batch(
-                self.nests.loops, self.nests.count, self.nests.perfect, self.nests.order, self.nests.begin,
-                self.problem.shape, edge.projection, np.array([edge.parent, edge.child, edge.merge, edge.levels]),
-                judges, wanted.relevant(dims), watch, splits, side, wanted.steps, before, table, done, used, self.irregular,
-            )  # fmt: skip
+            done, used = _emit_batch(*self.nests[:5], *task, *room, table, done, used, self.irregular)
             if done == self.mappings:
                 break
             table = np.concatenate([table, np.empty_like(table)])
@@ -160,6 +156,50 @@ class ClassSource:
         return rows.total(busy * rows.side_receivers)
 
 
+class Task(NamedTuple):
+    """What the kernels need to know of an edge and of what is wanted. R tensor ranks, D iteration ranks, K judges.
+
+    ``projection`` [R, D], and of its rows and columns: ``indexed`` [D] ranks, ``window`` [R] tensor ranks indexed by several.
+    ``judges`` [K, 3 + D]: parent, child, whether it merges, and :func:`_windows`; ``looked`` [K, D]: ranks in which its
+    span is wanted. ``watch``, ``splits`` [., 2]: tensor rank and step; ``parts`` [R], ``modulus`` [D]: what residues of
+    tensor and iteration coordinates matter to the splits; ``whole`` [R]: coordinates of the tensor's ranks.
+    """
+
+    projection: IntArray
+    indexed: BoolArray
+    window: BoolArray
+    parent: int
+    child: int
+    levels: int
+    merge: bool
+    judges: IntArray
+    looked: BoolArray
+    watch: IntArray
+    splits: IntArray
+    parts: IntArray
+    modulus: IntArray
+    whole: IntArray
+    side: int
+    steps: bool
+    before: bool
+
+
+def _task(shape: IntArray, edge: Edge, wanted: Wanted, before: bool) -> Task:
+    projection, dims = edge.projection, edge.projection.shape[1]
+    judges = [[j.parent, j.child, j.merge, *_windows(j)] for j in wanted.judges]
+    splits = _table(wanted.splits, 2)
+    whole = projection @ (shape - 1) + 1
+    parts = np.ones_like(whole)
+    for r, size in splits:
+        parts[r] = np.lcm(parts[r], size) if size < whole[r] else parts[r]
+    return Task(
+        projection, projection.any(axis=0), (projection > 0).sum(axis=1) > 1,
+        edge.parent, edge.child, edge.levels, edge.merge, _table(judges, 3 + dims), wanted.relevant(dims),
+        _table(wanted.watch, 2), splits, parts, np.lcm.reduce(np.where(projection > 0, parts[:, None], 1), axis=0), whole,
+        ORIGIN if wanted.origin else FIRST if wanted.output else PLAIN, wanted.steps, before,
+    )  # fmt: skip
+
+
 def _table(rows: object, width: int) -> IntArray:
     return np.array(rows, np.int64).reshape(-1, width)
 
@@ -172,6 +212,29 @@ def _windows(edge: Edge) -> IntArray:
         if row.sum() > 1:
             found[row] = r + 2
     return found
+
+
+class Room(NamedTuple):
+    """Where the kernels work: classes of each rank ``own`` [D, MOST_CLASSES, ...] and how many; the one ``chosen`` of each;
+    ``states`` of :func:`cut_classes`; what each loop is; how a row's box ``moves``; hashed rows."""
+
+    own: FloatArray
+    states: FloatArray
+    classes: IntArray
+    chosen: IntArray
+    role: IntArray
+    free: IntArray
+    moves: FloatArray
+    hashed: IntArray
+
+
+def _room(task: Task, slots: int) -> Room:
+    (ranks, dims), columns = task.projection.shape, SPANS + len(task.judges)
+    return Room(
+        np.empty((dims, MOST_CLASSES, columns)), np.empty((2, MOST_CLASSES + 1, columns)), np.empty(dims, np.int64),
+        np.empty(dims, np.int64), np.empty(slots, np.int64), np.empty(slots, np.int64),
+        np.empty((2, ranks)), np.full(2 * MOST_ROWS, -1),
+    )  # fmt: skip
 
 
 def _classes(table: FloatArray, ranks: int, dims: int, wanted: Wanted) -> Classes:
@@ -191,7 +254,8 @@ def _classes(table: FloatArray, ranks: int, dims: int, wanted: Wanted) -> Classe
 
 @kernel
 def _emit_batch(
-    loops, count, perfect, order, begin, shape, projection, edge, judges, judged, watch, splits, side, steps, before, table, done, used,
+    loops, count, order, begin, perfect, projection, indexed, window, parent, child, levels, merge, judges, looked, watch, splits,
+    parts, modulus, whole, side, steps, before, own, states, classes, chosen, role, free, moves, hashed, table, done, used,
     irregular,
 ):  # fmt: skip
     """Write the classes of the mappings from ``done`` on to ``table``, from row ``used`` on, as far as there is room; returns
@@ -200,76 +264,73 @@ def _emit_batch(
     Each row: mapping, groups, those on the side, receivers of a group, points of a step, extents [R], common extents [R], low
     [R], changed [W], spans [K, D].
     """
-    ranks, dims = projection.shape
-    slots = loops.shape[2]
-    own = np.empty((dims, MOST_CLASSES, SPANS + len(judges)))
-    states = np.empty((2, MOST_CLASSES, SPANS + len(judges)))
-    role = np.empty(slots, np.int64)
-    free = np.empty((len(judges), slots), np.bool_)
-    hashed = np.full(2 * MOST_ROWS, -1)
-    row = np.empty(table.shape[1])
-    indexed = np.zeros(dims, np.bool_)
-    sliding = False
-    for r in range(ranks):
-        sliding = sliding or (projection[r] > 0).sum() > 1
-        for d in range(dims):
-            indexed[d] = indexed[d] or projection[r, d] != 0
-    whole = np.ones(ranks, np.int64)
-    for r in range(ranks):
-        for d in range(dims):
-            whole[r] += projection[r, d] * (shape[d] - 1)
-    parts = np.ones(ranks, np.int64)
-    for k in range(len(splits)):
-        r, size = splits[k]
-        if size < whole[r]:
-            parts[r] = parts[r] * size // _divisor(parts[r], size)
-    modulus = np.ones(dims, np.int64)
-    for r in range(ranks):
-        for d in range(dims):
-            if projection[r, d]:
-                modulus[d] = modulus[d] * parts[r] // _divisor(modulus[d], parts[r])
+    dims = len(indexed)
+    sliding = window.any()
     for b in range(done, len(count)):
-        end = _emit(
-            loops[b], count[b], perfect[b], order[b], begin[b], projection, indexed, sliding, edge, judges, judged, watch,
-            splits, parts, modulus, whole, side, steps, before, table, used, b, own, states, role, free, hashed, row, irregular,
-        )  # fmt: skip
-        if end == len(table):
-            return b, used
-        if end == used:
-            table[end] = 0.0
-            table[end, 0] = b
-            end += 1
-        used = end
+        nest, n = loops[b], count[b]
+        start = used
+        fits = _set_roles(nest, n, indexed, parent, child, levels, merge, judges, role, free)
+        share = _merged_share(nest, n, projection, window, role) if sliding and merge else 1.0
+        fits = fits and (share == 1.0 or len(judges) == 0)
+        if sliding and (steps or share < 1.0):
+            fits = fits and _windows_are_even(nest, n, projection, window, perfect[b], role)
+        ordered = before and (len(watch) > 0 or _needs_order(nest, n, perfect[b], projection, indexed, window, role))
+        classes[:] = 0
+        at = _outwards(role, n) if ordered else -1
+        while fits and at >= -1:
+            carry = at if ordered else n
+            whole_classes(nest, n, perfect[b], modulus, role, free, looked, carry, side, indexed, classes, own)
+            for d in range(dims):
+                if classes[d] == 0 and fits:
+                    classes[d] = cut_classes(
+                        nest, order[b], begin[b, d], begin[b, d + 1], role, free, looked, d, carry, side, indexed[d], ordered,
+                        steps, modulus[d], states, own,
+                    )  # fmt: skip
+                    fits = classes[d] >= 0
+            if fits:
+                used = _multiply(
+                    nest, n, projection, indexed, watch, splits, parts, whole, carry, child < levels, ordered, steps, share, table,
+                    start, used, b, own, classes, chosen, moves, hashed,
+                )  # fmt: skip
+                if used == len(table):
+                    return b, start
+                fits = used - start <= MOST_ROWS
+            if at >= 0:
+                classes[nest[RANK, at]] = 0
+            at = _outwards(role, at) if at >= 0 else -2
+            if at >= 0:
+                classes[nest[RANK, at]] = 0
+        if not fits:
+            irregular[b] = True
+            used = start
+        if used == start:
+            table[used] = 0.0
+            table[used, 0] = b
+            used += 1
     return len(count), used
 
 
 @kernel
-def _divisor(a, b):
-    while b:
-        a, b = b, a % b
-    return a
+def _outwards(role, at):
+    """The next loop outside ``at`` that advances, -1 for none."""
+    at -= 1
+    while at >= 0 and role[at] != TIME:
+        at -= 1
+    return at
 
 
 @kernel
-def _period_loop(nest, n, indexed, child):
-    """The innermost temporal loop around ``child`` over an indexed rank, -1 without one."""
-    for i in range(n - 1, -1, -1):
-        if nest[KIND, i] == 0 and nest[LEVEL, i] < child and indexed[nest[RANK, i]]:
-            return i
-    return -1
-
-
-@kernel
-def _emit(
-    nest, n, perfect, order, begin, projection, indexed, sliding, edge, judges, judged, watch, splits, parts, modulus, whole,
-    side, steps, before, table, used, b, own, states, role, free, hashed, row, irregular,
-):  # fmt: skip
-    """Write the classes of one mapping; returns the rows used, all of ``table`` if there is no room."""
-    parent, child, merge, levels = edge
-    dims = len(perfect)
-    hold = child < levels
-    last = _period_loop(nest, n, indexed, child) if hold else n
+def _set_roles(nest, n, indexed, parent, child, levels, merge, judges, role, free):
+    """Say what each loop is to the edge, and set bit k of those whose digits vary within the k-th judge's transfer: in the tile,
+    in the period, over the group. Returns whether the judges' groups are those digits alone, and not receivers whose
+    windows happen to be equal."""
+    last = n
+    if child < levels:
+        last = n - 1
+        while last >= 0 and not (nest[KIND, last] == 0 and nest[LEVEL, last] < child and indexed[nest[RANK, last]]):
+            last -= 1
     for i in range(n):
+        free[i] = 0
         if nest[LEVEL, i] >= child:
             role[i] = TILE
         elif nest[KIND, i] == 0:
@@ -278,118 +339,83 @@ def _emit(
             role[i] = PLACE
         else:
             role[i] = MERGED if merge and not indexed[nest[RANK, i]] else SPREAD
+    fits = True
     for k in range(len(judges)):
-        if not _varying(nest, n, judges[k], levels, free[k]):
-            irregular[b] = True
-            return used
-    share = _merged_share(nest, n, projection, role) if merge and sliding else 1.0
-    if sliding and (share < 1.0 or steps) and not _windows_are_even(nest, n, projection, perfect, role):
-        irregular[b] = True
-        return used
-    if share < 1.0 and len(judges):
-        irregular[b] = True
-        return used
-    ordered = before and (len(watch) > 0 or _needs_order(nest, n, perfect, projection, indexed, sliding, role))
-    count = np.zeros(dims, np.int64)
-    every = nest.shape[1]
-    start = used
-    for carry in range(n - 1 if ordered else -1, -2, -1):
-        if carry >= 0 and role[carry] != TIME:
-            continue
-        for d in range(dims):
-            if count[d] == 0:
-                count[d] = rank_classes(
-                    nest, order[begin[d] : begin[d + 1]], role, free, judged[:, d], carry if ordered else every, side, indexed[d],
-                    ordered, steps, modulus[d], perfect[d], states, own[d],
-                )  # fmt: skip
-                if count[d] < 0:
-                    irregular[b] = True
-                    return start
-        used = _multiply(
-            nest, projection, indexed, watch, splits, parts, whole, carry if ordered else every, hold, ordered, steps, share,
-            table, start, used, b, own, count, hashed, row,
-        )  # fmt: skip
-        if used == len(table):
-            return used
-        if used - start > MOST_ROWS:
-            irregular[b] = True
-            return start
-        if carry >= 0:
-            count[nest[RANK, carry]] = 0
-            for i in range(carry - 1, -1, -1):
-                if role[i] == TIME:
-                    count[nest[RANK, i]] = 0
-                    break
-    return used
+        fits = fits and _varying(nest, n, judges, k, levels, free)
+    return fits
 
 
 @kernel
-def _varying(nest, n, judge, levels, free):
-    """Mark the loops whose digits vary within a judge's transfer: in the tile, in the period, over the group. Returns whether
-    its groups are those digits alone, and not receivers whose windows happen to be equal."""
-    parent, child, merge = judge[:3]
-    windows = judge[3:]
-    end = _period_loop(nest, n, windows, child) if child < levels else n
+def _varying(nest, n, judges, k, levels, free):
+    """Set bit ``k`` of loops whose digits vary within a judge's transfer: in the tile, in the period, over the group. Returns
+    whether its groups are those digits alone, and not receivers whose windows happen to be equal."""
+    parent, child, merge = judges[k, 0], judges[k, 1], judges[k, 2] == 1
+    last = n
+    if child < levels:
+        last = n - 1
+        while last >= 0 and not (nest[KIND, last] == 0 and nest[LEVEL, last] < child and judges[k, 3 + nest[RANK, last]]):
+            last -= 1
     for i in range(n):
-        window = windows[nest[RANK, i]]
+        window = judges[k, 3 + nest[RANK, i]]
         if nest[LEVEL, i] >= child:
-            free[i] = True
+            free[i] |= 1 << k
         elif nest[KIND, i] == 0:
-            free[i] = i > end
-        else:
-            free[i] = merge == 1 and window == 0 and nest[LEVEL, i] >= parent
-            if merge == 1 and window > 1 and nest[LEVEL, i] >= parent:
-                for k in range(i):
-                    spread = nest[KIND, k] != 0 and nest[LEVEL, k] >= parent and nest[RANK, k] != nest[RANK, i]
-                    if spread and windows[nest[RANK, k]] == window:
-                        return False
+            free[i] |= (1 if i > last else 0) << k
+        elif merge and nest[LEVEL, i] >= parent:
+            free[i] |= (1 if window == 0 else 0) << k
+            for j in range(i if window > 1 else 0):
+                spread = nest[KIND, j] != 0 and nest[LEVEL, j] >= parent and nest[RANK, j] != nest[RANK, i]
+                if spread and judges[k, 3 + nest[RANK, j]] == window:
+                    return False
     return True
 
 
 @kernel
-def _needs_order(nest, n, perfect, projection, indexed, sliding, role):
+def _needs_order(nest, n, perfect, projection, indexed, window, role):
     """Whether what a transfer brings depends on the loop that advanced: with a sliding window, or where an imperfect bound
     inside the loop can leave a tile unchanged."""
     outside = False
     for i in range(n):
-        if role[i] != TIME:
-            continue
-        d = nest[RANK, i]
-        if not indexed[d]:
-            outside = True
-            continue
-        if outside and not perfect[d]:
-            return True
-        for r in range(projection.shape[0] if sliding else 0):
-            if projection[r, d] and (projection[r] > 0).sum() > 1:
+        if role[i] == TIME:
+            d = nest[RANK, i]
+            if not indexed[d]:
+                outside = True
+            elif outside and not perfect[d]:
                 return True
+            for r in range(len(window)):
+                if window[r] and projection[r, d]:
+                    return True
     return False
 
 
 @kernel
-def _windows_are_even(nest, n, projection, perfect, role):
+def _windows_are_even(nest, n, projection, window, perfect, role):
     """Whether the receivers of one parent whose windows overlap all have windows of one length."""
-    for i in range(n):
-        for r in range(projection.shape[0] if role[i] == SPREAD else 0):
-            if projection[r, nest[RANK, i]] and (projection[r] > 0).sum() > 1:
-                for d in range(len(perfect)):
-                    if projection[r, d] and not perfect[d]:
-                        return False
+    for r in range(len(window)):
+        if window[r]:
+            spread = False
+            for i in range(n):
+                spread = spread or (role[i] == SPREAD and projection[r, nest[RANK, i]] != 0)
+            for d in range(len(perfect)):
+                if spread and projection[r, d] and not perfect[d]:
+                    return False
     return True
 
 
 @kernel
-def _merged_share(nest, n, projection, role):
+def _merged_share(nest, n, projection, window, role):
     """Groups over receivers, for tensor ranks whose intervals several receivers have in common (p + r)."""
     share = 1.0
-    for r in range(projection.shape[0]):
+    for r in range(len(window)):
+        if not window[r]:
+            continue
         reach = 0
         members = 1
         first = -1
         several = False
         for i in range(n):
             d = nest[RANK, i]
-            if projection[r, d] and role[i] == SPREAD:
+            if role[i] == SPREAD and projection[r, d]:
                 reach += projection[r, d] * nest[STEP, i] * (nest[BOUND, i] - 1)
                 members *= nest[BOUND, i]
                 several = several or (first >= 0 and first != d)
@@ -399,7 +425,7 @@ def _merged_share(nest, n, projection, role):
         seen = np.zeros(reach + 1, np.bool_)
         seen[0] = True
         for i in range(n):
-            if projection[r, nest[RANK, i]] and role[i] == SPREAD:
+            if role[i] == SPREAD and projection[r, nest[RANK, i]]:
                 stride = projection[r, nest[RANK, i]] * nest[STEP, i]
                 for at in range(reach, -1, -1):
                     for k in range(1, nest[BOUND, i]):
@@ -411,144 +437,152 @@ def _merged_share(nest, n, projection, role):
 
 @kernel
 def _multiply(
-    nest, projection, indexed, watch, splits, parts, whole, carry, hold, ordered, steps, share, table, start, used, b, own, count,
-    hashed, row,
+    nest, n, projection, indexed, watch, splits, parts, whole, carry, hold, ordered, steps, share, table, start, used, b, own,
+    classes, chosen, moves, hashed,
 ):  # fmt: skip
     """Write the classes of the steps of ``carry``: every combination of one class of each rank."""
     ranks, dims = projection.shape
     judges = own.shape[2] - SPANS
-    old = 0 <= carry < nest.shape[1]
+    old = 0 <= carry < n
+    low = HEAD + 2 * ranks
     spans = HEAD + 3 * ranks + len(watch)
-    shift = np.empty(ranks)
-    before = np.empty(ranks)
-    chosen = np.zeros(dims, np.int64)
-    single = True
+    combinations = 1
     for d in range(dims):
-        if count[d] == 0:
-            return used
-        single = single and count[d] == 1
-    while True:
+        chosen[d] = 0
+        combinations *= classes[d]
+    for _ in range(combinations):
         if used + 1 >= len(table):
             return len(table)
         groups = aside = members = siblings = 1.0
         for r in range(ranks):
-            shift[r] = 0.0
-            before[r] = 1.0
-            row[HEAD + r] = 1.0
-            row[HEAD + 2 * ranks + r] = 0.0
+            moves[0, r] = 0.0
+            moves[1, r] = 1.0
+            table[used, HEAD + r] = 1.0
+            table[used, low + r] = 0.0
         for d in range(dims):
-            c = own[d, chosen[d]]
-            groups *= c[GROUPS]
-            aside *= c[ASIDE]
+            c = chosen[d]
+            groups *= own[d, c, GROUPS]
+            aside *= own[d, c, ASIDE]
             for k in range(judges):
-                row[spans + k * dims + d] = c[SPANS + k]
+                table[used, spans + k * dims + d] = own[d, c, SPANS + k]
             if not indexed[d]:
-                members *= c[MEMBERS]
-                siblings *= c[SIBLINGS]
+                members *= own[d, c, MEMBERS]
+                siblings *= own[d, c, SIBLINGS]
                 continue
-            moved = (nest[STEP, carry] if old and nest[RANK, carry] == d else 0) - c[BACK]
             for r in range(ranks):
                 factor = projection[r, d]
                 if factor:
-                    row[HEAD + r] += factor * (c[EXTENT] - 1)
-                    row[HEAD + 2 * ranks + r] += factor * c[RESIDUE]
-                    before[r] += factor * (c[OLD] - 1)
-                    shift[r] += factor * moved
-        row[0], row[1], row[2], row[3] = b, groups * share, aside * share, members / share
-        _finish(row, ranks, old and hold, shift, before, watch, splits, parts, whole, old)
-        row[4] = siblings * share * _step_points(row, ranks, projection, own, chosen) if steps else 0.0
-        if used == start and single and not ordered:
-            table[used] = row
+                    table[used, HEAD + r] += factor * (own[d, c, EXTENT] - 1)
+                    if ordered:
+                        moved = (nest[STEP, carry] if old and nest[RANK, carry] == d else 0) - own[d, c, BACK]
+                        table[used, low + r] += factor * own[d, c, RESIDUE]
+                        moves[0, r] += factor * moved
+                        moves[1, r] += factor * (own[d, c, OLD] - 1)
+                    else:
+                        table[used, low + r] += factor * own[d, c, RESIDUE]
+        table[used, 0] = b
+        table[used, 1] = groups * share
+        table[used, 2] = aside * share
+        table[used, 3] = members / share
+        _finish(table, used, ranks, old, hold, moves, watch, splits, parts, whole)
+        table[used, 4] = siblings * share * _step_points(table, used, projection, own, chosen) if steps else 0.0
+        if combinations == 1 and not ordered:
             return used + 1
-        used = _add(table, start, used, row, hashed)
+        used = _joined(table, start, used, hashed)
         d = 0
         while d < dims:
             chosen[d] += 1
-            if chosen[d] < count[d]:
+            if chosen[d] < classes[d]:
                 break
             chosen[d] = 0
             d += 1
-        if d == dims:
-            return used
+    return used
 
 
 @kernel
-def _finish(row, ranks, hold, shift, before, watch, splits, parts, whole, old):
-    """The common extents of new and old box, none if they are disjoint or nothing is held; which intervals changed; and the
-    low corner, 0 where the interval lies in one part of every split."""
-    shared = hold
+def _finish(table, at, ranks, old, hold, moves, watch, splits, parts, whole):
+    """Complete row ``at``: the common extents of new and old box, none if they are disjoint or nothing is held; which
+    intervals changed; and the low corner, 0 where the interval lies in one part of every split. ``moves`` [2, R] are how far
+    the box moved and the extents that it had."""
     low = HEAD + 2 * ranks
+    shared = old and hold
     for r in range(ranks):
-        common = min(row[HEAD + r], before[r] - shift[r]) - max(0.0, -shift[r])
-        row[HEAD + ranks + r] = common
-        shared = shared and common > 0
-        row[low + r] %= parts[r]
+        if shared:
+            shift = moves[0, r]
+            common = min(table[at, HEAD + r], moves[1, r] - shift) - max(0.0, -shift)
+            table[at, HEAD + ranks + r] = common
+            shared = common > 0
+        if parts[r] > 1:
+            table[at, low + r] %= parts[r]
+        else:
+            table[at, low + r] = 0.0
     if not shared:
-        row[HEAD + ranks : HEAD + 2 * ranks] = 0.0
+        for r in range(ranks):
+            table[at, HEAD + ranks + r] = 0.0
     for w in range(len(watch)):
-        r, step = watch[w]
+        r, step = watch[w, 0], watch[w, 1]
         changed = True
         if old:
-            start, end = row[low + r], row[low + r] + row[HEAD + r] - 1
+            begin, extent, shift, before = table[at, low + r], table[at, HEAD + r], moves[0, r], moves[1, r]
             if step == 1:
-                changed = shift[r] != 0 or before[r] != row[HEAD + r]
+                changed = shift != 0 or before != extent
             elif step >= whole[r]:
                 changed = False
             else:
-                changed = start // step != (start - shift[r]) // step
-                changed = changed or end // step != (start - shift[r] + before[r] - 1) // step
-        row[low + ranks + w] = 1.0 if changed else 0.0
+                changed = begin // step != (begin - shift) // step
+                changed = changed or (begin + extent - 1) // step != (begin - shift + before - 1) // step
+        table[at, low + ranks + w] = 1.0 if changed else 0.0
     for r in range(ranks):
-        inside = True
-        for k in range(len(splits)):
-            if splits[k, 0] == r and splits[k, 1] < whole[r]:
-                inside = inside and row[low + r] % splits[k, 1] + row[HEAD + r] <= splits[k, 1]
-        if inside:
-            row[low + r] = 0.0
+        if parts[r] > 1 and table[at, low + r] > 0:
+            inside = True
+            for k in range(len(splits)):
+                if splits[k, 0] == r and splits[k, 1] < whole[r]:
+                    inside = inside and table[at, low + r] % splits[k, 1] + table[at, HEAD + r] <= splits[k, 1]
+            if inside:
+                table[at, low + r] = 0.0
 
 
 @kernel
-def _step_points(row, ranks, projection, own, chosen):
+def _step_points(table, at, projection, own, chosen):
     """Points that all receivers of one parent instance get at a step, for tensor ranks whose receivers differ."""
-    new = 1.0
-    held = 1.0
+    ranks, dims = projection.shape
+    new = held = 1.0
     for r in range(ranks):
         members = 1.0
-        for d in range(projection.shape[1]):
+        for d in range(dims):
             if projection[r, d]:
                 members *= own[d, chosen[d], SIBLINGS]
         length = members
-        for d in range(projection.shape[1]):
+        for d in range(dims):
             if projection[r, d]:
-                c = own[d, chosen[d]]
-                length += projection[r, d] * (c[LENGTH] - c[SIBLINGS]) * members / c[SIBLINGS]
+                siblings = own[d, chosen[d], SIBLINGS]
+                length += projection[r, d] * (own[d, chosen[d], LENGTH] - siblings) * members / siblings
         new *= length
-        common = row[HEAD + ranks + r]
-        held *= length if common == row[HEAD + r] else members * common
+        common = table[at, HEAD + ranks + r]
+        held *= length if common == table[at, HEAD + r] else members * common
     return new - held
 
 
 @kernel
-def _add(table, start, used, row, hashed):
-    """Add a class to those from ``start`` on, or its counts to an equal one; returns the rows used."""
+def _joined(table, start, at, hashed):
+    """Keep row ``at`` as a class of its own, or add its counts to an equal one from ``start`` on; returns the rows used."""
     key = 0
-    for k in range(3, len(row)):
-        key = key * 1000003 + int(row[k] * 8)
-    at = (key ^ (key >> 29)) & (len(hashed) - 1)
-    while hashed[at] >= start:
-        known = hashed[at]
+    width = table.shape[1]
+    for k in range(3, width):
+        key = key * 1000003 + int(table[at, k] * 8)
+    place = (key ^ (key >> 29)) & (len(hashed) - 1)
+    while hashed[place] >= start:
+        known = hashed[place]
         same = True
-        for k in range(3, len(row)):
-            if table[known, k] != row[k]:
+        for k in range(3, width):
+            if table[known, k] != table[at, k]:
                 same = False
                 break
         if same:
-            table[known, 1] += row[1]
-            table[known, 2] += row[2]
-            return used
-        at = (at + 1) & (len(hashed) - 1)
-    if used - start > MOST_ROWS:
-        return used
-    hashed[at] = used
-    table[used] = row
-    return used + 1
+            table[known, 1] += table[at, 1]
+            table[known, 2] += table[at, 2]
+            return at
+        place = (place + 1) & (len(hashed) - 1)
+    if at - start <= MOST_ROWS:
+        hashed[place] = at
+    return at + 1

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numba
 import numpy as np
@@ -30,7 +30,7 @@ BoolArray = NDArray[np.bool_]
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile ``function`` with Numba, caching the machine code beside the source."""
-    return cast(Callable[..., Any], numba.njit(cache=True, nogil=True)(function))
+    return cast(Callable[..., Any], numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,13 @@ def count_dense(problem: Problem, batch: MappingBatch, conventions: Conventions)
     return DenseTraffic(*numbers)
 
 
-@dataclass(frozen=True)
-class Nests:
+class Nests(NamedTuple):
     """The loop nests of a batch: ``loops`` [B, 6, L], of which the first ``count`` [B] are filled (see :data:`RANK`), with
     ``tile`` and ``instances`` as in :class:`DenseTraffic`. ``order[b, begin[b, d] : begin[b, d + 1]]`` are the loops of rank d,
     outermost first, and ``perfect`` [B, D] tells whether they waste no iteration."""
 
     loops: IntArray
-    count: IntArray
+    count: IntArray  # type: ignore[assignment]
     order: IntArray
     begin: IntArray
     perfect: BoolArray
@@ -91,7 +90,7 @@ class Nests:
 
 def lay_out(problem: Problem, batch: MappingBatch) -> Nests:
     """The nests of ``batch``."""
-    count, slots = batch.bound.shape
+    count, slots = len(batch), max(1, int((batch.bound > 1).sum(axis=1).max()))
     levels, ranks = len(batch.keep), len(problem.ranks)
     nests = Nests(
         np.empty((count, 6, slots), np.int64), np.empty(count, np.int64), np.empty((count, slots), np.int64),

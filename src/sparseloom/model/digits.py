@@ -1,17 +1,15 @@
 """Classes of one rank's digits: which positions of its loops bring tiles of one form, and how many each stands for.
 
-A rank's loops are the digits of its coordinate. With perfect bounds all tiles have one form. An imperfect bound cuts
-tiles short only where all digits outside stand at the rank's last coordinate (the *tail*), so that what matters of a
-digit is whether it is below its tail, at it or above it. Going from the innermost loop outwards, :func:`rank_classes`
-keeps for each class of inner digits what every view of them would be if the digits outside were at the tail; if they are
-below it, all is as in a perfect rank. Equal classes are joined at every loop, so they stay few.
+A rank's loops are the digits of its coordinate. With perfect bounds all tiles have one form (:func:`whole_classes`). An
+imperfect bound cuts tiles short only where all digits outside stand at the rank's last coordinate (the *tail*), so that
+what matters of a digit is whether it is below its tail, at it or above it. Going from the innermost loop outwards,
+:func:`cut_classes` keeps for each class of inner digits what every view of them would be if the digits outside were at the
+tail; if they are below it, all is as in the whole class. Equal classes are joined at every loop, so they stay few.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
-from sparseloom.model.dataflow import BOUND, STEP, TAIL, kernel
+from sparseloom.model.dataflow import BOUND, RANK, STEP, TAIL, kernel
 
 TILE, TIME, REST, MERGED, SPREAD, PLACE = range(6)
 """What a loop is to an edge: inside the child's tile; temporal around it, up to the period's end or after; spatial between
@@ -30,96 +28,118 @@ MOST_CLASSES = 96
 
 
 @kernel
-def rank_classes(nest, loops, role, free, judged, carry, side, indexed, ordered, steps, modulus, perfect, states, out):
-    """Write the classes of a rank to ``out`` [MOST_CLASSES, SPANS + K] and return their number, -1 for too many.
+def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, indexed, classes, own):
+    """Write the one class of each rank whose tiles nothing cuts short, and all of whose tiles begin at multiples of its
+    ``modulus``, to ``own[d, 0]``, and set its number of ``classes`` to 1; only of ranks where that is 0.
 
-    ``loops`` are the rank's loops in ``nest``, outermost first; ``free[k, i]`` says whether loop i varies within the k-th
-    judge's transfer, ``judged[k]`` whether its extents are wanted. ``carry`` is the loop that advances: inside it
-    temporal digits are 0, it is at 1 or more (-1: the first step, the number of loops: all steps). Old tile, siblings and
-    residues (modulo ``modulus``) are kept if ``ordered``, ``steps`` and above 1. ``states`` is room for work.
+    Bit k of ``free[i]`` says whether loop i of the ``nest`` varies within the k-th judge's transfer, ``looked[k, d]`` whether
+    its extent is wanted. ``carry`` is the loop that advances: inside it temporal digits are 0, it is at 1 or more (-1: the first
+    step, n: all steps).
     """
-    whole = out[0]
+    judges = len(looked)
+    for d in range(len(classes)):
+        if classes[d] == 0 and perfect[d]:
+            classes[d] = -1
+            for k in range(SPANS + judges):
+                own[d, 0, k] = 1.0
+            own[d, 0, RESIDUE] = own[d, 0, BACK] = 0.0
+    for i in range(n):
+        d = nest[RANK, i]
+        if classes[d] >= 0:
+            continue
+        kind, bound, step = role[i], nest[BOUND, i], nest[STEP, i]
+        reach = step * (bound - 1)
+        if free[i]:
+            for k in range(judges):
+                if free[i] >> k & 1 and looked[k, d]:
+                    own[d, 0, SPANS + k] += reach
+        if kind == TILE:
+            own[d, 0, EXTENT] += reach
+        elif kind == MERGED:
+            own[d, 0, MEMBERS] *= bound
+        elif kind != REST:
+            if step % modulus[d]:
+                classes[d] = 0
+            elif kind == TIME:
+                if i > carry:
+                    own[d, 0, BACK] += reach
+                else:
+                    times = bound - 1 if i == carry else bound
+                    own[d, 0, GROUPS] *= times
+                    if side != FIRST or indexed[d]:
+                        own[d, 0, ASIDE] *= times
+                    elif i == carry:
+                        own[d, 0, ASIDE] = 0.0
+            else:
+                own[d, 0, GROUPS] *= bound
+                if side != ORIGIN:
+                    own[d, 0, ASIDE] *= bound
+                if kind == SPREAD:
+                    own[d, 0, SIBLINGS] *= bound
+    for d in range(len(classes)):
+        if classes[d] < 0:
+            classes[d] = 1
+            own[d, 0, OLD] = own[d, 0, EXTENT]
+            own[d, 0, LENGTH] = own[d, 0, SIBLINGS] * own[d, 0, EXTENT]
+
+
+@kernel
+def cut_classes(
+    nest, order, begin, end, role, free, looked, d, carry, side, indexed, ordered, steps, modulus, states, own
+):  # fmt: skip
+    """Write the classes of rank ``d`` to ``own[d]`` [MOST_CLASSES, SPANS + K] and return their number, -1 for too many.
+
+    As :func:`whole_classes`; ``order[begin:end]`` are the rank's loops, outermost first. Old tile, siblings and residues
+    (modulo ``modulus``) are kept if ``ordered``, ``steps`` and above 1. ``states`` [2, MOST_CLASSES + 1, SPANS + K] is room for
+    work.
+    """
+    now, after = states[0], states[1]
+    whole, new = states[0, MOST_CLASSES], states[1, MOST_CLASSES]
     whole[:] = 1.0
     whole[RESIDUE] = whole[BACK] = 0.0
-    exact = perfect
-    if modulus > 1:
-        for i in loops:
-            if role[i] != TILE and role[i] != MERGED and role[i] != REST and nest[STEP, i] % modulus:
-                exact = False
-    now, after = states[0], states[1]
+    now[0] = whole
     count = 1
-    if not exact:
-        now[0] = whole
-    for at in range(len(loops) - 1, -1, -1):
-        i = loops[at]
-        bound, step, tail, kind = nest[BOUND, i], nest[STEP, i], nest[TAIL, i], role[i]
-        low, high = 0, bound
-        if kind == TIME and carry < len(nest[BOUND]):
-            if i == carry:
-                low = 1
-            elif i > carry:
-                high = 1
-        if not exact:
-            if kind in (TILE, MERGED, REST):
-                for c in range(count):
-                    _within(now[c], whole, kind, step, tail, free, judged, i)
-                    after[c] = now[c]
-                found = count
-            else:
-                found = 0
-                for c in range(count):
-                    found = _digits(
-                        now[c], whole, i, bound, step, tail, kind, low, high, free, judged, carry, side, indexed,
-                        ordered, steps, modulus, after, found,
-                    )  # fmt: skip
-                    if found < 0:
-                        return -1
+    for at in range(end - 1, begin - 1, -1):
+        i = order[at]
+        kind = role[i]
+        if kind == TIME or kind >= SPREAD:
+            found = 0
+            for c in range(count):
+                found = _split(
+                    now, c, whole, nest, i, kind, free, looked, d, carry, side, indexed, ordered, steps, modulus, after, found, new
+                )  # fmt: skip
+                if found < 0:
+                    return -1
             now, after = after, now
             count = found
-        _grow(whole, i, kind, bound, step, low, high, free, judged, carry, side, indexed)
-    if exact:
-        _forget(whole, indexed, ordered, steps, judged)
-        return 1
+        else:
+            for c in range(count):
+                _vary(now, c, whole, nest, i, kind, free, looked, d)
+        _grow(whole, nest, i, kind, free, looked, d, carry)
     found = 0
     for c in range(count):
         if now[c, EXTENT if indexed else MEMBERS] > 0 and now[c, GROUPS] > 0:
-            found = join(after, found, now[c])
-    for c in range(found):
-        out[c] = after[c]
+            for k in range(RESIDUE, now.shape[1]):
+                new[k] = now[c, k]
+            if indexed:
+                new[MEMBERS] = 1.0
+            else:
+                new[EXTENT] = new[LENGTH] = 1.0
+            if not (indexed and ordered):
+                new[OLD] = new[BACK] = 1.0
+            new[GROUPS] = now[c, GROUPS]
+            new[ASIDE] = now[c, ASIDE]
+            found = _join(own[d], found, new)
     return found
 
 
 @kernel
-def _forget(row, indexed, ordered, steps, judged):
-    """Set what is not wanted to 1 (or 0), so that it keeps no classes apart."""
-    if indexed:
-        row[MEMBERS] = 1.0
-    else:
-        row[EXTENT] = row[LENGTH] = 1.0
-    if not (indexed and ordered):
-        row[OLD] = 1.0
-        row[BACK] = 0.0
-    if not steps:
-        row[SIBLINGS] = row[LENGTH] = 1.0
-    for k in range(len(judged)):
-        if not judged[k]:
-            row[SPANS + k] = 1.0
-
-
-@kernel
-def _aside(kind, side, indexed):
-    """Whether what is counted on the side has digit 0 of such a loop only."""
-    if side == FIRST:
-        return kind == TIME and not indexed
-    return side == ORIGIN and kind != TIME
-
-
-@kernel
-def _grow(whole, i, kind, bound, step, low, high, free, judged, carry, side, indexed):
+def _grow(whole, nest, i, kind, free, looked, d, carry):
     """Take a loop into the class of tiles that nothing cuts short."""
-    reach = step * (bound - 1)
-    for k in range(len(judged)):
-        if free[k, i]:
+    bound = nest[BOUND, i]
+    reach = nest[STEP, i] * (bound - 1)
+    for k in range(len(looked)):
+        if free[i] >> k & 1 and looked[k, d]:
             whole[SPANS + k] += reach
     if kind == TILE:
         whole[EXTENT] += reach
@@ -127,14 +147,11 @@ def _grow(whole, i, kind, bound, step, low, high, free, judged, carry, side, ind
         whole[LENGTH] += reach
     elif kind == MERGED:
         whole[MEMBERS] *= bound
-    elif kind != REST:
-        whole[GROUPS] *= high - low
-        whole[ASIDE] *= high - low if not _aside(kind, side, indexed) else (1 if low == 0 else 0)
-        if kind == SPREAD:
-            whole[SIBLINGS] *= bound
-            whole[LENGTH] *= bound
-        elif kind == TIME and i > carry:
-            whole[BACK] += reach
+    elif kind == SPREAD:
+        whole[SIBLINGS] *= bound
+        whole[LENGTH] *= bound
+    elif kind == TIME and i > carry:
+        whole[BACK] += reach
 
 
 @kernel
@@ -146,46 +163,54 @@ def _furthest(value, whole, step, tail):
 
 
 @kernel
-def _within(row, whole, kind, step, tail, free, judged, i):
+def _vary(now, c, whole, nest, i, kind, free, looked, d):
     """Take a loop that varies within a transfer, or is at 0 when it begins, into a class at the tail."""
-    for k in range(len(judged)):
-        if free[k, i]:
-            row[SPANS + k] = _furthest(row[SPANS + k], whole[SPANS + k], step, tail)
-        elif tail > 0:
-            row[SPANS + k] = whole[SPANS + k]
+    step, tail = nest[STEP, i], nest[TAIL, i]
+    for k in range(len(looked)):
+        if looked[k, d]:
+            if free[i] >> k & 1:
+                now[c, SPANS + k] = _furthest(now[c, SPANS + k], whole[SPANS + k], step, tail)
+            elif tail > 0:
+                now[c, SPANS + k] = whole[SPANS + k]
     if kind == TILE:
-        row[EXTENT] = _furthest(row[EXTENT], whole[EXTENT], step, tail)
-        row[OLD] = _furthest(row[OLD], whole[OLD], step, tail)
-        row[LENGTH] = _furthest(row[LENGTH], whole[LENGTH], step, tail)
+        now[c, EXTENT] = _furthest(now[c, EXTENT], whole[EXTENT], step, tail)
+        now[c, OLD] = _furthest(now[c, OLD], whole[OLD], step, tail)
+        now[c, LENGTH] = _furthest(now[c, LENGTH], whole[LENGTH], step, tail)
     if kind == MERGED:
-        row[MEMBERS] += tail * whole[MEMBERS]
+        now[c, MEMBERS] += tail * whole[MEMBERS]
     elif tail > 0:
-        row[MEMBERS] = whole[MEMBERS]
+        now[c, MEMBERS] = whole[MEMBERS]
     if tail > 0:
-        row[SIBLINGS] = whole[SIBLINGS]
+        now[c, SIBLINGS] = whole[SIBLINGS]
 
 
 @kernel
-def _digits(
-    row, whole, i, bound, step, tail, kind, low, high, free, judged, carry, side, indexed, ordered, steps, modulus, into, found
+def _split(
+    now, c, whole, nest, i, kind, free, looked, d, carry, side, indexed, ordered, steps, modulus, after, found, new
 ):  # fmt: skip
-    """The classes ``into`` which a loop of fixed digits splits a class: digits below the tail, at it, above it."""
-    new = np.empty_like(row)
-    zero_only = _aside(kind, side, indexed)
+    """Add to ``after`` the classes into which a loop of fixed digits splits a class: digits below the tail, at it, above it."""
+    step, tail = nest[STEP, i], nest[TAIL, i]
+    low, high = 0, nest[BOUND, i]
+    if kind == TIME and i == carry:
+        low = 1
+    elif kind == TIME and i > carry:
+        high = 1
+    # on the side only digit 0 is counted of loops that repeat what was seen, or of other instances
+    zero_only = kind == TIME and not indexed if side == FIRST else side == ORIGIN and kind != TIME
     for branch in range(3):
         start = low if branch == 0 else max(low, tail + (branch - 1))
         end = min(high, tail) if branch == 0 else (min(high, tail + 1) if branch == 1 else high)
         if start >= end:
             continue
-        new[:] = row
-        if branch == 0:
-            new[RESIDUE + 1 :] = whole[RESIDUE + 1 :]
-        elif branch == 2:
-            new[RESIDUE + 1 :] = 0.0
-        if kind == TIME and i > carry:
-            if row[OLD] > 0:
-                new[OLD] = row[OLD]
-                new[BACK] = row[BACK] + tail * step
+        for k in range(EXTENT, len(new)):
+            new[k] = whole[k] if branch == 0 else (now[c, k] if branch == 1 else 0.0)
+        if not indexed or not ordered:
+            new[OLD] = 1.0
+            new[BACK] = 0.0
+        elif kind == TIME and i > carry:
+            if now[c, OLD] > 0:
+                new[OLD] = now[c, OLD]
+                new[BACK] = now[c, BACK] + tail * step
             elif tail > 0:
                 new[OLD] = whole[OLD]
                 new[BACK] = whole[BACK] + (tail - 1) * step
@@ -194,29 +219,36 @@ def _digits(
         elif i == carry and branch == 1:
             new[OLD] = whole[OLD]
             new[BACK] = whole[BACK]
-        if kind == SPREAD:
-            new[SIBLINGS] = row[SIBLINGS] + tail * whole[SIBLINGS]
-            new[LENGTH] = row[LENGTH] + tail * whole[LENGTH]
-        for k in range(len(judged)):
-            if free[k, i]:
-                new[SPANS + k] = _furthest(row[SPANS + k], whole[SPANS + k], step, tail)
-        _forget(new, indexed, ordered, steps, judged)
+        if not steps:
+            new[SIBLINGS] = new[LENGTH] = 1.0
+        elif kind == SPREAD:
+            new[SIBLINGS] = now[c, SIBLINGS] + tail * whole[SIBLINGS]
+            new[LENGTH] = now[c, LENGTH] + tail * whole[LENGTH]
+        if indexed:
+            new[MEMBERS] = 1.0
+        else:
+            new[EXTENT] = new[LENGTH] = 1.0
+        for k in range(len(looked)):
+            if not looked[k, d]:
+                new[SPANS + k] = 1.0
+            elif free[i] >> k & 1:
+                new[SPANS + k] = _furthest(now[c, SPANS + k], whole[SPANS + k], step, tail)
         period = 1
         while period * step % modulus:
             period += 1
         for first in range(start, min(end, start + period)):
             times = (end - first + period - 1) // period
-            new[RESIDUE] = (row[RESIDUE] + first * step) % modulus
-            new[GROUPS] = row[GROUPS] * times
-            new[ASIDE] = row[ASIDE] * (times if not zero_only else (1 if first == 0 else 0))
-            found = join(into, found, new)
+            new[RESIDUE] = (now[c, RESIDUE] + first * step) % modulus
+            new[GROUPS] = now[c, GROUPS] * times
+            new[ASIDE] = now[c, ASIDE] * (times if not zero_only else (1 if first == 0 else 0))
+            found = _join(after, found, new)
             if found < 0:
                 return -1
     return found
 
 
 @kernel
-def join(classes, found, row):
+def _join(classes, found, row):
     """Add a class to those found, or its counts to an equal one. Returns how many there are, -1 for too many."""
     for c in range(found):
         same = True
@@ -228,7 +260,8 @@ def join(classes, found, row):
             classes[c, GROUPS] += row[GROUPS]
             classes[c, ASIDE] += row[ASIDE]
             return found
-    if found == len(classes):
+    if found >= MOST_CLASSES:
         return -1
-    classes[found] = row
+    for k in range(len(row)):
+        classes[found, k] = row[k]
     return found + 1
