@@ -17,31 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.mapping.batch import BoolArray, IntArray, Problem
-from sparseloom.model.dataflow import BOUND, KIND, LEVEL, RANK, STEP, Nests, kernel
-from sparseloom.model.digits import (
-    ASIDE,
-    BACK,
-    EXTENT,
-    FIRST,
-    GROUPS,
-    LENGTH,
-    MEMBERS,
-    MERGED,
-    MOST_CLASSES,
-    OLD,
-    ORIGIN,
-    PLACE,
-    PLAIN,
-    RESIDUE,
-    REST,
-    SIBLINGS,
-    SPANS,
-    SPREAD,
-    TILE,
-    TIME,
-    cut_classes,
-    whole_classes,
-)  # fmt: skip
+from sparseloom.model.dataflow import BOUND, KIND, LEVEL, RANK, STEP, Nests, borrowed, kernel
+from sparseloom.model.digits import (  # fmt: skip
+    ASIDE, BACK, EXTENT, FIRST, GROUPS, LENGTH, MEMBERS, MERGED, MOST_CLASSES, OLD, ORIGIN, PLACE, PLAIN, RESIDUE, REST,
+    SIBLINGS, SPANS, SPREAD, TILE, TIME, changes, cut_classes, merge_residues, whole_classes,
+)
 from sparseloom.model.events import Box, Edge, Wanted
 
 FloatArray = NDArray[np.float64]
@@ -134,6 +114,7 @@ class ClassSource:
         table = np.empty((4 * self.mappings + 64, HEAD + 3 * ranks + len(task.watch) + len(task.judges) * dims))
         done = used = 0
         while True:
+            room.hashed[:] = -1
             done, used = _emit_batch(*self.nests[:5], *task, *room, table, done, used, self.irregular)
             if done == self.mappings:
                 break
@@ -233,7 +214,7 @@ def _room(task: Task, slots: int) -> Room:
     return Room(
         np.empty((dims, MOST_CLASSES, columns)), np.empty((2, MOST_CLASSES + 1, columns)), np.empty(dims, np.int64),
         np.empty(dims, np.int64), np.empty(slots, np.int64), np.empty(slots, np.int64),
-        np.empty((2, ranks)), np.full(2 * MOST_ROWS, -1),
+        np.empty((2, ranks)), np.empty(2 * MOST_ROWS, np.int64),
     )  # fmt: skip
 
 
@@ -266,6 +247,12 @@ def _emit_batch(
     """
     dims = len(indexed)
     sliding = window.any()
+    loops, count, order, begin, perfect = borrowed(loops), borrowed(count), borrowed(order), borrowed(begin), borrowed(perfect)
+    projection, indexed, window = borrowed(projection), borrowed(indexed), borrowed(window)
+    judges, looked, watch, splits = borrowed(judges), borrowed(looked), borrowed(watch), borrowed(splits)
+    parts, modulus, whole = borrowed(parts), borrowed(modulus), borrowed(whole)
+    own, states, classes, chosen = borrowed(own), borrowed(states), borrowed(classes), borrowed(chosen)
+    role, free, moves, hashed, table = borrowed(role), borrowed(free), borrowed(moves), borrowed(hashed), borrowed(table)
     for b in range(done, len(count)):
         nest, n = loops[b], count[b]
         start = used
@@ -279,7 +266,7 @@ def _emit_batch(
         at = _outwards(role, n) if ordered else -1
         while fits and at >= -1:
             carry = at if ordered else n
-            whole_classes(nest, n, perfect[b], modulus, role, free, looked, carry, side, indexed, classes, own)
+            whole_classes(nest, n, perfect[b], modulus, role, free, looked, carry, side, indexed, states, classes, own)
             for d in range(dims):
                 if classes[d] == 0 and fits:
                     classes[d] = cut_classes(
@@ -287,6 +274,8 @@ def _emit_batch(
                         steps, modulus[d], states, own,
                     )  # fmt: skip
                     fits = classes[d] >= 0
+                if classes[d] > 1 and modulus[d] > 1:
+                    merge_residues(nest, n, d, carry, projection, watch, splits, whole, states, classes, own)
             if fits:
                 used = _multiply(
                     nest, n, projection, indexed, watch, splits, parts, whole, carry, child < levels, ordered, steps, share, table,
@@ -512,10 +501,7 @@ def _finish(table, at, ranks, old, hold, moves, watch, splits, parts, whole):
             common = min(table[at, HEAD + r], moves[1, r] - shift) - max(0.0, -shift)
             table[at, HEAD + ranks + r] = common
             shared = common > 0
-        if parts[r] > 1:
-            table[at, low + r] %= parts[r]
-        else:
-            table[at, low + r] = 0.0
+        table[at, low + r] = int(table[at, low + r]) % parts[r] if parts[r] > 1 else 0
     if not shared:
         for r in range(ranks):
             table[at, HEAD + ranks + r] = 0.0
@@ -523,21 +509,15 @@ def _finish(table, at, ranks, old, hold, moves, watch, splits, parts, whole):
         r, step = watch[w, 0], watch[w, 1]
         changed = True
         if old:
-            begin, extent, shift, before = table[at, low + r], table[at, HEAD + r], moves[0, r], moves[1, r]
-            if step == 1:
-                changed = shift != 0 or before != extent
-            elif step >= whole[r]:
-                changed = False
-            else:
-                changed = begin // step != (begin - shift) // step
-                changed = changed or (begin + extent - 1) // step != (begin - shift + before - 1) // step
+            begin, extent, shift, before = int(table[at, low + r]), int(table[at, HEAD + r]), int(moves[0, r]), int(moves[1, r])
+            changed = changes(begin, extent, shift, before, step, whole[r])
         table[at, low + ranks + w] = 1.0 if changed else 0.0
     for r in range(ranks):
         if parts[r] > 1 and table[at, low + r] > 0:
             inside = True
             for k in range(len(splits)):
                 if splits[k, 0] == r and splits[k, 1] < whole[r]:
-                    inside = inside and table[at, low + r] % splits[k, 1] + table[at, HEAD + r] <= splits[k, 1]
+                    inside = inside and int(table[at, low + r]) % splits[k, 1] + table[at, HEAD + r] <= splits[k, 1]
             if inside:
                 table[at, low + r] = 0.0
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, cast
 
 import numba
 import numpy as np
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from sparseloom.mapping.batch import MappingBatch, Problem
@@ -31,6 +32,24 @@ BoolArray = NDArray[np.bool_]
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile ``function`` with Numba, caching the machine code beside the source."""
     return cast(Callable[..., Any], numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+
+
+@intrinsic
+def _pointer(_context, address, array):
+    if array.layout != "C":
+        raise numba.errors.TypingError("only contiguous arrays can be borrowed")
+
+    def generate(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return numba.types.CPointer(array.dtype)(address, array), generate
+
+
+@kernel
+def borrowed(array):
+    """The same array without an owner, for kernels that hand out many parts of one: counting the references to its owner takes
+    more time than their work. The array has to live longer."""
+    return numba.carray(_pointer(array.ctypes.data, array), array.shape)
 
 
 @dataclass(frozen=True)

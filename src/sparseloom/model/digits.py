@@ -9,6 +9,8 @@ tail; if they are below it, all is as in the whole class. Equal classes are join
 
 from __future__ import annotations
 
+import numpy as np
+
 from sparseloom.model.dataflow import BOUND, RANK, STEP, TAIL, kernel
 
 TILE, TIME, REST, MERGED, SPREAD, PLACE = range(6)
@@ -28,9 +30,9 @@ MOST_CLASSES = 96
 
 
 @kernel
-def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, indexed, classes, own):
-    """Write the one class of each rank whose tiles nothing cuts short, and all of whose tiles begin at multiples of its
-    ``modulus``, to ``own[d, 0]``, and set its number of ``classes`` to 1; only of ranks where that is 0.
+def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, indexed, states, classes, own):
+    """Write the classes of each rank whose tiles nothing cuts short to ``own[d]``, one for each residue of its first coordinate
+    by ``modulus``, and their number to ``classes``; only of ranks where that is 0.
 
     Bit k of ``free[i]`` says whether loop i of the ``nest`` varies within the k-th judge's transfer, ``looked[k, d]`` whether
     its extent is wanted. ``carry`` is the loop that advances: inside it temporal digits are 0, it is at 1 or more (-1: the first
@@ -59,8 +61,8 @@ def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, in
             own[d, 0, MEMBERS] *= bound
         elif kind != REST:
             if step % modulus[d]:
-                classes[d] = 0
-            elif kind == TIME:
+                classes[d] = -2
+            if kind == TIME:
                 if i > carry:
                     own[d, 0, BACK] += reach
                 else:
@@ -78,9 +80,106 @@ def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, in
                     own[d, 0, SIBLINGS] *= bound
     for d in range(len(classes)):
         if classes[d] < 0:
-            classes[d] = 1
             own[d, 0, OLD] = own[d, 0, EXTENT]
             own[d, 0, LENGTH] = own[d, 0, SIBLINGS] * own[d, 0, EXTENT]
+            classes[d] = _by_residue(nest, n, d, role, carry, modulus[d], states, own) if classes[d] == -2 else 1
+
+
+@kernel
+def _by_residue(nest, n, d, role, carry, modulus, states, own):
+    """Split the only class of a rank by the residue of its first coordinate; returns how many there are, 0 for too many."""
+    if modulus > MOST_CLASSES:
+        return 0
+    now, after = states[0, :, 0], states[1, :, 0]
+    now[:modulus] = 0.0
+    now[0] = 1.0
+    for i in range(n):
+        if nest[RANK, i] != d or not (role[i] == TIME or role[i] >= SPREAD):
+            continue
+        if role[i] == TIME and i > carry:
+            continue
+        step, low = nest[STEP, i] % modulus, 1 if role[i] == TIME and i == carry else 0
+        if step == 0:
+            continue
+        after[:modulus] = 0.0
+        digits = nest[BOUND, i] - low
+        for residue in range(modulus):
+            if now[residue] > 0:
+                at = (residue + low * step) % modulus
+                for first in range(min(digits, modulus)):
+                    after[at] += now[residue] * ((digits - first + modulus - 1) // modulus)
+                    at = (at + step) % modulus
+        for residue in range(modulus):
+            now[residue] = after[residue] / digits
+    count = 0
+    for residue in range(modulus - 1, -1, -1):
+        count += now[residue] > 0
+    at = count
+    for residue in range(modulus - 1, -1, -1):
+        if now[residue] > 0:
+            at -= 1
+            for k in range(GROUPS, own.shape[2]):
+                own[d, at, k] = own[d, 0, k]
+            own[d, at, GROUPS] = np.rint(own[d, 0, GROUPS] * now[residue])
+            own[d, at, ASIDE] = np.rint(own[d, 0, ASIDE] * now[residue])
+            own[d, at, RESIDUE] = residue
+    return count
+
+
+@kernel
+def merge_residues(nest, n, d, carry, projection, watch, splits, whole, states, classes, own):
+    """Join classes of rank ``d`` that differ in residues which make no difference: an interval that lies within one part of
+    every split is as good as one at the part's beginning, if it then moves to another part as often (``watch``)."""
+    r = 0
+    while not projection[r, d]:
+        r += 1
+    single = projection[r, d] == 1 and (projection[:, d] != 0).sum() == 1 and (projection[r] != 0).sum() == 1
+    if not single:
+        return
+    found = 0
+    for c in range(classes[d]):
+        residue, extent = int(own[d, c, RESIDUE]), int(own[d, c, EXTENT])
+        low = 0
+        for k in range(len(splits)):
+            size = splits[k, 1]
+            if splits[k, 0] == r and size < whole[r] and residue % size + extent > size:
+                low = residue
+        sign = low
+        if 0 <= carry < n:
+            shift = int((nest[STEP, carry] if nest[RANK, carry] == d else 0) - own[d, c, BACK])
+            for w in range(len(watch)):
+                if watch[w, 0] == r and watch[w, 1] > 1:
+                    moved = changes(residue, extent, shift, int(own[d, c, OLD]), watch[w, 1], whole[r])
+                    sign = 2 * sign + (1 if moved else 0)
+        into = 0
+        while into < found:
+            same = states[0, into, 0] == sign
+            for k in range(EXTENT, own.shape[2]):
+                same = same and own[d, into, k] == own[d, c, k]
+            if same:
+                break
+            into += 1
+        if into < found:
+            own[d, into, GROUPS] += own[d, c, GROUPS]
+            own[d, into, ASIDE] += own[d, c, ASIDE]
+        else:
+            for k in range(own.shape[2]):
+                own[d, found, k] = own[d, c, k]
+            states[0, found, 0] = sign
+            found += 1
+    classes[d] = found
+
+
+@kernel
+def changes(begin, extent, shift, before, step, whole):
+    """Whether an interval that was ``before`` long and moved by ``shift`` to ``begin`` is another one in steps of ``step``."""
+    if step == 1:
+        return shift != 0 or before != extent
+    if step >= whole:
+        return False
+    return (
+        begin // step != (begin - shift) // step or (begin + extent - 1) // step != (begin - shift + before - 1) // step
+    )
 
 
 @kernel
@@ -238,7 +337,7 @@ def _split(
             period += 1
         for first in range(start, min(end, start + period)):
             times = (end - first + period - 1) // period
-            new[RESIDUE] = (now[c, RESIDUE] + first * step) % modulus
+            new[RESIDUE] = (int(now[c, RESIDUE]) + first * step) % modulus
             new[GROUPS] = now[c, GROUPS] * times
             new[ASIDE] = now[c, ASIDE] * (times if not zero_only else (1 if first == 0 else 0))
             found = _join(after, found, new)
