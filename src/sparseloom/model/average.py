@@ -14,11 +14,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING, Saf
+from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING, Saf
 from sparseloom.fibertree.density import ActualData, Density, FixedStructured, Uniform
 from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
 from sparseloom.mapping.details import FormatDetails, TimeloopDetails
-from sparseloom.mapping.lanes import Thinning
+from sparseloom.mapping.lanes import Packed, Thinning, packing
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.model.collapse import Words, dense_words
 from sparseloom.model.conventions import Conventions
@@ -261,23 +261,8 @@ class AverageInstance:
         return 1 - left / stored if stored else 0.0
 
     @cached_property
-    def packing(self) -> dict[int, tuple[int, float, float]]:
-        """Of each position-skipping tensor: its level, the lanes' mean share in use, and mean passes over the lanes."""
-        found = {}
-        for saf in self.problem.design.features.safs:
-            if saf.kind == POSITION_SKIPPING:
-                t, depth = self.problem.tensors.index(saf.target), self.problem.design.architecture.index(saf.level)
-                lanes = math.prod(
-                    loop.bound
-                    for loop in self.loops
-                    if loop.level == depth and loop.axis and self.indexes[t, loop.rank]
-                )
-                occupancy, chance = self.density(t).occupancy_distribution(self.box(t, self.extents(depth)))
-                passes = np.ceil(occupancy / lanes)
-                some = occupancy > 0
-                used = (occupancy[some] / (lanes * passes[some])) @ chance[some] / chance[some].sum()
-                found[t] = (depth, float(used), float(passes @ chance))
-        return found
+    def packing(self) -> dict[int, Packed]:
+        return packing(self.problem, self.batch, self.dense.tile)
 
     # ---- what acts on each tensor, outermost feature first
 
@@ -328,7 +313,7 @@ class AverageInstance:
         ranks = self._ranks.get((depth, t), ())
         used, dense = self.instances(depth, t), self._dense(depth, t)
         bits = self.widths(depth, t)[::-1]
-        packed = t in self.packing and self.packing[t][0] == depth
+        packed = t in self.packing and self.packing[t].level == depth
         waste = self._waste(depth, t, tile) if ranks and not packed else 1.0
         result: dict[str, Moved | None] = {"read": None, "fill": None, "update": None}
         for action, words in dense.items():
@@ -366,10 +351,10 @@ class AverageInstance:
         self, t: int, fills: float, result: dict[str, Moved | None], block_words: int, waste: float, used: float
     ) -> Moved:
         """Reads of a position-skipping tensor: its stored words once for each pass of the other one over its lanes."""
-        passes = [p for other, (_, _, p) in self.packing.items() if other != t]
+        passes = [float(packed.passes[0]) for other, packed in self.packing.items() if other != t]
         if not passes:
             operand = next(o for o in range(len(self.problem.tensors) - 1) if o != t)
-            depth = self.packing[t][0]
+            depth = self.packing[t].level
             passes = [
                 math.prod(
                     loop.bound
