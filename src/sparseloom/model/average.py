@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING, Saf
 from sparseloom.fibertree.density import ActualData, Density, FixedStructured, Uniform
 from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
-from sparseloom.mapping.details import FormatDetails, TimeloopDetails
+from sparseloom.mapping.details import FormatDetails, Tiling, TimeloopDetails
 from sparseloom.mapping.lanes import Packed, Thinning, packing
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.model.collapse import Words, dense_words
@@ -29,6 +29,7 @@ from sparseloom.model.looprank import LoopRank, NestLoop, assign, box, expected_
 from sparseloom.model.microarch import Share
 from sparseloom.model.occupancy import stored_words
 from sparseloom.model.proportional import TINY, Proportions, arrived, moved, stages, take, unit_stages
+from sparseloom.model.residual import Walked, as_walked, imperfect, walk
 from sparseloom.model.sparse import ACTUAL, Filter, Moved, Path, Tiles, paths_of
 from sparseloom.model.targetloop import leader_tiles
 
@@ -68,7 +69,7 @@ class AverageInstance:
     problem: Problem
     batch: MappingBatch
     mapping: Mapping
-    dense: DenseTraffic
+    counted: DenseTraffic
     conventions: Conventions
     details: TimeloopDetails
     spatial: Thinning
@@ -92,6 +93,23 @@ class AverageInstance:
         return tuple(found[::-1])
 
     @cached_property
+    def walked(self) -> Walked | None:
+        """What Timeloop's walk over the nest finds, if it has imperfect factors."""
+        if not imperfect(self.problem, self.loops):
+            return None
+        return walk(self.problem, self.loops, self._tilings, same_stride=self.conventions.reuse == "same-stride")
+
+    @property
+    def _tilings(self) -> list[Tiling]:
+        return [self.details.tiling[level.level] for level in self.mapping.levels]
+
+    @cached_property
+    def dense(self) -> DenseTraffic:
+        if self.walked is None:
+            return self.counted
+        return as_walked(self.problem, self.loops, self.counted, self.walked)
+
+    @cached_property
     def _dimensions(self) -> list[int]:
         """Numbers of the ranks in the order in which Timeloop's problem lists its dimensions."""
         names = [name.upper() for name in self.details.dimensions]
@@ -112,7 +130,8 @@ class AverageInstance:
         return next((k for k in range(depth - 1, -1, -1) if self.batch.keep[k, t]), None)
 
     def extents(self, depth: int) -> IntArray:
-        return np.asarray(self.dense.tile[0, depth])
+        """Coordinates of the largest tile, [D]."""
+        return np.asarray(np.minimum(self.dense.tile[0, depth], self.problem.shape))
 
     def tile_points(self, depth: int, t: int) -> int:
         return points(self.problem.projections[t], self.extents(depth))
@@ -162,7 +181,7 @@ class AverageInstance:
     ) -> tuple[LoopRank, ...]:
         child = self.child(depth, t)
         loops = [loop for loop in self.loops if depth <= loop.level < child and self.indexes[t, loop.rank]]
-        inner = self.extents(child)
+        inner = np.asarray(self.dense.tile[0, child])
         held = form.compressed and child < self.levels and self.tile_points(child, t) > 1
         level = self.problem.design.architecture.levels[depth]
         widths = (self.details.levels[level.name].metadata_word_bits, level.metadata_width_bits)
@@ -337,8 +356,7 @@ class AverageInstance:
     @cached_property
     def words(self) -> dict[tuple[int, int], Words]:
         """Dense words of an average instance, by level and tensor."""
-        tilings = [self.details.tiling[level.level] for level in self.mapping.levels]
-        return dense_words(self.problem, self.batch, self.loops, tilings, self.conventions)
+        return dense_words(self.problem, self.batch, self.loops, self._tilings, self.conventions, self.walked)
 
     def _dense(self, depth: int, t: int) -> dict[str, float]:
         """Dense words of an average instance, by action; operands have no updates."""
