@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.generators import Case, cases, features_of, with_actual_data
 from tests.model.counts import differences
+from tests.model.machines import case as machine
 from tests.model.seldom import SELDOM, seldom
+from tests.sim.toys import level, workload
 
 from sparseloom.arch.hierarchy import Network
 from sparseloom.mapping.batch import MappingBatch, Problem
@@ -131,6 +133,19 @@ def test_seldom_case_equals_the_oracle(name: str) -> None:
     for known, tensors in seldom(name):
         run = execute(known.workload, known.design, known.mapping, tensors)
         assert differences(evaluate(known.workload, known.design, known.mapping), run) == {}
+
+
+def test_coordinates_are_navigated_from_the_box_just_before_even_if_nothing_moved_then() -> None:
+    # Tiles of I at L1: 0-1, 1-2, 2-3, 3-4, then 4, which brings no word, then 5. Offsets of PR1 = PR / 4: 2 for the first
+    # tile, none for the next two, which have the same PR1 = 0, 3 for 3-4 with PR1 = 0 and 1, none for 5: PR1 = 1 as for 4.
+    layer = workload("O[p] = I[p+r] * W[r]", P=5, R=2)
+    nest = [level("L0", "IWO", "p3 r2"), level("L1", "I", "p2")]
+    known = machine(layer, nest, [], {"L0": {"I": "UOP(PR1)-CP(PR0=4)"}})
+    tensors = {"I": np.ones(6, np.int64), "W": np.ones(2, np.int64)}
+    known = with_actual_data(known, tensors)
+    run = execute(known.workload, known.design, known.mapping, tensors)
+    assert run.metadata["L0"]["I"]["read"]["actual"][0, 1] == 5
+    assert differences(evaluate(known.workload, known.design, known.mapping), run) == {}
 
 
 def test_thousand_draws_reach_every_special_case_at_least_fifty_times() -> None:

@@ -229,6 +229,56 @@ def test_a_level_without_temporal_reuse_is_filled_at_every_step(run: Run) -> Non
     assert fills(no_temporal_reuse=["W"]) == 12
 
 
+# ---- imperfect factors: 1.1 and 1.2
+
+
+def test_the_last_visit_of_three_or_more_is_charged_as_the_second(run: Run) -> None:
+    # M=5 in tiles of 2, 2 and 1 words of A: 2 + 2 x 2 = 6 reads of Main; computes are counted as they are. With M=3 in tiles
+    # of 2 and 1 there are two visits only, and the last one counts.
+    def counts(size: int, visits: int) -> tuple[float, float]:
+        loops: Loops = [
+            ("Main", "temporal", f"M={visits} N=1 K=1", "MNK", {}),
+            ("Mid", "temporal", "M=2,1 N=1 K=1", "MNK", {}),
+        ]
+        found = run({"M": size, "N": 1, "K": 1}, loops, {"Main": "ABZ", "Mid": "ABZ", "PE": ""})
+        return found.levels["Main"].tensors["A"].reads.actual, found.computes.actual
+
+    assert counts(5, 3) == (6, 5)
+    assert counts(3, 2) == (3, 3)
+
+
+def test_the_jump_to_the_last_visit_ends_the_reuse_of_inner_tiles(run: Run) -> None:
+    # P=7: Main takes 2 points at a time, Mid one; PE holds a window of 3 words of I. First visit of Main: 3 + 1 words.
+    # Second, which stands for two: 1 + 1 each. Last, after a jump from p = 3 to 6: 3. Mid reads 4 + 2 x 2 + 3 = 11 words.
+    # Main: 4 for the first tile of Mid, 2 for each of the three others (the last brings 1).
+    loops: Loops = [
+        ("Main", "temporal", "P=4 R=1 M=1", "PRM", {}),
+        ("Mid", "temporal", "P=2,1 R=1 M=1", "PRM", {}),
+        ("PE", "temporal", "P=1 R=3 M=1", "RPM", {}),
+    ]
+    levels = run({"P": 7, "R": 3, "M": 1}, loops, {"Main": "IWO", "Mid": "IWO", "PE": "IWO"}, CONVOLUTION).levels
+    assert levels["Mid"].tensors["I"].reads.actual == 11
+    assert levels["Main"].tensors["I"].reads.actual == 10
+
+
+def test_children_that_are_idle_in_the_last_visit_compute_as_the_first_child_does(run: Run) -> None:
+    # M=5 over 3 Mids: Main sends 3 words of A, then 2. The first Mid computes twice, and so do all three. If Mid keeps
+    # nothing, Main reads what the first Mid would have read for its PE, 2 words, for each of the three.
+    loops: Loops = [
+        ("Main", "temporal", "M=2 N=1 K=1", "MNK", {}),
+        ("Main", "spatial", "M=3,2 N=1 K=1", "MNK", {}),
+    ]
+
+    def kept(**keep: str) -> Result:
+        return run({"M": 5, "N": 1, "K": 1}, loops, {"Main": "ABZ", **keep}, children=(3, 1, 1))
+
+    found = kept(Mid="ABZ", PE="")
+    assert found.levels["Main"].tensors["A"].reads.actual == 5
+    assert found.levels["Mid"].tensors["A"].fills.actual == 5
+    assert (found.computes.actual, found.cycles) == (6, 2)
+    assert kept(Mid="", PE="ABZ").levels["Main"].tensors["A"].reads.actual == 6
+
+
 # ---- features: 4.1 to 4.4
 
 DOT: Any = (

@@ -14,11 +14,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING, Saf
+from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING, Saf
 from sparseloom.fibertree.density import ActualData, Density, FixedStructured, Uniform
 from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
-from sparseloom.mapping.details import FormatDetails, TimeloopDetails
-from sparseloom.mapping.lanes import Thinning
+from sparseloom.mapping.details import FormatDetails, Tiling, TimeloopDetails
+from sparseloom.mapping.lanes import Packed, Thinning, packing
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.model.collapse import Words, dense_words
 from sparseloom.model.conventions import Conventions
@@ -29,6 +29,7 @@ from sparseloom.model.looprank import LoopRank, NestLoop, assign, box, expected_
 from sparseloom.model.microarch import Share
 from sparseloom.model.occupancy import stored_words
 from sparseloom.model.proportional import TINY, Proportions, arrived, moved, stages, take, unit_stages
+from sparseloom.model.residual import Walked, as_walked, imperfect, walk
 from sparseloom.model.sparse import ACTUAL, Filter, Moved, Path, Tiles, paths_of
 from sparseloom.model.targetloop import leader_tiles
 
@@ -68,7 +69,7 @@ class AverageInstance:
     problem: Problem
     batch: MappingBatch
     mapping: Mapping
-    dense: DenseTraffic
+    counted: DenseTraffic
     conventions: Conventions
     details: TimeloopDetails
     spatial: Thinning
@@ -92,6 +93,23 @@ class AverageInstance:
         return tuple(found[::-1])
 
     @cached_property
+    def walked(self) -> Walked | None:
+        """What Timeloop's walk over the nest finds, if it has imperfect factors."""
+        if not imperfect(self.problem, self.loops):
+            return None
+        return walk(self.problem, self.loops, self._tilings, same_stride=self.conventions.reuse == "same-stride")
+
+    @property
+    def _tilings(self) -> list[Tiling]:
+        return [self.details.tiling[level.level] for level in self.mapping.levels]
+
+    @cached_property
+    def dense(self) -> DenseTraffic:
+        if self.walked is None:
+            return self.counted
+        return as_walked(self.problem, self.loops, self.counted, self.walked)
+
+    @cached_property
     def _dimensions(self) -> list[int]:
         """Numbers of the ranks in the order in which Timeloop's problem lists its dimensions."""
         names = [name.upper() for name in self.details.dimensions]
@@ -112,7 +130,8 @@ class AverageInstance:
         return next((k for k in range(depth - 1, -1, -1) if self.batch.keep[k, t]), None)
 
     def extents(self, depth: int) -> IntArray:
-        return np.asarray(self.dense.tile[0, depth])
+        """Coordinates of the largest tile, [D]."""
+        return np.asarray(np.minimum(self.dense.tile[0, depth], self.problem.shape))
 
     def tile_points(self, depth: int, t: int) -> int:
         return points(self.problem.projections[t], self.extents(depth))
@@ -162,7 +181,7 @@ class AverageInstance:
     ) -> tuple[LoopRank, ...]:
         child = self.child(depth, t)
         loops = [loop for loop in self.loops if depth <= loop.level < child and self.indexes[t, loop.rank]]
-        inner = self.extents(child)
+        inner = np.asarray(self.dense.tile[0, child])
         held = form.compressed and child < self.levels and self.tile_points(child, t) > 1
         level = self.problem.design.architecture.levels[depth]
         widths = (self.details.levels[level.name].metadata_word_bits, level.metadata_width_bits)
@@ -261,23 +280,8 @@ class AverageInstance:
         return 1 - left / stored if stored else 0.0
 
     @cached_property
-    def packing(self) -> dict[int, tuple[int, float, float]]:
-        """Of each position-skipping tensor: its level, the lanes' mean share in use, and mean passes over the lanes."""
-        found = {}
-        for saf in self.problem.design.features.safs:
-            if saf.kind == POSITION_SKIPPING:
-                t, depth = self.problem.tensors.index(saf.target), self.problem.design.architecture.index(saf.level)
-                lanes = math.prod(
-                    loop.bound
-                    for loop in self.loops
-                    if loop.level == depth and loop.axis and self.indexes[t, loop.rank]
-                )
-                occupancy, chance = self.density(t).occupancy_distribution(self.box(t, self.extents(depth)))
-                passes = np.ceil(occupancy / lanes)
-                some = occupancy > 0
-                used = (occupancy[some] / (lanes * passes[some])) @ chance[some] / chance[some].sum()
-                found[t] = (depth, float(used), float(passes @ chance))
-        return found
+    def packing(self) -> dict[int, Packed]:
+        return packing(self.problem, self.batch, self.dense.tile)
 
     # ---- what acts on each tensor, outermost feature first
 
@@ -328,7 +332,7 @@ class AverageInstance:
         ranks = self._ranks.get((depth, t), ())
         used, dense = self.instances(depth, t), self._dense(depth, t)
         bits = self.widths(depth, t)[::-1]
-        packed = t in self.packing and self.packing[t][0] == depth
+        packed = t in self.packing and self.packing[t].level == depth
         waste = self._waste(depth, t, tile) if ranks and not packed else 1.0
         result: dict[str, Moved | None] = {"read": None, "fill": None, "update": None}
         for action, words in dense.items():
@@ -352,8 +356,7 @@ class AverageInstance:
     @cached_property
     def words(self) -> dict[tuple[int, int], Words]:
         """Dense words of an average instance, by level and tensor."""
-        tilings = [self.details.tiling[level.level] for level in self.mapping.levels]
-        return dense_words(self.problem, self.batch, self.loops, tilings, self.conventions)
+        return dense_words(self.problem, self.batch, self.loops, self._tilings, self.conventions, self.walked)
 
     def _dense(self, depth: int, t: int) -> dict[str, float]:
         """Dense words of an average instance, by action; operands have no updates."""
@@ -366,10 +369,10 @@ class AverageInstance:
         self, t: int, fills: float, result: dict[str, Moved | None], block_words: int, waste: float, used: float
     ) -> Moved:
         """Reads of a position-skipping tensor: its stored words once for each pass of the other one over its lanes."""
-        passes = [p for other, (_, _, p) in self.packing.items() if other != t]
+        passes = [float(packed.passes[0]) for other, packed in self.packing.items() if other != t]
         if not passes:
             operand = next(o for o in range(len(self.problem.tensors) - 1) if o != t)
-            depth = self.packing[t][0]
+            depth = self.packing[t].level
             passes = [
                 math.prod(
                     loop.bound

@@ -20,6 +20,7 @@ from sparseloom.model.conventions import Conventions
 from sparseloom.model.dataflow import DenseTraffic, count_dense
 from sparseloom.model.forwarding import forwarded, look_at
 from sparseloom.model.looprank import NestLoop, points
+from sparseloom.model.residual import Walked, as_walked
 
 FloatArray = NDArray[np.float64]
 
@@ -51,17 +52,25 @@ def dense_words(
     loops: Sequence[NestLoop],
     tilings: Sequence[Tiling],
     conventions: Conventions,
+    walked: Walked | None = None,
 ) -> dict[tuple[int, int], Words]:
     """Dense words of the one mapping of ``batch``, by level and tensor number, at the levels that keep the tensor.
 
-    ``loops`` is the complete nest, innermost first; ``tilings`` has that of each level, with Timeloop's directives.
+    ``loops`` is the complete nest, innermost first; ``tilings`` has that of each level, with Timeloop's directives;
+    ``walked`` what a walk over the nest found, for nests with imperfect factors.
     """
     everywhere = replace(batch, keep=np.ones_like(batch.keep))
     dense = count_dense(problem, everywhere, conventions)
+    if walked is not None:
+        dense = as_walked(problem, loops, dense, walked)
     found: dict[tuple[int, int], Words] = {}
     for t in range(len(problem.tensors)):
-        served = _served(problem, dense, loops, tilings, t)
-        sizes = [points(problem.projections[t], extents) for extents in dense.tile[0, :-1]]
+        served = served_by_level(problem, dense, loops, tilings, t)
+        if walked is not None:
+            served = replace(
+                served, reads=walked.reads[:, t], receive=walked.receive[:, t], forward=walked.forward[:, t]
+            )
+        sizes = [points(problem.projections[t], np.minimum(extents, problem.shape)) for extents in dense.tile[0, :-1]]
         output = t == len(problem.tensors) - 1
         firsts = _partitions(problem, batch, dense, t, sizes) if output else [0] * len(sizes)
         reread = conventions.first_visit == "read" or not output
@@ -71,7 +80,7 @@ def dense_words(
     return found
 
 
-def _served(
+def served_by_level(
     problem: Problem, dense: DenseTraffic, loops: Sequence[NestLoop], tilings: Sequence[Tiling], t: int
 ) -> Served:
     levels, name = len(problem.design.architecture.levels), problem.tensors[t]
@@ -116,6 +125,7 @@ def _partitions(problem: Problem, batch: MappingBatch, dense: DenseTraffic, t: i
         for rank, bound, place in zip(batch.rank[0], batch.bound[0], batch.place[0], strict=True):
             if place // 3 == depth - 1 and place % 3:
                 together[rank] *= bound
+        together = np.minimum(together, problem.shape)
         found.append(found[-1] * sizes[depth] // points(problem.projections[t], together))
     return found
 

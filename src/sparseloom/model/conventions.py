@@ -24,6 +24,9 @@ class Conventions:
     first_visit
         ``read-and-fill``: the first visit of an output point moves no partial sum. ``read``: it is not read at the
         parent, but still counted as a fill of the child.
+    imperfect
+        ``exact``: every iteration counts as it is. ``three-visits``: a nest with imperfect factors is judged by the first,
+        second and last iteration of each loop, in the first instance of each level.
     leader_tile
         ``stationary``: what is used with the transferred tile while it stays. ``target-loop``: a box around the
         innermost loop that moves the follower, in units of the level's block.
@@ -55,6 +58,7 @@ class Conventions:
     reuse: str = "held"
     multicast: str = "joint"
     first_visit: str = "read-and-fill"
+    imperfect: str = "exact"
     leader_tile: str = "stationary"
     joint: str = "exact"
     gated_compute: str = "cycle"
@@ -76,6 +80,7 @@ MICRO22 = Conventions(
     reuse="same-stride",
     multicast="per-level",
     first_visit="read",
+    imperfect="three-visits",
     leader_tile="target-loop",
     joint="nested",
     gated_compute="removed",

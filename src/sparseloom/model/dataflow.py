@@ -86,8 +86,7 @@ def count_dense(problem: Problem, batch: MappingBatch, conventions: Conventions)
     instances = np.empty((count, levels + 1))
     _count_batch(
         batch.rank, batch.bound, batch.place, batch.keep, problem.shape, problem.projections, problem.multicast,
-        problem.reduction, conventions.reuse == "same-stride", conventions.multicast == "per-level",
-        counts, tile, instances,
+        problem.reduction, conventions.reuse == "same-stride", counts, tile, instances,
     )  # fmt: skip
     numbers: Sequence[Any] = (*counts, tile, instances, float(problem.workload.computes))
     return DenseTraffic(*numbers)
@@ -172,7 +171,7 @@ def _tiles_and_instances(nest, n, shape, tile, instances):
 
 @kernel
 def _count_batch(
-    rank, bound, place, keep, shape, projections, multicast, reduction, same_stride, per_level, counts, tile, instances
+    rank, bound, place, keep, shape, projections, multicast, reduction, same_stride, counts, tile, instances
 ):
     count, slots = bound.shape
     levels, tensors = keep.shape
@@ -191,7 +190,7 @@ def _count_batch(
                             merge = merge and (reduction[depth] if output else multicast[depth])
                         _count_edge(
                             nest, n, parent, child, levels, projections[t], shape, output, merge, same_stride,
-                            per_level, counts[:, b, :, t],
+                            counts[:, b, :, t],
                         )  # fmt: skip
                     parent = child
 
@@ -265,7 +264,7 @@ def _tile(nest, n, d, child):
 
 
 @kernel
-def _count_edge(nest, n, parent, child, levels, projection, shape, output, merge, same_stride, per_level, counts):
+def _count_edge(nest, n, parent, child, levels, projection, shape, output, merge, same_stride, counts):
     """Add the traffic of one tensor from level ``parent`` to level ``child`` to ``counts`` [8, S]."""
     hold = child < levels
     sums = np.zeros(8)
@@ -287,9 +286,7 @@ def _count_edge(nest, n, parent, child, levels, projection, shape, output, merge
         total[:] = 1.0
         for r in range(ranks):
             if projection[r].any():
-                _rank_sums(
-                    nest, n, projection[r], shape, carry, child, parent, merge, same_stride, per_level, sums
-                )  # fmt: skip
+                _rank_sums(nest, n, projection[r], shape, carry, child, parent, merge, same_stride, sums)
                 total *= sums
         if not reuse:
             total[4:] = 0.0
@@ -357,7 +354,7 @@ def _overlap(now, old, shift):
 
 
 @kernel
-def _rank_sums(nest, n, projection_row, shape, carry, child, parent, merge, same_stride, per_level, sums):
+def _rank_sums(nest, n, projection_row, shape, carry, child, parent, merge, same_stride, sums):
     """Sums over one tensor rank's intervals at the steps of ``carry``, into ``sums``.
 
     0: coordinates of the new intervals, once a group; 1: intervals, once a group; 2, 3: the same, every receiver;
@@ -386,7 +383,7 @@ def _rank_sums(nest, n, projection_row, shape, carry, child, parent, merge, same
         return
     share = 1.0
     if merge and spread > 1:
-        share = _distinct_share(nest, n, projection_row, parent, child, per_level)
+        share = _distinct_share(nest, n, projection_row, parent, child)
     for k in (0, 1, 4, 5):
         sums[k] = sums[k + 2] * share
 
@@ -436,31 +433,25 @@ def _perfect_rank_sums(nest, n, projection_row, shape, carry, child, parent, sam
 
 
 @kernel
-def _distinct_share(nest, n, projection_row, parent, child, per_level):
+def _distinct_share(nest, n, projection_row, parent, child):
     """Distinct intervals over receivers, for the spatial loops between ``parent`` and ``child``: several ranks in one
-    index (p + r) give the same interval to several receivers. ``per_level`` merges within each level only."""
-    share = 1.0
-    low = parent
-    while low < child:
-        high = low + 1 if per_level else child
-        reach = 0
-        members = 1
-        for i in range(n):
-            if nest[KIND, i] != 0 and low <= nest[LEVEL, i] < high and projection_row[nest[RANK, i]]:
-                reach += projection_row[nest[RANK, i]] * nest[STEP, i] * (nest[BOUND, i] - 1)
-                members *= nest[BOUND, i]
-        seen = np.zeros(reach + 1, np.bool_)
-        seen[0] = True
-        for i in range(n):
-            if nest[KIND, i] != 0 and low <= nest[LEVEL, i] < high and projection_row[nest[RANK, i]]:
-                stride = projection_row[nest[RANK, i]] * nest[STEP, i]
-                for at in range(reach, -1, -1):
-                    for k in range(1, nest[BOUND, i]):
-                        if at - k * stride >= 0 and seen[at - k * stride]:
-                            seen[at] = True
-        share *= seen.sum() / members
-        low = high
-    return share
+    index (p + r) give the same interval to several receivers."""
+    reach = 0
+    members = 1
+    for i in range(n):
+        if nest[KIND, i] != 0 and parent <= nest[LEVEL, i] < child and projection_row[nest[RANK, i]]:
+            reach += projection_row[nest[RANK, i]] * nest[STEP, i] * (nest[BOUND, i] - 1)
+            members *= nest[BOUND, i]
+    seen = np.zeros(reach + 1, np.bool_)
+    seen[0] = True
+    for i in range(n):
+        if nest[KIND, i] != 0 and parent <= nest[LEVEL, i] < child and projection_row[nest[RANK, i]]:
+            stride = projection_row[nest[RANK, i]] * nest[STEP, i]
+            for at in range(reach, -1, -1):
+                for k in range(1, nest[BOUND, i]):
+                    if at - k * stride >= 0 and seen[at - k * stride]:
+                        seen[at] = True
+    return seen.sum() / members
 
 
 @kernel

@@ -76,7 +76,7 @@ def evaluate(
         said = details or _own_details(work, mapping)
         average = AverageInstance(problem, batch, mapping, dense, conventions, said, thinning, work)
         traffic = _by_proportion(average)
-        traffic.instances[:, :-1] = dense.instances[:, :-1]
+        traffic.instances[:, :-1] = average.dense.instances[:, :-1]
         traffic.instances[:, 1:-1] *= np.cumprod(np.prod(lanes, axis=1), axis=0).T[:, :-1]
     instances = traffic.instances
     raw = details.ert if details else {}

@@ -101,21 +101,28 @@ def forwarded(level: Level, held: bool) -> Forwarded:
 
 
 def _delta(tile: tuple[int, ...] | None, shift: IntArray, reuse: bool) -> Delta | None:
-    """What a tile at 0 that moved by ``shift`` needs, None for nothing; a box wherever it is one."""
+    """What a tile at 0 that moved by ``shift`` needs, None for nothing."""
     if tile is None:
         return tuple((0, 1) for _ in shift), None
     now = tuple((0, extent) for extent in tile)
-    kept = tuple((max(0, -int(s)), min(e, e - int(s))) for e, s in zip(tile, shift, strict=True))
-    if not reuse or any(low >= high for low, high in kept):
+    return difference(now, _part(now, -shift) if reuse else None)
+
+
+def difference(now: Part, old: Part | None) -> Delta | None:
+    """What ``now`` has that ``old`` has not, None for nothing; a box wherever it is one."""
+    if old is None:
         return now, None
-    cut = [r for r in range(len(tile)) if kept[r] != now[r]]
+    kept = tuple((max(a[0], b[0]), min(a[1], b[1])) for a, b in zip(now, old, strict=True))
+    if any(low >= high for low, high in kept):
+        return now, None
+    cut = [r for r in range(len(now)) if kept[r] != now[r]]
     if not cut:
         return None
-    if len(cut) > 1:
-        return now, kept
     (low, high), (start, end) = kept[cut[0]], now[cut[0]]
+    if len(cut) > 1 or (low > start and high < end):
+        return now, kept
     left = (high, end) if low == start else (start, low)
-    return tuple(left if r == cut[0] else now[r] for r in range(len(tile))), None
+    return tuple(left if r == cut[0] else now[r] for r in range(len(now))), None
 
 
 def _gain(level: Level, now: Delta | None, old: Delta | None, shift: IntArray) -> Forwarded:
@@ -123,40 +130,43 @@ def _gain(level: Level, now: Delta | None, old: Delta | None, shift: IntArray) -
     if now is None or old is None:
         return Forwarded()
     base = np.array([a[0] - b[0] for a, b in zip(now[0], old[0], strict=True)], np.int64)
-    if _moved(old, base) != now:
+    if moved(old, base) != now:
         return Forwarded()
-    served = _served(level, base + shift)
-    if not served.any():
+    there = served(level, base + shift, np.ones(len(level.offsets), np.bool_))
+    if not there.any():
         return Forwarded()
-    words = _words(now)
-    saved = _distinct(level.offsets) - _distinct(level.offsets[~served])
-    return Forwarded(words * float(served.sum()), words * float(saved)) if saved > 0 else Forwarded()
+    each = words(now)
+    saved = distinct(level.offsets) - distinct(level.offsets[~there])
+    return Forwarded(each * float(there.sum()), each * float(saved)) if saved > 0 else Forwarded()
 
 
-def _moved(delta: Delta, by: IntArray) -> Delta:
-    def part(box: Part) -> Part:
-        return tuple((low + int(b), high + int(b)) for (low, high), b in zip(box, by, strict=True))
-
-    return part(delta[0]), part(delta[1]) if delta[1] is not None else None
+def moved(delta: Delta, by: IntArray) -> Delta:
+    return _part(delta[0], by), _part(delta[1], by) if delta[1] is not None else None
 
 
-def _served(level: Level, gap: IntArray) -> NDArray[np.bool_]:
-    """Children with a neighbour whose place is ``gap`` further."""
+def _part(box: Part, by: IntArray) -> Part:
+    return tuple((low + int(b), high + int(b)) for (low, high), b in zip(box, by, strict=True))
+
+
+def served(level: Level, gap: IntArray, had: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Children with a neighbour whose place is ``gap`` further, among those neighbours that ``had`` something."""
     count = len(level.offsets)
     number = np.arange(count)
-    served = np.zeros(count, np.bool_)
+    found = np.zeros(count, np.bool_)
     for across, down in ((-1, 0), (1, 0), (0, -1), (0, 1)):
         x, other = number % level.width + across, number + across + down * level.width
         there = np.flatnonzero((x >= 0) & (x < level.width) & (other >= 0) & (other < count))
-        served[there] |= (level.offsets[other[there]] - level.offsets[there] == gap).all(axis=1)
-    return served
+        there = there[had[other[there]]]
+        found[there] |= (level.offsets[other[there]] - level.offsets[there] == gap).all(axis=1)
+    return found
 
 
-def _distinct(offsets: IntArray) -> int:
+def distinct(offsets: IntArray) -> int:
+    """How many different places there are."""
     return len(np.unique(offsets, axis=0)) if len(offsets) else 0
 
 
-def _words(delta: Delta) -> int:
+def words(delta: Delta) -> int:
     box, kept = delta
     size = math.prod(high - low for low, high in box)
     return size - (math.prod(high - low for low, high in kept) if kept is not None else 0)

@@ -196,7 +196,8 @@ def empty_chance(density: Density, sample: Box, tile: Box, occupancy: FloatArray
 
     Densities without a rule for a given occupancy use that of the fixed-structured one.
     """
-    points, inside = math.prod(tile), math.prod(sample)
+    points = math.prod(tile)
+    inside = min(points, math.prod(sample))
     if isinstance(density, Uniform):
         return hypergeometric.empty_probability(points, occupancy, inside)
     if isinstance(density, Banded):

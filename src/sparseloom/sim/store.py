@@ -66,10 +66,10 @@ class Store:
         return Metadata(units, int((units * self.widths).sum()))
 
     def moved_metadata(self, box: Box, before: frozenset[Box | None]) -> Metadata:
-        """What moves when a box is read or updated, ``before`` being the boxes of its receivers' transfers just before.
+        """What moves when a box is read or updated, ``before`` being what its receivers held just before.
 
         Ranks above the lowest in which the box has a single coordinate move only if for some receiver that coordinate,
-        or one in a rank above it, is another than in the transfer just before, or there was none.
+        or one in a rank above it, is another than in the box just before, or there was none.
         """
         moved = self._encode(box).copy()
         here = self._coordinates(box)

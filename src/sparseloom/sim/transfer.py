@@ -37,7 +37,7 @@ class Transfer:
 
     ``parent`` and ``receivers`` number instances of the edge's two levels, ``step`` a step of the child. ``points`` are
     the words that ``old`` lacks, as booleans of ``new``'s shape; ``revisited`` those of them that moved between the
-    parent instance and any child at an earlier step. ``before`` holds the new boxes of the receivers' transfers just
+    parent instance and any child at an earlier step. ``before`` holds the boxes of the receivers at their active steps just
     before this one (None: there was none).
 
     Where ``old`` covers ``new``, nothing moves and this is no event; it is listed because a period may begin with it.
@@ -86,9 +86,8 @@ def transfers(nest: Nest, access: TensorAccess, edge: Edge) -> Iterator[list[Tra
             together.append(Transfer(step, parent, tuple(receivers), new, points, revisited, before))
         yield together
         for transfer in together:
-            if transfer.moves:
-                seen.mark(transfer.parent, transfer.new)
-                last.update(dict.fromkeys(transfer.receivers, transfer.new))
+            seen.mark(transfer.parent, transfer.new)
+            last.update(dict.fromkeys(transfer.receivers, transfer.new))
 
 
 _Group = tuple[int, int, Box, Box | None, int | None]

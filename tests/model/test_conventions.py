@@ -1,0 +1,37 @@
+"""docs/conventions.md: its examples run, and it names every convention and every choice."""
+
+import doctest
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from sparseloom.model.conventions import PROFILES, Conventions
+
+PAGE = Path(__file__).parents[2] / "docs" / "conventions.md"
+TEXT = PAGE.read_text("utf-8")
+NAMES = [field.name for field in fields(Conventions)]
+
+
+def test_every_example_of_the_page_comes_out_as_printed() -> None:
+    found = doctest.testfile(str(PAGE), module_relative=False)
+    assert found.failed == 0
+    assert found.attempted > 0
+
+
+def test_the_overview_is_the_profiles() -> None:
+    table = TEXT[TEXT.index("| convention |") :].split("\n\n")[0]
+    header, _, *rows = [[cell.strip("` ") for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert header == ["convention", *PROFILES]
+    assert rows == [
+        [name, *(getattr(profile, name) for profile in PROFILES.values())] for name in NAMES if name != "name"
+    ]
+
+
+def test_every_convention_has_a_section_that_names_its_choices() -> None:
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^#+ |\Z)", TEXT, re.MULTILINE | re.DOTALL))
+    assert list(sections) == NAMES
+    for name in NAMES[1:]:
+        missing = {getattr(profile, name) for profile in PROFILES.values()} - set(
+            re.findall(r"`([\w-]+)`", sections[name])
+        )
+        assert not missing, name
