@@ -44,7 +44,6 @@ class Classes:
     """
 
     mapping: IntArray
-    starts: IntArray
     groups: FloatArray
     receivers: FloatArray
     side_groups: FloatArray
@@ -82,9 +81,6 @@ class Classes:
         own = np.prod(self.extents, axis=0) - np.prod(self.common, axis=0)
         total = np.divide(values * self.points, own, out=np.zeros(own.size), where=own > 0)
         return total if merged else np.asarray(total * self.receivers / np.maximum(self.groups, 1.0))
-
-    def total(self, values: FloatArray) -> FloatArray:
-        return np.asarray(np.add.reduceat(values, self.starts, axis=0))
 
 
 @dataclass(frozen=True)
@@ -134,7 +130,7 @@ class ClassSource:
 
     def busiest(self, busy: FloatArray, rows: Classes) -> FloatArray:
         """The computes of the first instance: none has more points."""
-        return rows.total(busy * rows.side_receivers)
+        return np.bincount(rows.mapping, busy * rows.side_receivers, self.mappings)
 
 
 class Task(NamedTuple):
@@ -221,12 +217,11 @@ def _room(task: Task, slots: int) -> Room:
 def _classes(table: FloatArray, ranks: int, dims: int, wanted: Wanted) -> Classes:
     rows = np.ascontiguousarray(table.T)
     mapping = rows[0].astype(np.int64)
-    starts = np.flatnonzero(np.diff(mapping, prepend=-1))
     watched = HEAD + 3 * ranks
     spans = watched + len(wanted.watch)
     whole = rows[HEAD:].astype(np.int64)
     return Classes(
-        mapping, starts, rows[1], rows[1] * rows[3], rows[2], rows[2] * rows[3], rows[4],
+        mapping, rows[1], rows[1] * rows[3], rows[2], rows[2] * rows[3], rows[4],
         whole[2 * ranks : 3 * ranks], whole[:ranks], whole[ranks : 2 * ranks],
         {key: rows[watched + k] > 0 for k, key in enumerate(wanted.watch)},
         whole[spans - HEAD :].reshape(len(wanted.judges), dims, len(mapping)),

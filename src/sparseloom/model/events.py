@@ -131,6 +131,11 @@ class Rows:
     mappings = 1
 
     @property
+    def mapping(self) -> IntArray:
+        """The number of each row's mapping: there is one."""
+        return np.zeros(self.groups.size, np.int64)
+
+    @property
     def box(self) -> Box:
         """The new box."""
         return self.low, self.high
@@ -169,10 +174,6 @@ class Rows:
         _, at = np.unique(self.step, return_inverse=True)
         times = self.together if merged else self.together * self.receivers / self.groups
         return np.asarray(np.bincount(at, values * times)[at])
-
-    def total(self, values: FloatArray) -> FloatArray:
-        """The sum over all rows of each mapping: [N, ...] to [mappings, ...]."""
-        return np.asarray(values.sum(axis=0, keepdims=True))
 
 
 @dataclass(frozen=True)

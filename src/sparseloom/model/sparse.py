@@ -21,6 +21,7 @@ from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING, Saf
 from sparseloom.fibertree.density import Density, Uniform
 from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
+from sparseloom.model.dataflow import kernel
 from sparseloom.model.events import Box, Edge, Wanted
 from sparseloom.model.occupancy import is_certain, joint_nonempty, own_blocks, shared_blocks, stored_words
 
@@ -68,6 +69,8 @@ class Rows(Protocol):
     """
 
     @property
+    def mapping(self) -> IntArray: ...
+    @property
     def groups(self) -> FloatArray: ...
     @property
     def receivers(self) -> FloatArray: ...
@@ -82,7 +85,6 @@ class Rows(Protocol):
     def span(self, k: int) -> Box: ...
     def stays(self, axis: int, step: int) -> BoolArray: ...
     def step_total(self, values: FloatArray, merged: bool) -> FloatArray: ...
-    def total(self, values: FloatArray) -> FloatArray: ...
 
 
 class Source(Protocol):
@@ -229,15 +231,14 @@ class Filter:
         points = np.prod(box[1] - box[0], axis=0).astype(np.float64)
         worst = density.worst_occupancy(low, high) if compressed and names else points
         stored = density.expected_occupancy(low, high) if compressed and names else points
-        count = np.bincount(mapping, times, self.source.mappings)
-        words = np.bincount(mapping, stored * times, self.source.mappings) / count
+        starts = np.flatnonzero(np.diff(mapping, prepend=-1))
+        words = np.add.reduceat(stored * times, starts) / np.add.reduceat(times, starts)
         bits = np.zeros(self.source.mappings)
         if form is not None:
             units = form.expected_units if is_certain(density) else form.worst_units
             widths = self.widths(tensor, level, form)[mapping]
-            np.maximum.at(bits, mapping, (units(density, names, low, high) * widths).sum(axis=(-1, -2)))
-        most = np.zeros(self.source.mappings)
-        np.maximum.at(most, mapping, worst)
+            bits = np.maximum.reduceat((units(density, names, low, high) * widths).sum(axis=(-1, -2)), starts)
+        most = np.maximum.reduceat(np.asarray(worst, np.float64), starts)
         extents = self.nominal(tensor, level)
         return Tiles(np.prod(extents, axis=0).astype(np.float64), words, most, bits)
 
@@ -426,6 +427,24 @@ def _unchanged(form: Format, names: tuple[str, ...], rows: Rows) -> BoolArray:
     return same
 
 
+@kernel
+def _gather(mapping, weight, survival, words, blocks, units, leads, words_sum, blocks_sum, units_sum):
+    """Add what each row moves to the sums of its mapping, by stage; a leader's metadata is read whatever becomes of its data."""
+    for row in range(len(mapping)):
+        b = mapping[row]
+        if weight[row] == 0:
+            continue
+        for stage in range(4):
+            times = survival[row, stage] * weight[row]
+            words_sum[b, stage] += words[row] * times
+            blocks_sum[b, stage] += blocks[row] * times
+            if leads and stage > REACHING:
+                times = survival[row, REACHING] * weight[row]
+            for rank in range(units.shape[1]):
+                for kind in range(2):
+                    units_sum[b, rank, kind, stage] += units[row, rank, kind] * times
+
+
 class _Sums:
     """Accumulates what moves along one edge over batches of rows, for each mapping."""
 
@@ -443,16 +462,14 @@ class _Sums:
         leads: bool = False,
     ) -> None:
         """Add one transfer of each row, ``weight`` [N] times, by stage; a leader's metadata is read whatever becomes of it."""
-        stages = survival * weight[:, None]
         words, blocks, *metadata = moved
-        sums = [rows.total(words[:, None] * stages), rows.total(blocks[:, None] * stages)]
-        if metadata:
-            units, widths = metadata
-            if leads:
-                stages = stages.copy()
-                stages[:, UNSKIPPED:] = stages[:, REACHING, None]
-            total = rows.total(units[..., None] * stages[:, None, None])
-            sums += [total, (total * widths[..., None]).sum(axis=(1, 2))]
+        units, widths = metadata if metadata else (np.zeros((len(words), 0, 2)), np.zeros((1, 0, 2)))
+        sums = [np.zeros((self.mappings, *shape, 4)) for shape in ((), (), units.shape[1:])]
+        _gather(
+            rows.mapping, np.asarray(weight, np.float64), survival, np.asarray(words, np.float64),
+            np.asarray(blocks, np.float64), units, leads, *sums,
+        )  # fmt: skip
+        sums.append((sums[2] * widths[..., None]).sum(axis=(1, 2)))
         known = self.values.get(name)
         self.values[name] = [a + b for a, b in zip(known, sums, strict=True)] if known else sums
 
@@ -509,8 +526,8 @@ def filter_computes(
         delivered[t] = nonzero
     actual, skipped, absent = _by_value(work, rows, delivered, paths, gating, skipping)
     gated = unskipped - actual - skipped - absent
-    parts = np.stack([actual, gated, skipped, absent + 1 - unskipped], axis=1) * rows.receivers[:, None]
-    totals = rows.total(parts).T
+    parts = (actual, gated, skipped, absent + 1 - unskipped)
+    totals = [np.bincount(rows.mapping, part * rows.receivers, work.source.mappings) for part in parts]
     return Computes(totals[0], totals[1], totals[2], totals[3], work.source.busiest(actual + gated, rows))
 
 
