@@ -63,7 +63,9 @@ def assumptions(problem: Problem, conventions: Conventions) -> tuple[str, ...]:
         said.append(f"{name}: of its tiles by which two operands are judged, the one most likely empty decides")
     said += [f"{kind}: {_LANES[kind]}" for kind in sorted(kinds & _LANES.keys())]
     if kinds & _LANES.keys() and not is_walked(problem):
-        said.append("packed lanes: tensors are independent, and lanes that can be in use are")
+        said.append("packed lanes: tensors are independent, tiles are whole, and lanes that can be in use are")
+    if POSITION_SKIPPING in kinds and not is_walked(problem):
+        said.append(f"{POSITION_SKIPPING}: reads and metadata are those of single words, in proportion to the passes")
     return tuple(said)
 
 
