@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.actions import EnergyTable
 from sparseloom.arch.design import Design
-from sparseloom.arch.features import GATING, SKIPPING, Features, Saf
+from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING, Features, Saf
 from sparseloom.arch.hierarchy import Architecture, ComputeLevel, Network, StorageLevel
 from sparseloom.fibertree.density import ActualData, Density, FixedStructured, Uniform
 from sparseloom.fibertree.format import Format
@@ -67,10 +67,12 @@ def cases(
     draw: Draw,
     densities: tuple[str, ...] = DENSITY_KINDS,
     plain: bool = False,
+    lanes: bool = False,
     max_points: int = 400,
     max_levels: int = 4,
 ) -> Case:
-    """Small random cases. ``densities`` limits the kinds of density; ``plain`` leaves out formats and features."""
+    """Small random cases. ``densities`` limits the kinds of density; ``plain`` leaves out formats and features, ``lanes`` adds
+    those that pack lanes, and tensors that pass through levels which do not keep them."""
     einsum = Einsum.parse(draw(st.sampled_from(EINSUMS)))
     shape = _shape(draw, einsum, max_points)
     access_shapes = {t.name: t.shape(shape) for t in einsum.tensors}
@@ -79,6 +81,9 @@ def cases(
     mapping = _mapping(draw, workload, draw(st.integers(1, max_levels)))
     architecture = _architecture(draw, mapping)
     features = Features() if plain else _features(draw, workload, mapping)
+    if lanes:
+        mapping = replace(mapping, levels=tuple(_streaming(draw, workload, level) for level in mapping.levels))
+        features = replace(features, safs=(*features.safs, *_packing(draw, workload, architecture.names)))
     return Case(workload, Design(architecture, features), mapping)
 
 
@@ -251,6 +256,30 @@ def _safs(draw: Draw, workload: Workload, levels: tuple[str, ...]) -> tuple[Saf,
     return tuple(safs)
 
 
+def _streaming(draw: Draw, workload: Workload, level: LevelMapping) -> LevelMapping:
+    bypassed = [t.name for t in workload.einsum.tensors if t.name not in level.keep]
+    return replace(level, stream=frozenset(name for name in bypassed if draw(st.booleans())))
+
+
+def _packing(draw: Draw, workload: Workload, levels: tuple[str, ...]) -> tuple[Saf, ...]:
+    """Spatial skipping of one tensor or of all by one leader, position skipping of one operand or of two."""
+    operands = [t.name for t in workload.einsum.operands]
+    tensors = [*operands, workload.einsum.output.name]
+    safs: list[Saf] = []
+    kind = draw(st.sampled_from(("spatial", "position", "both", "neither")))
+    if kind in ("spatial", "both"):
+        level, leader = draw(st.sampled_from(levels)), draw(st.sampled_from(operands))
+        targets = (
+            [name for name in tensors if name != leader] if draw(st.booleans()) else [draw(st.sampled_from(tensors))]
+        )
+        safs += [Saf(level, SPATIAL_SKIPPING, name, (leader,)) for name in targets]
+    if kind in ("position", "both"):
+        level = draw(st.sampled_from((*levels, levels[-1])))
+        targets = draw(st.lists(st.sampled_from(operands), min_size=1, max_size=2, unique=True))
+        safs += [Saf(level, POSITION_SKIPPING, name) for name in targets]
+    return tuple(safs)
+
+
 def _kind(draw: Draw) -> str:
     return draw(st.sampled_from((GATING, SKIPPING)))
 
@@ -282,6 +311,8 @@ def _names_of_path(case: Case, tensor: TensorAccess) -> Iterator[str]:
     stops = [i for i, level in enumerate(levels) if tensor.name in level.keep]
     if len(stops) < len(levels):
         yield "bypass"
+    if any(tensor.name in level.stream for level in levels):
+        yield "stream"
     is_output = tensor == case.workload.einsum.output
     for parent, child in zip(stops, [*stops[1:], len(levels)], strict=True):
         spatial = [loop for level in levels[parent:child] for loop in level.spatial if loop.bound > 1]
@@ -318,6 +349,8 @@ def _names_of_design(case: Case) -> Iterator[str]:
         yield "block of several words"
     for saf in features.safs:
         yield saf.kind
+        if any(loop.bound > 1 for loop in case.mapping.levels[architecture.index(saf.level)].spatial):
+            yield f"{saf.kind} of several lanes"
         if len(saf.leaders) > 1:
             yield "several leaders"
         if saf.level != architecture.names[-1]:

@@ -39,9 +39,29 @@ SELDOM = {
     "a window that slides holds most of its words": (
         "O[p] = I[p+r] * W[r]", {"P": 5, "R": 3}, [("IWO", "p5", ""), ("IWO", "r3", "")], ["0 gating W I"],
     ),
+    "receivers of a group that idle": (
+        "Z[m] = A[m,k] * B[k]", {"M": 4, "K": 4}, [("ABZ", "k2", "m4"), ("ABZ", "k2", "")],
+        ["0 spatial-skipping B A", "0 gating B A"],
+    ),
+    "what passes through to receivers that idle, several below one instance": (
+        "Z[m] = A[m,k] * B[k]", {"M": 8, "K": 4}, [("ABZ", "k2", "m2"), ("AZ", "", "m4", "B"), ("ABZ", "k2", "")],
+        ["1 spatial-skipping B A"],
+    ),
+    "partial sums that pass through": (
+        "Z[m] = A[m,k] * B[k]", {"M": 4, "K": 8}, [("ABZ", "k2", ""), ("A", "m2", "k2", "BZ"), ("ABZ", "k2 m2", "")],
+        ["0 skipping Z A"],
+    ),
+    "lanes that move up": (
+        "Z[m] = A[m,k] * B[k]", {"M": 4, "K": 8}, [("ABZ", "m2", "k2"), ("A", "m2", "k4")],
+        ["1 spatial-skipping B A", "1 spatial-skipping Z A", "0 spatial-skipping B A"],
+    ),
+    "words of two tensors that take lanes in passes": (
+        "Z[m,n] = A[m,k] * B[k,n]", {"M": 6, "K": 2, "N": 5}, [("ABZ", "k2", ""), ("ABZ", "m3 n3", "m2 n2")],
+        ["1 position-skipping A", "1 position-skipping B", "1 gating A B"],
+    ),
 }  # fmt: skip
-"""By name an einsum, its shape, the levels (kept tensors, temporal and spatial loops, outermost first), and features as
-"level kind target leaders"."""
+"""By name an einsum, its shape, the levels (kept tensors, temporal and spatial loops, outermost first, tensors that pass
+through), and features as "level kind target leaders"."""
 
 
 def seldom(name: str) -> Iterator[tuple[Case, dict[str, NDArray[np.int64]]]]:

@@ -20,7 +20,7 @@ SETTINGS = settings(max_examples=60, deadline=None, derandomize=True, suppress_h
 
 
 @SETTINGS
-@given(cases(densities=("dense", "uniform"), max_levels=3))
+@given(cases(densities=("dense", "uniform"), max_levels=3, lanes=True))
 def test_classes_and_events_count_the_same(case: Case) -> None:
     problem = Problem(case.workload, case.design)
     batch = MappingBatch.of(problem, [case.mapping])

@@ -1,6 +1,7 @@
 """With known tensors the model's closed form equals the oracle's walk over the nest, count by count."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 
@@ -15,7 +16,10 @@ from tests.model.seldom import SELDOM, seldom
 from tests.sim.toys import level, workload
 
 from sparseloom.arch.hierarchy import Network
+from sparseloom.designs.load import load
+from sparseloom.fibertree.pattern import Pattern
 from sparseloom.mapping.batch import MappingBatch, Problem
+from sparseloom.mapping.mapping import Loop, Mapping
 from sparseloom.model.conventions import SPARSELOOM
 from sparseloom.model.dataflow import DenseTraffic, count_dense
 from sparseloom.model.evaluate import evaluate
@@ -35,6 +39,9 @@ WANTED = (
     "block of several words",
     "two-rank format",
     "unaligned tile",
+    "spatial-skipping of several lanes",
+    "position-skipping of several lanes",
+    "stream",
 )
 
 
@@ -48,6 +55,46 @@ def test_every_count_equals_the_oracle(drawn: Case, seed: int, full_are_dense: b
         known = replace(known, workload=replace(known.workload, densities=some))
     run = execute(known.workload, known.design, known.mapping, tensors)
     assert differences(evaluate(known.workload, known.design, known.mapping), run) == {}
+
+
+@settings(max_examples=150, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(cases(max_points=120, lanes=True), SEEDS)
+def test_every_count_equals_the_oracle_where_lanes_are_packed_and_tensors_pass_through(drawn: Case, seed: int) -> None:
+    tensors = draw_tensors(drawn.workload, np.random.default_rng(seed))
+    known = with_actual_data(drawn, tensors)
+    run = execute(known.workload, known.design, known.mapping, tensors)
+    assert differences(evaluate(known.workload, known.design, known.mapping), run) == {}
+    assert run.exact
+
+
+def small_dstc() -> tuple[Case, dict[str, np.ndarray]]:
+    """Outer products of 32 by 32 on 16 by 16 lanes."""
+    rf, lrf = level("RF", "Z", "k4"), level("LRF", "AB", "m2 n2")
+    lrf = replace(lrf, spatial=(Loop("M", 16, "Y"), Loop("N", 16, "X")))
+    layer, rng = workload("Z[m,n] = A[m,k] * B[n,k]", M=32, N=32, K=4), np.random.default_rng(5)
+    tensors = {"A": rng.random((32, 4)) < 0.5, "B": rng.random((32, 4)) < 0.4}
+    return Case(layer, load("dstc"), Mapping((level("DRAM", "ABZ"), level("SMEM", "AB"), rf, lrf))), tensors
+
+
+def small_stc() -> tuple[Case, dict[str, np.ndarray]]:
+    """32 logical lanes on 16 physical ones, of which weights with two nonzeros in four need all."""
+    rf = replace(level("RF", "Z", "k2"), spatial=(Loop("M", 16, "Y"), Loop("K", 32, "X")))
+    layer, rng = workload("Z[m,n] = A[m,k] * B[n,k]", M=16, N=4, K=64), np.random.default_rng(5)
+    weights = Pattern.parse("M->K1->K0(2:4)").draw(("M", "K"), (16, 64), rng)
+    nest = Mapping((level("DRAM", "ABZ"), level("SMEM", "AB"), rf, level("LRF", "A", "n4")))
+    return Case(layer, load("stc"), nest), {"A": weights, "B": rng.random((4, 64)) < 0.4}
+
+
+@pytest.mark.parametrize("build", [small_dstc, small_stc])
+def test_published_designs_with_packed_lanes_equal_the_oracle(
+    build: Callable[[], tuple[Case, dict[str, np.ndarray]]],
+) -> None:
+    plain, tensors = build()
+    known = with_actual_data(plain, tensors)
+    run = execute(known.workload, known.design, known.mapping, tensors)
+    assert differences(evaluate(known.workload, known.design, known.mapping), run) == {}
+    passes = [np.ceil(tensors[name].sum(axis=0) / 16) for name in "AB"] if build is small_dstc else [np.ones(8)]
+    assert run.compute_cycles_busiest == np.prod(passes, axis=0).sum()
 
 
 @settings(max_examples=60, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -152,7 +199,7 @@ def test_thousand_draws_reach_every_special_case_at_least_fifty_times() -> None:
     counts: Counter[str] = Counter()
 
     @settings(max_examples=DRAWS, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-    @given(cases())
+    @given(cases(lanes=True))
     def count(case: Case) -> None:
         counts.update(features_of(case))
 

@@ -15,7 +15,7 @@ from tests.model.seldom import SELDOM, seldom
 
 from sparseloom.arch.features import SKIPPING
 from sparseloom.fibertree.format import Format
-from sparseloom.model import events, occupancy, sparse
+from sparseloom.model import events, lanewalk, occupancy, sparse
 from sparseloom.model.evaluate import evaluate
 from sparseloom.sim.loopnest import Execution, draw_tensors, execute
 
@@ -35,7 +35,7 @@ def executed() -> tuple[tuple[Case, Execution], ...]:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(cases(max_points=60, max_levels=3))
+    @given(cases(max_points=60, max_levels=3, lanes=True))
     def collect(drawn: Case) -> None:
         if len(found) == GENERATED + 2 * len(SELDOM) or not drawn.design.features.safs:
             return
@@ -117,6 +117,27 @@ def transfers_of_a_step_take_blocks_of_their_own(patch: pytest.MonkeyPatch) -> N
     )  # fmt: skip
 
 
+def receivers_are_judged_with_their_group(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(sparse.Path, "each", property(lambda path: False))
+
+
+def lanes_that_nobody_needs_are_there(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(lanewalk, "thinned", lambda problem: ())
+
+
+def all_nonzeros_fit_one_pass(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(lanewalk._Packing, "turn", property(lambda packing: packing.number * 0))
+
+
+def words_keep_their_lanes(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(lanewalk.LaneWalk, "packings", {})
+
+
+def what_passes_through_is_served_to_each_receiver(patch: pytest.MonkeyPatch) -> None:
+    through = sparse.Path.through
+    patch.setattr(sparse.Path, "through", lambda path, level, alone: through(path, level, True))
+
+
 def test_model_without_a_bug_equals_the_oracle() -> None:
     assert len(executed()) == GENERATED + 2 * len(SELDOM)
     assert not unequal()
@@ -134,6 +155,11 @@ def test_model_without_a_bug_equals_the_oracle() -> None:
         leader_tile_forgets_the_period,
         upper_ranks_always_move,
         transfers_of_a_step_take_blocks_of_their_own,
+        receivers_are_judged_with_their_group,
+        lanes_that_nobody_needs_are_there,
+        all_nonzeros_fit_one_pass,
+        words_keep_their_lanes,
+        what_passes_through_is_served_to_each_receiver,
     ],
     ids=lambda plant: plant.__name__,
 )

@@ -147,6 +147,47 @@ def tensor_that_leads_itself() -> Case:
     )
 
 
+def lanes_that_two_of_four_leave() -> Case:
+    """Each row of A has two nonzeros in four: half of the eight lanes."""
+    pattern = Pattern.parse("M->K1->K0(2:4)")
+    return case(
+        sparse(PRODUCT, A=pattern.density_model(("M", "K"), (2, 8)), B=Uniform((8,), 0.5)),
+        [level("L0", "ABZ", "m2", "k8")],
+        ["0 spatial-skipping B A", "0 spatial-skipping Z A"],
+        {"L0": {"A": "UOP(M)-CP(K)"}},
+        compute_gating=True,
+    )
+
+
+def receivers_that_idle() -> Case:
+    return case(
+        sparse(MATMUL, A=Uniform((4, 4), 0.3), B=Uniform((4, 2), 0.5)),
+        [level("L0", "ABZ", "k2", "m4"), level("L1", "BZ", "n2 k2")],
+        ["0 spatial-skipping B A", "1 gating B A"],
+        {"L0": {"A": "B(M)-B(K)", "B": "CP(K,N)"}, "L1": {"B": "CP(K,N)"}},
+        compute_gating=True,
+    )
+
+
+def outer_products_of_packed_tensors() -> Case:
+    return case(
+        sparse(workload("Z[m,n] = A[m,k] * B[k,n]", M=6, K=4, N=4), A=Uniform((6, 4), 0.5), B=Uniform((4, 4), 0.5)),
+        [level("L0", "ABZ", "k4"), level("L1", "ABZ", "m3 n2", "m2 n2")],
+        ["1 position-skipping A", "1 position-skipping B", "1 skipping Z A B"],
+        {"L0": {"A": "CP(M,K)", "B": "CP(K,N)"}, "L1": {"A": "B(K,M)", "B": "CP(K,N)"}},
+    )
+
+
+def tensors_that_pass_through() -> Case:
+    outer, middle, inner = level("L0", "ABZ", "k2"), level("L1", "A", "m2", "m2"), level("L2", "BZ", "k2 n2")
+    return case(
+        sparse(MATMUL, A=Uniform((4, 4), 0.3), B=Uniform((4, 2), 0.5)),
+        [outer, replace(middle, stream=frozenset("BZ")), inner],
+        ["0 skipping B A", "0 skipping Z A"],
+        {"L0": {"B": "CP(K,N)"}, "L2": {"B": "B(K,N)"}},
+    )
+
+
 FIXED = (
     column_of_a_leader,
     features_on_one_path_with_different_leaders,
@@ -158,6 +199,10 @@ FIXED = (
     pruned_channels,
     blocks_of_two_by_two,
     tensor_that_leads_itself,
+    lanes_that_two_of_four_leave,
+    receivers_that_idle,
+    outer_products_of_packed_tensors,
+    tensors_that_pass_through,
 )
 
 
@@ -243,6 +288,15 @@ def test_busiest_instance_is_the_one_that_expects_most() -> None:
     assert result.compute.cycles_busiest == pytest.approx(result.compute.cycles_mean)
     assert sample.busiest.mean() > 2
     assert (sample.busiest >= 2).all()
+
+
+@pytest.mark.parametrize("build", [lanes_that_two_of_four_leave, outer_products_of_packed_tensors])
+def test_the_first_lane_is_as_busy_as_the_model_says_on_average(build: Callable[[], Case]) -> None:
+    packed = build()
+    result = evaluate(packed.workload, packed.design, packed.mapping)
+    busiest = sampled(packed, 200, counted_by_model, counted_by_oracle).busiest
+    reach = stats.t.ppf(1 - (1 - CONFIDENCE) / 2, len(busiest) - 1) * busiest.std(ddof=1) / math.sqrt(len(busiest))
+    assert abs(busiest.mean() - result.compute.cycles_busiest) <= reach + 1e-9
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -391,13 +391,101 @@ def test_feature_on_the_output_saves_updates_and_leaves_computes_alone() -> None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Lanes and streams.
+
+
+def lanes_of_six(macs: int) -> Execution:
+    """Six logical lanes, of which A, kept as coordinates, needs those of its three nonzeros."""
+    safs = tuple(Saf("Buffer", "spatial-skipping", target, ("A",)) for target in "BZ")
+    machine = design(BUFFER, macs=macs, safs=safs, formats={"Buffer": {"A": Format.parse("CP(K)")}})
+    return execute(DOT, machine, Mapping((level("Buffer", "ABZ", "", "k6"),)), DOT_VALUES)
+
+
+def test_spatial_skipping_needs_lanes_only_where_a_word_arrives() -> None:
+    run = lanes_of_six(macs=3)
+    assert run.instances_used["MAC"] == 3
+    assert run.cycles == 1
+    assert run.computes == {"actual": 3, "gated": 0, "skipped": 0, "absent": 3}
+    assert moved(run, "Buffer", "B", "read") == (3, 0, 3)
+    assert moved(run, "Buffer", "Z", "update") == (1, 0, 0)  # one for all lanes, none of whose tiles is empty together
+    assert run.exact
+
+
+def test_lanes_that_are_needed_at_once_and_are_not_there_are_refused() -> None:
+    with pytest.raises(MappingError, match="Buffer has 2 children along X, the loop needs 3"):
+        lanes_of_six(macs=2)
+
+
+def test_receivers_that_idle_take_no_part_in_what_their_group_is_sent() -> None:
+    layer = workload("Z[m] = A[m] * B[]", M=4)
+    machine = design(
+        DRAM, StorageLevel("Buffer", mesh_x=4), macs=4, safs=(Saf("DRAM", "spatial-skipping", "B", ("A",)),)
+    )
+    values = {"A": np.array([1, 0, 2, 0]), "B": np.array(3)}
+    run = execute(layer, machine, Mapping((level("DRAM", "ABZ", "", "m4"), level("Buffer", "ABZ"))), values)
+    assert moved(run, "DRAM", "B", "read") == (1, 0, 0)
+    assert moved(run, "Buffer", "B", "fill") == (2, 0, 0)
+    assert moved(run, "Buffer", "B", "read") == (2, 0, 0)
+    assert run.computes["absent"] == 2
+    assert run.instances_used["MAC"] == 4  # A and Z are not skipped: their words come to every lane
+
+
+def test_position_skipping_reads_each_nonzero_once_for_each_pass_of_the_other_tensor() -> None:
+    layer = workload("Z[m,n] = A[m] * B[n]", M=4, N=4)
+    both = tuple(Saf("Buffer", "position-skipping", name) for name in "AB")
+    machine = design(
+        StorageLevel("Buffer", block_words=2), macs=4, safs=both, formats={"Buffer": {"A": Format.parse("B(M)")}}
+    )
+    mapping = Mapping((level("Buffer", "ABZ", "m2 n2", "m2 n2"),))
+    values = {"A": np.array([1, 2, 0, 3]), "B": np.array([0, 5, 0, 6])}
+    run = execute(layer, machine, mapping, values)
+    assert run.computes == {"actual": 6, "gated": 0, "skipped": 0, "absent": 10}
+    assert run.cycles == 2  # three nonzeros in two lanes, two in two: two passes by one
+    assert run.instances_used["MAC"] == 4
+    assert moved(run, "Buffer", "A", "read") == (3, 0, 0)
+    assert moved(run, "Buffer", "B", "read") == (4, 0, 0)
+    assert run.blocks["Buffer"]["A"]["read"]["actual"] == 2
+    assert run.metadata["Buffer"]["A"]["read"]["actual"].tolist() == [[4, 0]]
+    assert run.exact
+
+
+def test_position_skipping_of_one_tensor_fills_lanes_in_turn() -> None:
+    machine = design(BUFFER, macs=2, safs=(Saf("Buffer", "position-skipping", "A"),))
+    run = execute(DOT, machine, Mapping((level("Buffer", "ABZ", "k3", "k2"),)), DOT_VALUES)
+    assert run.computes["actual"] == 3
+    assert run.compute_cycles_busiest == 2
+    assert moved(run, "Buffer", "A", "read") == (3, 0, 0)
+    assert moved(run, "Buffer", "B", "read") == (6, 0, 0)
+
+
+def test_a_tensor_that_passes_through_is_written_and_read_and_occupies_nothing() -> None:
+    middle, inner = (
+        LevelMapping("Buffer", (), (Loop("K", 2, "X"),), frozenset("AZ"), frozenset("B")),
+        level("PE", "ABZ"),
+    )
+    machine = design(
+        DRAM, StorageLevel("Buffer", block_words=2, capacity_words=4), StorageLevel("PE", mesh_x=2), macs=2
+    )
+    run = execute(DOT, machine, Mapping((level("DRAM", "ABZ", "k3"), middle, inner)), DOT_VALUES)
+    assert moved(run, "Buffer", "B", "fill") == moved(run, "Buffer", "B", "read") == (6, 0, 0)
+    assert run.blocks["Buffer"]["B"]["read"]["actual"] == 3  # two words at each step
+    assert "B" not in run.worst_words["Buffer"]
+
+
+def test_partial_sums_that_pass_through_go_both_ways() -> None:
+    middle = LevelMapping("Buffer", (Loop("K", 3),), (), frozenset("AB"), frozenset("Z"))
+    run = execute(DOT, design(DRAM, BUFFER), Mapping((level("DRAM", "ABZ", "k2"), middle)), DOT_VALUES)
+    assert moved(run, "Buffer", "Z", "read") == moved(run, "Buffer", "Z", "fill") == (11, 0, 0)
+    assert moved(run, "DRAM", "Z", "update") == (6, 0, 0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Refusals and stimuli.
 
 
-@pytest.mark.parametrize("kind", ["position-skipping", "spatial-skipping"])
-def test_features_without_a_contract_are_refused_by_name(kind: str) -> None:
-    with pytest.raises(ArchitectureError, match=f"{kind} at Buffer has no contract"):
-        dot(safs=(Saf("Buffer", kind, "A", ("B",)),))
+def test_position_skipping_packs_operands_only() -> None:
+    with pytest.raises(ArchitectureError, match="position-skipping at Buffer is of the output Z"):
+        dot(safs=(Saf("Buffer", "position-skipping", "Z"),))
 
 
 def test_all_unknown_tensors_of_a_design_are_reported_together() -> None:
@@ -407,12 +495,6 @@ def test_all_unknown_tensors_of_a_design_are_reported_together() -> None:
         "a skipping feature at Buffer is about unknown tensor C",
         "Buffer has a format for unknown tensor D",
     ]
-
-
-def test_streams_are_refused() -> None:
-    streaming = Mapping((LevelMapping("Buffer", (Loop("K", 6),), (), frozenset("ABZ"), stream=frozenset("B")),))
-    with pytest.raises(MappingError, match="Buffer streams B"):
-        execute(DOT, design(BUFFER), streaming, DOT_VALUES)
 
 
 def test_tensors_that_are_missing_misnamed_or_misshapen_are_reported_together() -> None:

@@ -16,13 +16,14 @@ def workload(einsum: str, **shape: int) -> Workload:
     return Workload(Einsum.parse(einsum), shape)
 
 
-def level(name: str, keep: str, temporal: str = "", spatial: str = "") -> LevelMapping:
-    """``level("L0", "AB", "m4 k2", "n3")``: tensors have names of one letter; spatial loops run along X."""
+def level(name: str, keep: str, temporal: str = "", spatial: str = "", stream: str = "") -> LevelMapping:
+    """``level("L0", "AB", "m4 k2", "n3", "Z")``: tensors have names of one letter; spatial loops run along X."""
     return LevelMapping(
         name,
         tuple(Loop(loop[0].upper(), int(loop[1:])) for loop in temporal.split()),
         tuple(Loop(loop[0].upper(), int(loop[1:]), "X") for loop in spatial.split()),
         frozenset(keep),
+        frozenset(stream),
     )
 
 

@@ -10,7 +10,7 @@ position skipping is inferred from the MICRO 2022 artifact's outputs; thesis 4.9
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,12 +26,13 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Thinned:
-    """What is left of a level's spatial loops for a tensor, [B] each: the mean share of children in use, and of lanes along
-    X and Y the most that can be in use at once."""
+    """What is left of a level's spatial loops for a tensor, [B] each: the mean share of children in use, of lanes along
+    X and Y the most that can be in use at once, and how often a lane is in use if it is whenever any is, over the mean."""
 
     used: FloatArray
     lanes_x: FloatArray
     lanes_y: FloatArray
+    load: FloatArray
 
 
 Thinning = dict[tuple[int, int], Thinned]
@@ -41,13 +42,15 @@ Thinning = dict[tuple[int, int], Thinned]
 def thin(problem: Problem, batch: MappingBatch, stored_leaders: bool = False) -> Thinning:
     """Where a design with spatial skipping thins the spatial loops; empty for other designs.
 
-    ``stored_leaders``: only leaders count that the level, or one outside it, keeps in a format, as Timeloop has it.
+    ``stored_leaders``: as Timeloop has it, only leaders count that the level, or one outside it, keeps in a format, and tensors
+    kept in a format thin the loops of every level, not only of those with the feature.
     """
     design = problem.design
     safs = [saf for saf in design.features.safs if saf.kind == SPATIAL_SKIPPING]
+    skipping = {design.architecture.index(saf.level) for saf in safs}
     found: Thinning = {}
     for t, name in enumerate(problem.tensors if safs else ()):
-        for depth in range(len(batch.keep)):
+        for depth in range(len(batch.keep)) if stored_leaders else skipping:
             keepers = np.flatnonzero(batch.keep[: depth + 1, t])
             if keepers.size and design.features.format_of(design.architecture.names[keepers[-1]], name):
                 found[depth, t] = _thinned(problem, batch, depth, t, None)
@@ -72,7 +75,7 @@ def _stored(problem: Problem, batch: MappingBatch, depth: int, name: str) -> boo
     return any(kept and design.features.format_of(level, name) for level, kept in levels)
 
 
-_FIELDS = ("used", "lanes_x", "lanes_y")
+_FIELDS = ("used", "lanes_x", "lanes_y", "load")
 
 
 def _thinned(problem: Problem, batch: MappingBatch, depth: int, source: int, target: int | None) -> Thinned:
@@ -80,7 +83,7 @@ def _thinned(problem: Problem, batch: MappingBatch, depth: int, source: int, tar
     further in."""
     indexes = np.asarray(problem.projections.any(axis=1), np.bool_)
     count, slots = batch.bound.shape
-    used, first = np.ones(count), np.ones(count, np.bool_)
+    used, first, some = np.ones(count), np.ones(count, np.bool_), np.ones(count)
     lanes = np.ones((2, count))
     element = np.ones((count, len(problem.ranks)), np.int64)
     level, kind = batch.place // 3, batch.place % 3
@@ -98,10 +101,11 @@ def _thinned(problem: Problem, batch: MappingBatch, depth: int, source: int, tar
             empty = _empty(problem, source, part)
             used[here] = np.where(first[here], 1 - empty, used[here])
             first[here] = False
+            some[here] = 1 - _empty(problem, source, whole)
             axis = kind[here, i] - 1
-            lanes[axis, every[here]] *= _most_elements(problem, source, whole, part) / bound[here]
+            lanes[axis, every[here]] *= np.minimum(_most_elements(problem, source, whole, part) / bound[here], 1)
         element = fiber
-    return Thinned(used, lanes[0], lanes[1])
+    return Thinned(used, lanes[0], lanes[1], np.divide(some, used, out=np.ones(count), where=used > 0))
 
 
 def _stationary(
@@ -150,11 +154,24 @@ def lane_shares(problem: Problem, batch: MappingBatch, thinning: Thinning) -> Fl
     """For each level, the share of its spatial loops along X and Y that the tensor thinned least needs lanes for, [S, 2, B]."""
     shares = np.ones((len(batch.keep), 2, len(batch)))
     for depth in {depth for depth, _ in thinning}:
-        ones = Thinned(*np.ones((3, len(batch))))
-        here = [thinning.get((depth, t), ones) for t in range(len(problem.tensors))]
+        here = _of_tensors(problem, batch, thinning, depth)
         shares[depth, 0] = np.max([s.lanes_x for s in here], axis=0)
         shares[depth, 1] = np.max([s.lanes_y for s in here], axis=0)
     return shares
+
+
+def lane_load(problem: Problem, batch: MappingBatch, thinning: Thinning) -> FloatArray:
+    """How much more work the first lane has than the mean one would, if work moved up, [B]."""
+    load = np.ones(len(batch))
+    for depth in {depth for depth, _ in thinning}:
+        load *= np.min([s.load for s in _of_tensors(problem, batch, thinning, depth)], axis=0)
+    return load
+
+
+def _of_tensors(problem: Problem, batch: MappingBatch, thinning: Thinning, depth: int) -> list[Thinned]:
+    """What is left of a level's spatial loops for every tensor."""
+    ones = Thinned(*np.ones((len(_FIELDS), len(batch))))
+    return [thinning.get((depth, t), ones) for t in range(len(problem.tensors))]
 
 
 def within_fanout(problem: Problem, batch: MappingBatch, shares: FloatArray) -> NDArray[np.bool_]:
@@ -173,9 +190,11 @@ def within_fanout(problem: Problem, batch: MappingBatch, shares: FloatArray) -> 
     return np.asarray((np.round(needed) <= limits[:, :, None]).all(axis=(0, 1)))
 
 
-def check_mapping(problem: Problem, mapping: Mapping, stored_leaders: bool = False) -> Thinning:
+def check_mapping(
+    problem: Problem, mapping: Mapping, stored_leaders: bool = False, unchecked: Iterable[int] = ()
+) -> Thinning:
     """Refuse an illegal mapping, lanes that are never needed at once left out; returns what is thinned (B = 1, see
-    :func:`thin`).
+    :func:`thin`). The fan-out of the ``unchecked`` levels is left to the caller.
 
     Raises MappingError with every fault.
     """
@@ -186,45 +205,55 @@ def check_mapping(problem: Problem, mapping: Mapping, stored_leaders: bool = Fal
     batch = MappingBatch.of(problem, [mapping])
     thinning = thin(problem, batch, stored_leaders)
     shares = lane_shares(problem, batch, thinning)[:, :, 0]
+    shares[list(unchecked)] = 0
     check(mapping, problem.workload, problem.design.architecture, [(float(x), float(y)) for x, y in shares])
     return thinning
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A position-skipping tensor at the level that holds it, [B] each: the mean share of its lanes in use while there is
-    work, mean passes over them, and passes if the tile were full."""
+    """A position-skipping tensor at a level, [B] each: the most lanes in use, as a share; mean passes over them, and passes if
+    the tile were full; the mean share of nonzeros."""
 
-    level: int
-    used: FloatArray
+    lanes: FloatArray
     passes: FloatArray
     full_passes: FloatArray
+    density: FloatArray
+
+    @property
+    def load(self) -> FloatArray:
+        """How much more work the first lane has than the mean one: that of every pass."""
+        full = self.full_passes * self.density
+        return np.divide(self.passes, full, out=np.ones_like(full), where=full > 0)
 
 
-def packing(problem: Problem, batch: MappingBatch, tile: IntArray) -> dict[int, Packed]:
-    """Position-skipping tensors by number; ``tile`` [B, S + 1, D] are the coordinates of each level's tiles.
+def packing(problem: Problem, batch: MappingBatch, tile: IntArray) -> dict[tuple[int, int], Packed]:
+    """Position-skipping tensors by level and number; ``tile`` [B, S + 1, D] are the coordinates of each level's tiles.
 
-    A tile of K nonzeros fills m lanes in ceil(K / m) passes, of which K / (m ceil(K / m)) lanes are used.
+    A tile of K nonzeros fills m lanes in ceil(K / m) passes. A loop that indexes several tensors packed at a level makes lanes of
+    the first.
     """
-    found = {}
+    found: dict[tuple[int, int], Packed] = {}
+    taken = np.zeros(batch.bound.shape, np.bool_)
     indexes = np.asarray(problem.projections.any(axis=1), np.bool_)
     for saf in problem.design.features.safs:
         if saf.kind == POSITION_SKIPPING:
             t, depth = problem.tensors.index(saf.target), problem.design.architecture.index(saf.level)
-            mine = (batch.place // 3 == depth) & (batch.place % 3 > 0) & indexes[t, batch.rank]
+            if (depth, t) in found:
+                continue
+            mine = (batch.place // 3 == depth) & (batch.place % 3 > 0) & indexes[t, batch.rank] & ~taken
+            taken |= mine
             lanes = np.prod(np.where(mine, batch.bound, 1), axis=1)
             density, box = problem.workload.density(saf.target), _box(problem, t, tile[:, depth])
             key, index = np.unique(np.stack([lanes, *box]), axis=1, return_inverse=True)
-            numbers = np.array([_passes(density, row[1:], row[0]) for row in key.T.tolist()])[index.ravel()]
-            found[t] = Packed(depth, numbers[:, 0], numbers[:, 1], np.ceil(np.prod(box, axis=0) / lanes))
+            numbers = np.array([_passes(density, row[1:], row[0]) for row in key.T.tolist()])[index.ravel()].T
+            points = np.prod(box, axis=0)
+            found[depth, t] = Packed(numbers[0], numbers[1], np.ceil(points / lanes), numbers[2] / points)
     return found
 
 
-def _passes(density: Density, extents: list[int], lanes: int) -> tuple[float, float]:
-    """The mean share of lanes in use, and the mean number of passes."""
+def _passes(density: Density, extents: list[int], lanes: int) -> tuple[float, float, float]:
+    """The most lanes in use, as a share and one at least, the mean number of passes, the mean number of nonzeros."""
     occupancy, chance = density.occupancy_distribution(extents)
-    passes = np.ceil(occupancy / lanes)
-    some = occupancy > 0
-    share = chance[some].sum()
-    used = (occupancy[some] / (lanes * passes[some])) @ chance[some] / share if share else 1.0
-    return float(used), float(passes @ chance)
+    most = np.clip(occupancy[chance > 0].max(), 1, lanes)
+    return float(most / lanes), float(np.ceil(occupancy / lanes) @ chance), float(occupancy @ chance)

@@ -9,21 +9,25 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING
 from sparseloom.mapping.batch import MappingBatch
-from sparseloom.mapping.lanes import Packed, packing
+from sparseloom.mapping.lanes import Packed, lane_load, packing, thin
 from sparseloom.model.dataflow import DenseTraffic, Nests
+from sparseloom.model.events import Events
+from sparseloom.model.lanewalk import LaneWalk, is_walked
 from sparseloom.model.microarch import Share
-from sparseloom.model.sparse import Computes, Filter, Moved, Traffic, filter_computes, paths_of
+from sparseloom.model.sparse import Computes, Filter, Moved, Path, Tiles, Traffic, filter_computes, paths_of
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Activity:
-    """Shares by level and tensor name, the computes, and the instances in use of each level and of compute, [B, S + 1]."""
+    """Shares by level and tensor name, the computes, the instances in use of each level and of compute [B, S + 1], and the
+    shares [S, 2, B] of logical lanes along X and Y that are needed at once."""
 
     shares: dict[str, dict[str, Share]]
     computes: Computes
     instances: FloatArray
+    lanes: FloatArray
 
 
 def activity(work: Filter, batch: MappingBatch, nests: Nests | DenseTraffic, lane_shares: FloatArray) -> Activity:
@@ -37,13 +41,21 @@ def activity(work: Filter, batch: MappingBatch, nests: Nests | DenseTraffic, lan
     paths = paths_of(problem, batch, safs)
     features = problem.design.features
     packed = packing(problem, batch, nests.tile)
-    computes = filter_computes(work, paths, features.compute_gating, features.compute_skipping, frozenset(packed))
-    reach = np.cumprod(np.prod(lane_shares, axis=1), axis=0)
-    instances = nests.instances.copy()
-    instances[:, 1:] *= reach.T
-    for each in packed.values():
-        instances[:, -1] *= each.used
-    computes = replace(computes, busiest=computes.busiest * nests.instances[:, -1] / instances[:, -1])
+    walk: LaneWalk | None = None
+    if is_walked(problem) and isinstance(work.source, Events):
+        walk = LaneWalk(work, work.source, paths)
+        computes, instances, lane_shares = walk.computes, walk.instances, walk.lane_shares
+    else:
+        zeros_gone = frozenset(t for _, t in packed)
+        computes = filter_computes(work, paths, features.compute_gating, features.compute_skipping, zeros_gone)
+        reach = np.cumprod(np.prod(lane_shares, axis=1), axis=0)
+        instances = nests.instances.copy()
+        instances[:, 1:] *= reach.T
+        load = lane_load(problem, batch, thin(problem, batch))
+        for (level, _), each in packed.items():
+            instances[:, level + 1 :] *= each.lanes[:, None]
+            load = load * each.load
+        computes = replace(computes, busiest=computes.busiest * load)
     levels = problem.design.architecture.levels
     shares: dict[str, dict[str, Share]] = {level.name: {} for level in levels}
     for t, edges in enumerate(paths):
@@ -51,11 +63,25 @@ def activity(work: Filter, batch: MappingBatch, nests: Nests | DenseTraffic, lan
         for path in edges:
             level, leaving = path.edge.parent, work.traffic(path)
             share = _share(work, t, level, leaving, arriving, instances[:, level])
-            if t in packed and packed[t].level == level and share.read is not None:
-                share = replace(share, read=_repeated(share.read, [p for o, p in packed.items() if o != t]))
+            if walk is not None:
+                share = replace(share, read=walk.read(path)) if walk.reads(path) else share
+            elif (level, t) in packed and share.read is not None and not path.edge.hold:
+                others = [each for (at, o), each in packed.items() if at == level and o != t]
+                form = work.format_of(level, t)
+                stored = np.ones(1) if form and form.compressed else packed[level, t].density
+                share = replace(share, read=_repeated(share.read, others, stored))
             shares[levels[level].name][problem.tensors[t]] = share
+            for between in np.flatnonzero(batch.stream[level + 1 : path.edge.child, t]) + level + 1:
+                passing = _passing(work, path, int(between), instances[:, between])
+                shares[levels[between].name][problem.tensors[t]] = passing
             arriving = leaving
-    return Activity(shares, computes, instances)
+    return Activity(shares, computes, instances, lane_shares)
+
+
+def _passing(work: Filter, path: Path, level: int, instances: FloatArray) -> Share:
+    """A tensor that is written and read at a level which does not keep it."""
+    moved, nothing = work.passing(path, level), np.zeros(instances.shape)
+    return Share(moved, moved, None, Tiles(nothing, nothing, nothing, nothing), instances, streamed=True)
 
 
 def _share(
@@ -69,8 +95,9 @@ def _share(
     return Share(read, fill, leaving.raised if output else None, work.tiles(t, level), instances)
 
 
-def _repeated(read: Moved, others: list[Packed]) -> Moved:
-    """Reads of a packed tensor: once for each pass of the others over their lanes, instead of each pass of a full tile."""
-    times = np.prod([other.passes / other.full_passes for other in others], axis=0) if others else np.ones(1)
-    parts = (getattr(read, name) for name in ("words", "blocks", "units", "bits"))
-    return Moved(*(part * np.reshape(times, (-1, *(1,) * (part.ndim - 1))) for part in parts))
+def _repeated(read: Moved, others: list[Packed], stored: FloatArray) -> Moved:
+    """Reads of a packed tensor: once for each pass of the others over their lanes, instead of each pass of a full tile; of its
+    words those that are ``stored`` and not zero."""
+    times = np.prod([np.ones(1), *(other.passes / other.full_passes for other in others)], axis=0)
+    parts = ((read.words, times * stored), (read.blocks, times * stored), (read.units, times), (read.bits, times))
+    return Moved(*(part * np.reshape(share, (-1, *(1,) * (part.ndim - 1))) for part, share in parts))

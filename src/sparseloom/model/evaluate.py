@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.actions import DATA_ACTIONS, OUTCOMES
 from sparseloom.arch.design import Design
+from sparseloom.arch.features import POSITION_SKIPPING
 from sparseloom.arch.hierarchy import ComputeLevel, StorageLevel
 from sparseloom.errors import ArchitectureError, Fault, MappingError, suggest
 from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import MappingBatch, Problem
 from sparseloom.mapping.details import FormatDetails, RankDetails, TimeloopDetails
 from sparseloom.mapping.lanes import check_mapping, lane_shares
-from sparseloom.mapping.mapping import Loop, Mapping
+from sparseloom.mapping.mapping import Loop, Mapping, check
 from sparseloom.mapping.render import render
 from sparseloom.model.activity import Activity, activity
 from sparseloom.model.average import AverageInstance
@@ -27,6 +28,7 @@ from sparseloom.model.dataflow import count_dense, lay_out, nest_of
 from sparseloom.model.energy import action_energy
 from sparseloom.model.events import Events
 from sparseloom.model.explain import assumptions, bottleneck
+from sparseloom.model.lanewalk import is_walked, thinned
 from sparseloom.model.limits import refuse_large_counts, refuse_long_walks
 from sparseloom.model.microarch import (
     PORTS,
@@ -62,7 +64,10 @@ def evaluate(
     """
     problem = Problem(workload, design)
     _check_features(problem)
-    thinning = check_mapping(problem, mapping, stored_leaders=conventions.metadata != "encoding")
+    walked = conventions.metadata == "encoding" and is_walked(problem)
+    thinning = check_mapping(
+        problem, mapping, conventions.metadata != "encoding", unchecked=thinned(problem) if walked else ()
+    )
     batch = MappingBatch.of(problem, [mapping])
     dense = count_dense(problem, batch, conventions)
     work = Filter(problem, Events(nest_of(problem, batch), problem.shape))
@@ -70,6 +75,8 @@ def evaluate(
     average: AverageInstance | None = None
     if conventions.metadata == "encoding":
         traffic = _clean(problem, batch, lanes)
+        if walked:
+            check(mapping, workload, design.architecture, [(float(x), float(y)) for x, y in traffic.lanes[:, :, 0]])
     else:
         if details is not None:
             refuse_conversions(problem, batch.keep, details.formats)
@@ -110,6 +117,9 @@ def _check_features(problem: Problem) -> None:
         for name in {saf.target, *saf.leaders} - set(names):
             what = f"a {saf.kind} feature at {saf.level} is about tensor {name}, which the workload has not"
             faults.append(Fault(what, path=f"safs[{i}]", fix=suggest(name, names)))
+        if saf.kind == POSITION_SKIPPING and saf.target == names[-1]:
+            what = f"a {saf.kind} feature at {saf.level} is of the output {saf.target}"
+            faults.append(Fault(what, path=f"safs[{i}]", fix="pack the nonzeros of an operand"))
     for level, formats in problem.design.features.formats.items():
         for name in set(formats) - set(names):
             what = f"{level} has a format for tensor {name}, which the workload has not"
@@ -146,7 +156,9 @@ def _by_proportion(average: AverageInstance) -> Activity:
     values = (counts.actual, counts.gated, counts.skipped, average.dense.computes - used)
     busiest = (counts.actual + counts.gated) / counts.instances
     instances = np.full((1, len(levels) + 1), counts.instances)
-    return Activity(shares, Computes(*(np.array([value]) for value in (*values, busiest))), instances)
+    return Activity(
+        shares, Computes(*(np.array([value]) for value in (*values, busiest))), instances, np.ones((len(levels), 2, 1))
+    )
 
 
 def _refuse_overflow(levels: Sequence[StorageLevel], traffic: Activity) -> None:

@@ -220,10 +220,10 @@ def transfers(
             at: dict[int, int] = dict(zip(timed, moment, strict=True))
             ranges = _ranges(nest, [(carry, nest.shape[1]), *((c, judges[k].period_loop(nest)) for k, c in at.items())])
             placed = [replace(w, carry=at[w.judge]) if w.judge in at else w for w in windows]
-            found = _components(nest, shape, edge, judges, carry, ranges, placed)
+            found = list(_components(nest, shape, edge, judges, carry, ranges, placed))
             none = np.zeros(shape.size, np.bool_)
-            lists = [_compressed(cases, positions, none if offsets is None else offsets, steps) for cases in found]
-            if all(cases.groups.size for cases in lists):
+            if all(cases.groups.size for cases in found):
+                lists = [_compressed(cases, positions, none if offsets is None else offsets, steps) for cases in found]
                 yield _product(lists, edge, len(judges), shape.size, 0 <= carry < nest.shape[1])
 
 
@@ -462,9 +462,8 @@ def _grouped(cases: _Cases, shared: IntArray, hold: bool) -> _Cases:
 def _groups(cases: _Cases, shared: IntArray, hold: bool) -> IntArray:
     """The group of every case: receivers of one parent and step whose new and, if they ``hold`` one, old intervals are
     equal."""
-    old = np.where((cases.box[3] > cases.box[2]) & hold, cases.box[2:], 0).reshape(-1, cases.groups.size)
-    new = cases.box[:2].reshape(-1, cases.groups.size)
-    return _numbered(np.concatenate([shared, new, old]))
+    old = np.where((cases.box[3] > cases.box[2]) & hold, cases.box[2:], 0)
+    return _numbered(np.concatenate([shared, *cases.box[:2], *old]))
 
 
 def _hull(intervals: IntArray, group: IntArray) -> IntArray:

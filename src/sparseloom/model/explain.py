@@ -9,6 +9,7 @@ from sparseloom.arch.hierarchy import ComputeLevel, StorageLevel
 from sparseloom.fibertree.density import ActualData, Dense, Density, FixedStructured, Uniform
 from sparseloom.mapping.batch import Problem
 from sparseloom.model.conventions import Conventions
+from sparseloom.model.lanewalk import is_walked
 from sparseloom.results.actions import ComputeActions, LevelActions
 
 
@@ -60,9 +61,18 @@ def assumptions(problem: Problem, conventions: Conventions) -> tuple[str, ...]:
         said.append("cycles are those of the compute instance with most points, its nonzeros at their mean")
     for name in _overlapping_leaders(problem):
         said.append(f"{name}: of its tiles by which two operands are judged, the one most likely empty decides")
-    for kind in sorted(kinds & {SPATIAL_SKIPPING, POSITION_SKIPPING}):
-        said.append(f"{kind}: lanes are filled without conflicts (the oracle does not walk this feature)")
+    said += [f"{kind}: {_LANES[kind]}" for kind in sorted(kinds & _LANES.keys())]
+    if kinds & _LANES.keys() and not is_walked(problem):
+        said.append("packed lanes: tensors are independent, tiles are whole, and lanes that can be in use are")
+    if POSITION_SKIPPING in kinds and not is_walked(problem):
+        said.append(f"{POSITION_SKIPPING}: reads and metadata are those of single words, in proportion to the passes")
     return tuple(said)
+
+
+_LANES = {
+    SPATIAL_SKIPPING: "work moves up to the first lanes at once and without conflicts",
+    POSITION_SKIPPING: "nonzeros take the lanes in their order, without conflicts",
+}
 
 
 def _overlapping_leaders(problem: Problem) -> Iterator[str]:

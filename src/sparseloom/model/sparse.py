@@ -54,11 +54,33 @@ class Path:
     """Whether a feature looks at this tensor's metadata where it leaves the parent."""
     reduces: bool
     """Whether the network adds the partial sums of a group on their way to the parent."""
+    parts: tuple[Path, ...] = ()
+    """Where receivers are judged on their own: what judges them, in place of this path itself."""
+
+    @cached_property
+    def own(self) -> tuple[Path, ...]:
+        return self.parts or ((self,) if self.judges else ())
 
     @cached_property
     def judged(self) -> tuple[Path, ...]:
         """The outer judged paths and, if it has judges, this one: the order of the rows' spans."""
-        return (*self.outer, self) if self.judges else self.outer
+        return (*self.outer, *self.own)
+
+    @property
+    def each(self) -> bool:
+        """Whether some receiver may take no part in what its group is sent."""
+        return any(judge.each for judge in self.judges)
+
+    @cached_property
+    def alone(self) -> Path:
+        """This edge with every receiver a group of its own."""
+        return replace(self, edge=replace(self.edge, merge=False), parts=_by_receiver(self))
+
+    def through(self, level: int, alone: bool) -> Path:
+        """What passes through a level of this path, to all receivers below an instance of it or to each ``alone``."""
+        edge = replace(self.edge, parent=level, merge=self.edge.merge and not alone)
+        each = (replace(part, edge=edge) if part.each and not alone else part for part in _by_receiver(self))
+        return Path(self.tensor, edge, (), (*self.outer, *each), False, self.reduces)
 
 
 class Rows(Protocol):
@@ -125,6 +147,17 @@ class Moved:
             self.words - other.words, self.blocks - other.blocks, self.units - other.units, self.bits - other.bits
         )
 
+    def plus(self, other: Moved) -> Moved:
+        """Together with what ``other`` counts."""
+        return Moved(
+            self.words + other.words, self.blocks + other.blocks, self.units + other.units, self.bits + other.bits
+        )
+
+    @property
+    def bare(self) -> Moved:
+        """Without metadata."""
+        return Moved(self.words, self.blocks, self.units[:, :0], np.zeros_like(self.bits))
+
 
 @dataclass(frozen=True)
 class Traffic:
@@ -162,7 +195,7 @@ def paths_of(problem: Problem, batch: MappingBatch, safs: Sequence[Saf]) -> tupl
                 if saf.target == name and parent <= architecture.index(saf.level) < child
             )
             leads = any(name in saf.leaders and parent <= architecture.index(saf.level) < child for saf in safs)
-            outer = tuple(path for path in paths if path.judges)
+            outer = tuple(part for path in paths for part in _by_receiver(path))
             paths.append(Path(t, edge, judges, outer, leads, reduces))
         found.append(tuple(paths))
     return tuple(found)
@@ -266,9 +299,10 @@ class Filter:
 
     def _survival_of(self, path: Path, rows: Rows) -> tuple[FloatArray, FloatArray]:
         """The factors of :meth:`survival`: what other tensors contribute to it, and what the tensor itself does as a leader."""
-        outside = [(k, judge) for k, judged in enumerate(path.outer) for judge in judged.judges]
-        skips = [(len(path.outer), judge) for judge in path.judges if judge.kind == SKIPPING]
-        gates = [(len(path.outer), judge) for judge in path.judges if judge.kind == GATING]
+        judges = [(k, judge) for k, judged in enumerate(path.judged) for judge in judged.judges]
+        outside = [(k, judge) for k, judge in judges if k < len(path.outer)]
+        skips = [(k, judge) for k, judge in judges if k >= len(path.outer) and judge.kind == SKIPPING]
+        gates = [(k, judge) for k, judge in judges if k >= len(path.outer) and judge.kind == GATING]
         others, own = np.ones((rows.groups.size, 4)), np.ones((rows.groups.size, 4))
         for stage, judged in ((REACHING, outside), (UNSKIPPED, outside + skips), (ACTUAL, outside + skips + gates)):
             if stage > REACHING and len(judged) == len(outside):
@@ -280,7 +314,28 @@ class Filter:
 
     def traffic(self, path: Path) -> Traffic:
         """What moves along an edge."""
-        parent, child = (self.format_of(level, path.tensor) for level in (path.edge.parent, path.edge.child))
+        together = self._traffic(path)
+        if not path.each:
+            return together
+        alone = self._traffic(path.alone)
+        raised = together.raised if path.reduces else alone.raised
+        return replace(together, raised=raised, delivered=alone.delivered, first_delivered=alone.first_delivered)
+
+    def passing(self, path: Path, level: int) -> Moved:
+        """What is written and read at a level through which an edge's tensor passes: words, in the form in which the parent
+        keeps them."""
+        down = self._traffic(path.through(level, alone=False), path.edge.parent)
+        if path.tensor < len(self.problem.tensors) - 1:
+            return down.served.bare
+        up = down.raised
+        if path.each and not path.reduces:
+            up = self._traffic(path.through(level, alone=True), path.edge.parent).raised
+        return down.served.less(down.first_served).plus(up).bare
+
+    def _traffic(self, path: Path, keeper: int | None = None) -> Traffic:
+        """``keeper``: the level in whose form the parent moves words, by default itself."""
+        keeper = path.edge.parent if keeper is None else keeper
+        parent, child = (self.format_of(level, path.tensor) for level in (keeper, path.edge.child))
         involved = {path.tensor, *(t for judged in path.judged for judge in judged.judges for t in judge.leaders)}
         names = self.rank_names(path.tensor)
         split = any(form is not None and _is_split(form, names) for form in (parent, child))
@@ -503,40 +558,78 @@ def filter_computes(
 ) -> Computes:
     """Classify every compute by what reached it and by the values of its operands, for a unit that gates or skips. Zeros of
     ``packed`` tensors never reach it."""
-    problem, operands = work.problem, range(len(work.problem.tensors) - 1)
-    judged = [part for t in operands for path in paths[t] for part in _by_receiver(path)]
-    levels = paths[0][-1].edge.levels
-    everywhere = Edge(0, levels, levels, np.eye(problem.shape.size, dtype=np.int64), False)
-    involved = {*operands, *(t for path in judged for judge in path.judges for t in judge.leaders)}
-    positions = work.positions(involved, False, 0)
+    judged, rows = compute_rows(work, paths[:-1])
+    parts = classified(work, rows, judged, paths, gating, skipping, packed)
+    totals = [np.bincount(rows.mapping, part * rows.receivers, work.source.mappings) for part in parts]
+    return Computes(totals[0], totals[1], totals[2], totals[3], work.source.busiest(parts[0] + parts[1], rows))
+
+
+def compute_rows(
+    work: Filter, paths: tuple[tuple[Path, ...], ...], everywhere: bool = False
+) -> tuple[tuple[Path, ...], Rows]:
+    """What judges the words of some tensors on their ways, and the rows of all computes with a span for each; a row for each
+    compute if its place matters ``everywhere``."""
+    shape, levels = work.problem.shape, paths[0][-1].edge.levels
+    judged = tuple(part for ways in paths for path in ways for part in _by_receiver(path))
+    points = Edge(0, levels, levels, np.eye(shape.size, dtype=np.int64), False)
+    involved = {*range(len(work.problem.tensors) - 1), *(t for path in judged for j in path.judges for t in j.leaders)}
+    positions = work.positions(involved, False, 0) | everywhere
+    judges = tuple(path.edge for path in judged)
     wanted = Wanted(
-        judges=tuple(path.edge for path in judged), looked_at=work.looked_at(judged), positions=positions, offsets=_offsets(work, judged), origin=True
+        judges=judges, looked_at=work.looked_at(judged), positions=positions, offsets=_offsets(work, judged), origin=True
     )
-    (rows,) = work.source.transfers(everywhere, wanted)
-    judges = [(k, judge) for k, path in enumerate(judged) for judge in path.judges]
-    unskipped = np.zeros(rows.groups.size)
-    for nonempty, sign in _unskipped(judged).items():
-        unskipped += sign * np.prod(_broadcast(rows, work.joint(rows, sorted(nonempty, key=str))), axis=0)
+    (rows,) = work.source.transfers(points, wanted)
+    return judged, rows
+
+
+def classified(
+    work: Filter,
+    rows: Rows,
+    judged: Sequence[Path],
+    paths: tuple[tuple[Path, ...], ...],
+    gating: bool,
+    skipping: bool,
+    packed: frozenset[int],
+) -> FloatArray:
+    """P(actual), P(gated), P(skipped) and P(absent) of the computes of each row, [4, N]; see :func:`filter_computes`."""
+    operands = range(len(work.problem.tensors) - 1)
+    judges = [(k, judge) for k, path in enumerate(judged) if path.tensor in operands for judge in path.judges]
+    unskipped = unskipped_chance(work, rows, judged, operands)
     delivered = _broadcast(rows, work.joint(rows, judges))
     for t in packed:
-        access = problem.projections[t][: len(work.rank_names(t))]
-        low = access @ rows.box[0]
-        nonzero = work.densities[t].expected_occupancy(list(low), list(low + 1))
-        unskipped = unskipped * nonzero / np.maximum(delivered[t], nonzero)
+        nonzero = nonzero_chance(work, rows, t)
+        unskipped = unskipped * nonzero / np.where(nonzero > 0, np.maximum(delivered[t], nonzero), 1.0)
         delivered[t] = nonzero
     actual, skipped, absent = _by_value(work, rows, delivered, paths, gating, skipping)
-    gated = unskipped - actual - skipped - absent
-    parts = (actual, gated, skipped, absent + 1 - unskipped)
-    totals = [np.bincount(rows.mapping, part * rows.receivers, work.source.mappings) for part in parts]
-    return Computes(totals[0], totals[1], totals[2], totals[3], work.source.busiest(actual + gated, rows))
+    return np.stack([actual, unskipped - actual - skipped - absent, skipped, absent + 1 - unskipped])
 
 
-def _by_receiver(path: Path) -> list[Path]:
-    """A path's judges of groups, and then those of each receiver, who see what it alone uses."""
+def unskipped_chance(work: Filter, rows: Rows, judged: Sequence[Path], tensors: Sequence[int]) -> FloatArray:
+    """P(no word of some tensors was skipped on its way), [N]."""
+    total = np.zeros(rows.groups.size)
+    for nonempty, sign in _unskipped(judged, tensors).items():
+        total += sign * np.prod(_broadcast(rows, work.joint(rows, sorted(nonempty, key=str))), axis=0)
+    return total
+
+
+def nonzero_chance(work: Filter, rows: Rows, t: int) -> FloatArray:
+    """P(the word of a tensor that a compute uses is not zero), [N]."""
+    low = work.problem.projections[t][: len(work.rank_names(t))] @ rows.box[0]
+    return np.broadcast_to(work.densities[t].expected_occupancy(list(low), list(low + 1)), rows.groups.shape)
+
+
+def drops_zeros(work: Filter, paths: tuple[Path, ...]) -> bool:
+    """Whether the innermost level that keeps a tensor, with these edges, has a compressing format for it."""
+    form = work.format_of(paths[-1].edge.parent, paths[-1].tensor)
+    return bool(form and form.compressed)
+
+
+def _by_receiver(path: Path) -> tuple[Path, ...]:
+    """A path's judges of each receiver, who see what it alone uses, and those of groups: of both kinds, skipping wins."""
     groups = tuple(judge for judge in path.judges if not judge.each)
     each = tuple(judge for judge in path.judges if judge.each)
     alone = replace(path, edge=replace(path.edge, merge=False), judges=each)
-    return [part for part in (replace(path, judges=groups), alone) if part.judges]
+    return tuple(part for part in (alone, replace(path, judges=groups)) if part.judges)
 
 
 def _offsets(work: Filter, judged: Sequence[Path]) -> BoolArray:
@@ -554,14 +647,14 @@ Nonempty = frozenset[tuple[int, Judge]]
 """The event that the leader tiles of some judges, each at the span of its number, all have a nonzero."""
 
 
-def _unskipped(judged: Sequence[Path]) -> dict[Nonempty, int]:
-    """The event that no operand is skipped on its way, as a sum of signed events.
+def _unskipped(judged: Sequence[Path], tensors: Sequence[int]) -> dict[Nonempty, int]:
+    """The event that no word of some tensors is skipped on its way, as a sum of signed events.
 
-    An operand is skipped at an edge if everything further out let it pass and a skipping judge here does not: what is gated
+    A word is skipped at an edge if everything further out let it pass and a skipping judge here does not: what is gated
     further out comes to no later judge.
     """
     total: dict[Nonempty, int] = {frozenset(): 1}
-    for tensor in sorted({path.tensor for path in judged}):
+    for tensor in sorted({path.tensor for path in judged} & set(tensors)):
         passed: Nonempty = frozenset()
         kept: dict[Nonempty, int] = {frozenset(): 1}
         for k, path in enumerate(judged):
@@ -590,11 +683,8 @@ def _by_value(
     others = np.prod(delivered[len(operands) :], axis=0)
     present, arriving, missing = others.copy(), others.copy(), others.copy()
     for t in operands:
-        access = work.problem.projections[t][: len(work.rank_names(t))]
-        low = access @ rows.box[0]
-        nonzero = work.densities[t].expected_occupancy(list(low), list(low + 1))
-        form = work.format_of(paths[t][-1].edge.parent, t)
-        drops = bool(form and form.compressed)
+        nonzero = nonzero_chance(work, rows, t)
+        drops = drops_zeros(work, paths[t])
         present = present * nonzero
         arriving = arriving * (nonzero if drops else delivered[t])
         missing = missing * (delivered[t] - nonzero if drops else 0.0)

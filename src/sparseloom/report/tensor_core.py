@@ -25,7 +25,7 @@ LANES_A, LANES_B, STEP = 8, 16, 32
 
 CURVE = (
     "4096 x 4096 x 4096, uniform densities, latency / dense latency; setup of the artifact (fig13), conventions "
-    f"{CONVENTIONS}, as the clean ones do not pack nonzeros into lanes yet"
+    f"{CONVENTIONS}, those of the artifact"
 )
 CURVE_MEAN = (
     "points with A below 1.0, taken to be those of the figure; the thesis prints no numbers. With A 1.0, B 0.4 too, "

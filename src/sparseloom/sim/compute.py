@@ -1,6 +1,6 @@
 """What each compute does: actual, gated, skipped or absent; and the numerical result.
 
-Sections 5 and 9 of docs/oracle.md.
+Sections 5, 9 and 10 of docs/oracle.md.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import numpy as np
 
 from sparseloom.arch.design import Design
 from sparseloom.arch.features import Features
+from sparseloom.sim.account import FATES
 from sparseloom.sim.judge import ACTUAL, GATED, SKIPPED
-from sparseloom.sim.ledger import FATES, Ledger
-from sparseloom.sim.nest import IntArray, Nest
+from sparseloom.sim.ledger import Ledger
+from sparseloom.sim.nest import BoolArray, Nest
+from sparseloom.sim.packing import Compute, word_of
 from sparseloom.sim.stimulus import Values
 from sparseloom.sim.store import Store
 from sparseloom.workload.workload import Workload
@@ -24,11 +26,13 @@ ABSENT = "absent"
 
 @dataclass(frozen=True)
 class Computes:
-    """``counts`` by outcome (actual, gated, skipped, absent); ``cycles[compute instance]``: its actual and gated
-    computes; ``output``: the sum of the products of the actual ones, of the output's shape."""
+    """``counts`` by outcome (actual, gated, skipped, absent); ``busy``: the computes that take a cycle, actual and gated
+    ones; ``arrives[compute instance, step]``: whether a word of some tensor does; ``output``: the sum of the products of the
+    actual ones, of the output's shape."""
 
     counts: dict[str, int]
-    cycles: IntArray
+    busy: tuple[Compute, ...]
+    arrives: BoolArray
     output: Values
 
 
@@ -37,35 +41,41 @@ def classify(
     workload: Workload,
     design: Design,
     tensors: Table[str, Values],
+    masks: Table[str, BoolArray],
     stores: Table[str, Table[int, Store]],
     ledgers: Table[str, Ledger],
 ) -> Computes:
     """Go through all computes, each at its instance and step."""
     einsum, view = workload.einsum, nest.views[nest.compute]
     counts = dict.fromkeys((ACTUAL, GATED, SKIPPED, ABSENT), 0)
-    cycles = np.zeros(view.instances, dtype=np.int64)
+    busy: list[Compute] = []
+    arrives = np.zeros(view.active.shape, dtype=np.bool_)
     dtype = np.result_type(np.int64, *(tensors[t.name] for t in einsum.operands))
     output = np.zeros(workload.tensor_shape(einsum.output.name), dtype=dtype)
-    drops_zeros = [stores[t.name][max(stores[t.name])].compressed for t in einsum.operands]
-    for step in range(view.steps):
-        for instance in np.flatnonzero(view.active[:, step]).tolist():
-            points = view.points(instance, step)
-            values = [tensors[t.name][_point(nest, points, t.name, workload)] for t in einsum.operands]
-            fates = {FATES[ledgers[t.name].fates[instance, step]] for t in einsum.operands}
-            missing = [value == 0 and drops for value, drops in zip(values, drops_zeros, strict=True)]
-            outcome = _outcome(fates, values, missing, design.features)
-            counts[outcome] += 1
-            cycles[instance] += outcome in (ACTUAL, GATED)
-            if outcome == ACTUAL:
-                output[_point(nest, points, einsum.output.name, workload)] += np.prod(values)
-    return Computes(counts, cycles, output)
+    drops_zeros = [stores[t.name][max(stores[t.name])].compressed for t in einsum.tensors]
+    for compute in nest.computes():
+        words = [word_of(nest, t, compute) for t in einsum.tensors]
+        fates = [FATES[ledgers[t.name].fates[compute]] for t in einsum.tensors]
+        missing = [
+            not masks[t.name][word] and drops for t, word, drops in zip(einsum.tensors, words, drops_zeros, strict=True)
+        ]
+        values = [tensors[t.name][word] for t, word in zip(einsum.operands, words, strict=False)]
+        outcome = _outcome(fates[:-1], values, missing[:-1], design.features)
+        counts[outcome] += 1
+        arrives[compute] = any(_arrives(fate, lost) for fate, lost in zip(fates, missing, strict=True))
+        if outcome in (ACTUAL, GATED):
+            busy.append(compute)
+        if outcome == ACTUAL:
+            output[words[-1]] += np.prod(values)
+    return Computes(counts, tuple(busy), arrives, output)
 
 
-def _point(nest: Nest, points: tuple[tuple[int, int], ...], tensor: str, workload: Workload) -> tuple[int, ...]:
-    return tuple(low for low, _ in nest.project(points, workload.tensor(tensor)))
+def _arrives(fate: str, missing: bool) -> bool:
+    """Whether a lane is needed for a word: one that was gated on its way keeps its place."""
+    return fate == GATED or (fate == ACTUAL and not missing)
 
 
-def _outcome(fates: set[str], values: list[Values], missing: list[bool], features: Features) -> str:
+def _outcome(fates: list[str], values: list[Values], missing: list[bool], features: Features) -> str:
     """``fates``: what became of the operands' words on their way; ``missing``: those that are zeros without a place."""
     if SKIPPED in fates:
         return ABSENT

@@ -9,43 +9,38 @@ import math
 from collections.abc import Mapping as Table
 from dataclasses import dataclass
 
-import numpy as np
-
 from sparseloom.arch.actions import DATA_ACTIONS, OUTCOMES
 from sparseloom.arch.design import Design
 from sparseloom.arch.hierarchy import StorageLevel
+from sparseloom.sim.account import Account
 from sparseloom.sim.compute import Computes
 from sparseloom.sim.judge import ACTUAL, GATED
-from sparseloom.sim.ledger import Account
-from sparseloom.sim.nest import Nest, View
+from sparseloom.sim.lane import Lanes
 
 
 @dataclass(frozen=True)
 class Cost:
-    """``instances_used`` by level name, compute included; ``level_cycles`` what each level alone needs; ``cycles``
-    of the run; ``storage_energy_pj`` by level, then tensor; ``compute_energy_pj``."""
+    """``instances_used`` by level name, compute included; ``level_cycles`` what each level alone needs, ``compute_cycles``
+    the busiest compute instance; ``cycles`` of the run; ``storage_energy_pj`` by level, then tensor; ``compute_energy_pj``."""
 
     instances_used: dict[str, int]
     level_cycles: dict[str, float]
+    compute_cycles: int
     cycles: int
     storage_energy_pj: dict[str, dict[str, float]]
     compute_energy_pj: float
 
 
-def cost(design: Design, nest: Nest, accounts: Table[str, Table[str, Account]], computes: Computes) -> Cost:
+def cost(design: Design, lanes: Lanes, accounts: Table[str, Table[str, Account]], computes: Computes) -> Cost:
     """Price the books. ``accounts`` are by level name, then tensor."""
     arch = design.architecture
-    used = dict(zip((*arch.names, arch.compute.name), map(used_instances, nest.views), strict=True))
+    used = {name: lanes.used(level) for level, name in enumerate((*arch.names, arch.compute.name))}
     levels = {s.name: _level_cycles(s, accounts[s.name], used[s.name]) for s in arch.levels}
     energies = {s.name: {t: _energy_pj(s, a) for t, a in accounts[s.name].items()} for s in arch.levels}
     compute_pj = sum(computes.counts[o] * arch.compute.energy.pj("compute", o) for o in OUTCOMES)
-    longest = max(float(computes.cycles.max()), *levels.values())
-    return Cost(used, levels, _round_up(longest), energies, compute_pj)
-
-
-def used_instances(view: View) -> int:
-    """Instances that are active at any step."""
-    return int(np.count_nonzero(view.active.any(axis=1)))
+    busiest = lanes.most(computes.busy)
+    longest = max(float(busiest), *levels.values())
+    return Cost(used, levels, busiest, _round_up(longest), energies, compute_pj)
 
 
 def _energy_pj(level: StorageLevel, account: Account) -> float:

@@ -1,15 +1,16 @@
 """Which transfers the storage features eliminate: the period and the leader tile of each, looked at one by one.
 
-Section 4 of docs/oracle.md.
+Sections 4 and 10 of docs/oracle.md.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping as Table
 from dataclasses import dataclass
 
 from sparseloom.arch.design import Design
-from sparseloom.arch.features import GATING, SKIPPING
+from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING
 from sparseloom.errors import ArchitectureError, Fault, suggest
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.sim.nest import BoolArray, Nest
@@ -34,17 +35,16 @@ def chosen_features(design: Design, workload: Workload, alternatives: Table[int,
     """The features of a design. ``alternatives[i]`` is the alternative that feature ``i`` uses; 0, the default, is its
     own target and leaders, ``n`` the n-th of its alternatives.
 
-    Raises ArchitectureError for kinds without a contract yet, unknown tensors, and choices that do not exist.
+    Raises ArchitectureError for unknown tensors, choices that do not exist, and position skipping of an output.
     """
     names = [tensor.name for tensor in workload.einsum.tensors]
     faults, features = [], []
     for i, saf in enumerate(design.features.safs):
         pairs = ((saf.target, saf.leaders), *saf.alternatives)
         choice = alternatives.get(i, 0)
-        if saf.kind not in (GATING, SKIPPING):
-            fix = f"the oracle knows {GATING} and {SKIPPING}"
-            what = f"{saf.kind} at {saf.level} has no contract of counting yet"
-            faults.append(Fault(what, path=f"safs[{i}]", fix=fix))
+        if saf.kind == POSITION_SKIPPING and saf.target == workload.einsum.output.name:
+            what = f"{saf.kind} at {saf.level} is of the output {saf.target}"
+            faults.append(Fault(what, path=f"safs[{i}]", fix="pack the nonzeros of an operand"))
         elif not 0 <= choice < len(pairs):
             what = f"alternative {choice} of feature {i} is asked for, it has {len(pairs) - 1}"
             faults.append(Fault(what, path=f"safs[{i}].alternatives", fix="choose 0 for the feature's own pair"))
@@ -77,12 +77,17 @@ class Judge:
         """What becomes of a transfer: skipped and gated ones are eliminated, by skipping if by both."""
         kinds = {
             feature.kind
-            for feature in self.features
-            if feature.target == access.name
-            and self._served_from(access.name, feature.level) == edge.parent
-            and any(self._leader_is_empty(leader, transfer, access, edge) for leader in feature.leaders)
+            for feature in self._acting(access, edge)
+            if self._some_leader_is_empty(feature, transfer.receivers, transfer, access, edge)
         }
-        return SKIPPED if SKIPPING in kinds else GATED if GATING in kinds else ACTUAL
+        return SKIPPED if kinds & {SKIPPING, SPATIAL_SKIPPING} else GATED if GATING in kinds else ACTUAL
+
+    def idles(self, receivers: Iterable[int], transfer: Transfer, access: TensorAccess, edge: Edge) -> bool:
+        """Whether spatial skipping eliminates a transfer for some of its ``receivers``, judged on their own."""
+        return any(
+            feature.kind == SPATIAL_SKIPPING and self._some_leader_is_empty(feature, receivers, transfer, access, edge)
+            for feature in self._acting(access, edge)
+        )
 
     def leads(self, tensor: str, level: int) -> bool:
         """Whether a feature looks at the metadata of ``tensor`` where it leaves ``level``."""
@@ -110,10 +115,20 @@ class Judge:
             steps *= placed.loop.bound
         return steps
 
-    def _leader_is_empty(self, leader: str, transfer: Transfer, access: TensorAccess, edge: Edge) -> bool:
-        points = self.nest.views[edge.child].hull(transfer.receivers, self.period(transfer, access, edge))
-        tile = self.nest.project(points, self.workload.tensor(leader))
-        return not self.masks[leader][inside(tile)].any()
+    def _acting(self, access: TensorAccess, edge: Edge) -> Iterable[Feature]:
+        """The features that act on an edge of a tensor."""
+        return [
+            feature
+            for feature in self.features
+            if feature.target == access.name and self._served_from(access.name, feature.level) == edge.parent
+        ]
+
+    def _some_leader_is_empty(
+        self, feature: Feature, receivers: Iterable[int], transfer: Transfer, access: TensorAccess, edge: Edge
+    ) -> bool:
+        points = self.nest.views[edge.child].hull(receivers, self.period(transfer, access, edge))
+        tiles = {leader: self.nest.project(points, self.workload.tensor(leader)) for leader in feature.leaders}
+        return any(not self.masks[leader][inside(tile)].any() for leader, tile in tiles.items())
 
     def _served_from(self, tensor: str, level: int) -> int:
         """The innermost level at or outside ``level`` that keeps a tensor."""

@@ -7,22 +7,26 @@ purpose. It shares no formula with the model.
 from __future__ import annotations
 
 from collections.abc import Mapping as Table
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sparseloom.arch.design import Design
-from sparseloom.errors import Fault, MappingError, WorkloadError, suggest
+from sparseloom.arch.features import SPATIAL_SKIPPING
+from sparseloom.errors import Fault, WorkloadError, suggest
 from sparseloom.mapping.mapping import Mapping, check
+from sparseloom.sim.account import Account, ByOutcome
 from sparseloom.sim.compute import Computes, classify
 from sparseloom.sim.cost import Cost, cost
 from sparseloom.sim.judge import Judge, chosen_features
-from sparseloom.sim.ledger import Account, ByOutcome, keep_books
-from sparseloom.sim.nest import BoolArray, IntArray, Nest, lay_out
+from sparseloom.sim.lane import Lanes
+from sparseloom.sim.ledger import keep_books
+from sparseloom.sim.nest import BoolArray, IntArray, lay_out
 from sparseloom.sim.occupancy import Occupancy, occupancy
+from sparseloom.sim.packing import packings
 from sparseloom.sim.stimulus import Values, draw_tensors, reference_output
-from sparseloom.sim.store import store
-from sparseloom.sim.transfer import edges, keeping_levels
+from sparseloom.sim.store import Store, store
+from sparseloom.sim.transfer import Edge, edges, keeping_levels
 from sparseloom.workload.workload import Workload
 
 __all__ = ["Execution", "draw_tensors", "execute"]
@@ -34,7 +38,7 @@ class Execution:
 
     - ``computes``: number by ``actual``, ``gated``, ``skipped``, ``absent``.
     - ``compute_cycles_busiest``, ``compute_cycles_mean``: over the used compute instances.
-    - ``instances_used``: by level name, the compute level included.
+    - ``instances_used``: by level name, the compute level included; physical ones, where lanes are packed.
     - ``cycles``: of the run; ``level_cycles``: what each level alone would need.
     - ``counts`` (words), ``blocks`` (data accesses, in shares), ``metadata_bits``: by action (read, fill, update) and
       outcome (actual, gated, skipped). ``metadata``: likewise, units as ``[n_format_ranks, 2]`` (metadata, payload).
@@ -77,36 +81,37 @@ def execute(
     (absent: dense). ``alternatives[i]`` chooses among the alternatives of the design's feature ``i``: 0, which is the
     default, its own target and leaders, ``n`` the n-th of its alternatives.
 
-    Raises MappingError for a mapping that is not one of the workload on the architecture, that streams a tensor (there
-    is no contract for that yet) or does not fit a level; ArchitectureError for features without a contract;
-    WorkloadError for tensors that are missing or have another shape.
+    Raises MappingError for a mapping that is not one of the workload on the architecture, needs more lanes than there are,
+    or does not fit a level; ArchitectureError for features about tensors that they cannot be about; WorkloadError for tensors
+    that are missing or have another shape.
     """
-    check(mapping, workload, design.architecture)
-    _refuse_streams(mapping)
     features = chosen_features(design, workload, alternatives or {})
+    thinned = frozenset(feature.level for feature in features if feature.kind == SPATIAL_SKIPPING)
+    check(mapping, workload, design.architecture, [(float(i not in thinned),) * 2 for i in range(len(mapping.levels))])
     masks = _masks(workload, tensors)
     nest = lay_out(mapping, workload)
     judge = Judge(nest, mapping, workload, features, masks)
+    packed = packings(nest, workload, features, masks)
     stores = {
         t.name: {level: store(design, nest, t, masks[t.name], level) for level in keeping_levels(mapping, t.name)}
         for t in workload.einsum.tensors
     }
     held = occupancy(nest, design.architecture, stores)
-    ledgers = {
-        t.name: keep_books(
-            nest, t, edges(mapping, design.architecture, t.name), stores[t.name], judge, t == workload.einsum.output
-        )
-        for t in workload.einsum.tensors
-    }
-    computes = classify(nest, workload, design, tensors, stores, ledgers)
+    ledgers = {}
+    for t in workload.einsum.tensors:
+        ways = edges(mapping, design.architecture, t.name)
+        moving = stores[t.name] | _passing(design, ways, stores[t.name])
+        ledgers[t.name] = keep_books(nest, t, ways, moving, judge, packed, t == workload.einsum.output)
+    computes = classify(nest, workload, design, tensors, masks, stores, ledgers)
+    lanes = Lanes(nest, packed, thinned, computes.arrives)
+    check(mapping, workload, design.architecture, [lanes.shares(level) for level in range(len(mapping.levels))])
     accounts = _by_level(design, {name: ledger.accounts for name, ledger in ledgers.items()})
-    costs = cost(design, nest, accounts, computes)
-    return _execution(design, nest, computes, accounts, costs, held, reference_output(workload, tensors))
+    costs = cost(design, lanes, accounts, computes)
+    return _execution(design, computes, accounts, costs, held, reference_output(workload, tensors))
 
 
 def _execution(
     design: Design,
-    nest: Nest,
     computes: Computes,
     accounts: dict[str, dict[str, Account]],
     costs: Cost,
@@ -117,8 +122,8 @@ def _execution(
     storage_pj = sum(energy for tensors in costs.storage_energy_pj.values() for energy in tensors.values())
     return Execution(
         computes=computes.counts,
-        compute_cycles_busiest=int(computes.cycles.max()),
-        compute_cycles_mean=int(computes.cycles.sum()) / used,
+        compute_cycles_busiest=costs.compute_cycles,
+        compute_cycles_mean=len(computes.busy) / used,
         instances_used=costs.instances_used,
         cycles=costs.cycles,
         level_cycles=costs.level_cycles,
@@ -150,14 +155,10 @@ def _by_level(design: Design, accounts: Table[str, Table[int, Account]]) -> dict
     }
 
 
-def _refuse_streams(mapping: Mapping) -> None:
-    faults = [
-        Fault(f"{level.level} streams {', '.join(sorted(level.stream))}", path=level.level, fix="keep or bypass them")
-        for level in mapping.levels
-        if level.stream
-    ]
-    if faults:
-        raise MappingError(faults)
+def _passing(design: Design, ways: tuple[Edge, ...], kept: Table[int, Store]) -> dict[int, Store]:
+    """How a tensor is written and read at the levels through which it passes: as the level that serves it keeps it."""
+    blocks = [level.block_words for level in design.architecture.levels]
+    return {level: replace(kept[way.parent], block_words=blocks[level]) for way in ways for level in way.streams}
 
 
 def _masks(workload: Workload, tensors: Table[str, Values]) -> dict[str, BoolArray]:

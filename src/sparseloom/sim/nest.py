@@ -5,7 +5,7 @@ Section 1 of docs/oracle.md. Levels are numbered from 0, the outermost storage, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import prod
@@ -83,6 +83,19 @@ class Nest:
     def compute(self) -> int:
         """The number of the compute level."""
         return len(self.views) - 1
+
+    def computes(self) -> Iterator[tuple[int, int]]:
+        """Every compute instance and step at which there is a point."""
+        return ((int(instance), int(step)) for instance, step in np.argwhere(self.views[-1].active))
+
+    def digits(self, instance: int, step: int) -> tuple[int, ...]:
+        """The digits of all loops, in their order, at a compute instance and step."""
+        rest = {True: step, False: instance}
+        found = []
+        for placed in reversed(self.loops):
+            rest[placed.temporal], digit = divmod(rest[placed.temporal], placed.loop.bound)
+            found.append(digit)
+        return tuple(reversed(found))
 
     def descendants(self, outer: int, inner: int) -> int:
         """Instances of level ``inner`` in one instance of level ``outer``; they are numbered one after the other."""

@@ -22,13 +22,14 @@ class Edge:
     """A tensor's way from a level that keeps it, ``parent``, to the next one that does, ``child``, or to compute.
 
     ``multicast`` and ``reduces`` say whether all networks on the way can serve several receivers with one read, and add
-    the partial sums of several receivers.
+    the partial sums of several receivers. ``streams`` are the levels between them through which the tensor passes.
     """
 
     parent: int
     child: int
     multicast: bool
     reduces: bool
+    streams: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def edges(mapping: Mapping, architecture: Architecture, tensor: str) -> tuple[Ed
     for parent, child in pairwise(stops):
         networks = [architecture.levels[level].network for level in range(parent, child)]
         multicast, reduces = (all(n.multicast for n in networks), all(n.spatial_reduction for n in networks))
-        found.append(Edge(parent, child, multicast, reduces))
+        streams = tuple(level for level in range(parent + 1, child) if tensor in mapping.levels[level].stream)
+        found.append(Edge(parent, child, multicast, reduces, streams))
     return tuple(found)
 
 
