@@ -22,9 +22,8 @@ from benchmarks.draw import draw
 from sparseloom import case as cases
 from sparseloom import designs
 from sparseloom.mapping.batch import MappingBatch, Problem
-from sparseloom.model.batch import in_chunks
+from sparseloom.model.batch import forget, in_chunks
 from sparseloom.model.evaluate import evaluate
-from sparseloom.model.occupancy import forget
 
 BATCHES = (
     "eyeriss-alexnet-conv2",

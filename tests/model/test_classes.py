@@ -8,6 +8,7 @@ from tests.generators import Case, cases
 
 from sparseloom import case as cases_of_files
 from sparseloom.mapping.batch import MappingBatch, Problem
+from sparseloom.mapping.lanes import thin
 from sparseloom.model.activity import Activity, activity
 from sparseloom.model.batch import evaluate_batch
 from sparseloom.model.classes import ClassSource
@@ -25,11 +26,11 @@ def test_classes_and_events_count_the_same(case: Case) -> None:
     problem = Problem(case.workload, case.design)
     batch = MappingBatch.of(problem, [case.mapping])
     nests = lay_out(problem, batch)
-    lanes = np.ones((len(case.mapping.levels), 2, 1))
+    thinning = thin(problem, batch)
     irregular = np.zeros(1, np.bool_)
-    by_class = activity(Filter(problem, ClassSource(problem, nests, irregular)), batch, nests, lanes)
+    by_class = activity(Filter(problem, ClassSource(problem, nests, irregular)), batch, nests, thinning)
     events = Events(nests.loops[0, :, : nests.count[0]], problem.shape)
-    by_event = activity(Filter(problem, events), batch, nests, lanes)
+    by_event = activity(Filter(problem, events), batch, nests, thinning)
     if not irregular[0]:
         assert_same(by_class, by_event)
 

@@ -60,6 +60,10 @@ class Density(ABC):
         with the same weight, the last ones clipped at the tensor's edge. Tails below 1e-18 are dropped.
         """
 
+    def of_points(self, points: int) -> tuple[IntArray, FloatArray]:
+        """As :meth:`occupancy_distribution`, of any set of ``points`` points; only where the model is not coordinate dependent."""
+        raise NotImplementedError(f"which points a set has matters to {type(self).__name__}")
+
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> BoolArray:
         """A mask of ``tensor_shape`` that the model describes."""
@@ -138,7 +142,10 @@ class Dense(Density):
         return box_points(self.tensor_shape, low, high)
 
     def occupancy_distribution(self, extents: Sequence[int]) -> tuple[IntArray, FloatArray]:
-        return np.array([tile_points(self.tensor_shape, extents)], dtype=np.int64), np.ones(1)
+        return self.of_points(tile_points(self.tensor_shape, extents))
+
+    def of_points(self, points: int) -> tuple[IntArray, FloatArray]:
+        return np.array([points], dtype=np.int64), np.ones(1)
 
     def draw(self, rng: np.random.Generator) -> BoolArray:
         return np.ones(self.tensor_shape, dtype=np.bool_)
@@ -193,7 +200,10 @@ class Uniform(Density):
         return np.asarray(np.minimum(box_points(self.tensor_shape, low, high), self.nonzeros))
 
     def occupancy_distribution(self, extents: Sequence[int]) -> tuple[IntArray, FloatArray]:
-        return hypergeometric.distribution(self.points, self.nonzeros, tile_points(self.tensor_shape, extents))
+        return self.of_points(tile_points(self.tensor_shape, extents))
+
+    def of_points(self, points: int) -> tuple[IntArray, FloatArray]:
+        return hypergeometric.distribution(self.points, self.nonzeros, points)
 
     def draw(self, rng: np.random.Generator) -> BoolArray:
         mask = np.zeros(self.points, dtype=np.bool_)
@@ -242,7 +252,11 @@ class FixedStructured(Density):
         return np.asarray(np.ceil(self.expected_occupancy(low, high)), dtype=np.int64)
 
     def occupancy_distribution(self, extents: Sequence[int]) -> tuple[IntArray, FloatArray]:
-        x = float(self.expected_occupancy([0] * len(extents), list(extents)))
+        return self.of_points(tile_points(self.tensor_shape, extents))
+
+    def of_points(self, points: int) -> tuple[IntArray, FloatArray]:
+        x = points * self.density
+        x = float(round(x)) if abs(x - round(x)) <= 1e-12 * max(x, 1.0) else x
         floor = math.floor(x)
         if x == floor:
             return np.array([floor], dtype=np.int64), np.ones(1)

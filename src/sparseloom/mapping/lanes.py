@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,11 +50,14 @@ def thin(problem: Problem, batch: MappingBatch, stored_leaders: bool = False) ->
     safs = [saf for saf in design.features.safs if saf.kind == SPATIAL_SKIPPING]
     skipping = {design.architecture.index(saf.level) for saf in safs}
     found: Thinning = {}
-    for t, name in enumerate(problem.tensors if safs else ()):
+    if not safs:
+        return found
+    nest = _Nest.of(problem, batch)
+    for t, name in enumerate(problem.tensors):
         for depth in range(len(batch.keep)) if stored_leaders else skipping:
             keepers = np.flatnonzero(batch.keep[: depth + 1, t])
             if keepers.size and design.features.format_of(design.architecture.names[keepers[-1]], name):
-                found[depth, t] = _thinned(problem, batch, depth, t, None)
+                found[depth, t] = _thinned(problem, nest, depth, t, None)
     for saf in safs:
         depth = design.architecture.index(saf.level)
         for target, leaders in ((saf.target, saf.leaders), *saf.alternatives):
@@ -62,7 +66,7 @@ def thin(problem: Problem, batch: MappingBatch, stored_leaders: bool = False) ->
             sources = [
                 problem.tensors.index(x) for x in leaders if not stored_leaders or _stored(problem, batch, depth, x)
             ]
-            shares = [_thinned(problem, batch, depth, x, t if held else None) for x in sources]
+            shares = [_thinned(problem, nest, depth, x, t if held else None) for x in sources]
             ones = np.ones(len(batch))
             found[depth, t] = Thinned(*(np.prod([ones, *(getattr(s, f) for s in shares)], axis=0) for f in _FIELDS))
     return found
@@ -78,48 +82,55 @@ def _stored(problem: Problem, batch: MappingBatch, depth: int, name: str) -> boo
 _FIELDS = ("used", "lanes_x", "lanes_y", "load")
 
 
-def _thinned(problem: Problem, batch: MappingBatch, depth: int, source: int, target: int | None) -> Thinned:
+@dataclass(frozen=True)
+class _Nest:
+    """A batch's loops as products: ``inside[i]`` [L + 1, B, D] are coordinates of each rank that slots from i on cover,
+    ``repeats[i]`` those that temporal slots before i do."""
+
+    batch: MappingBatch
+    inside: IntArray
+    repeats: IntArray
+
+    @classmethod
+    def of(cls, problem: Problem, batch: MappingBatch) -> _Nest:
+        count, slots = batch.bound.shape
+        factors = np.ones((2, slots + 1, count, len(problem.ranks)), np.int64)
+        slot, every = np.arange(slots)[:, None], np.arange(count)
+        factors[0, slot, every, batch.rank.T] = batch.bound.T
+        factors[1, slot + 1, every, batch.rank.T] = np.where(batch.place % 3 == 0, batch.bound, 1).T
+        return cls(batch, np.cumprod(factors[0, ::-1], axis=0)[::-1], np.cumprod(factors[1], axis=0))
+
+    def repeated(self, depth: int, at: tuple[IntArray, IntArray], follower: NDArray[np.bool_]) -> IntArray:
+        """Coordinates over which temporal loops outside loops ``at``, within their level, repeat what a follower with these ranks
+        holds, [M, D]."""
+        batch = self.batch
+        moves = (batch.place % 3 == 0) & (batch.bound > 1) & follower[batch.rank]
+        ends = np.where(moves | (batch.place // 3 < depth), np.arange(1, batch.bound.shape[1] + 1), 0)
+        start = np.concatenate([np.zeros((len(batch), 1), np.int64), np.maximum.accumulate(ends, axis=1)], axis=1)[at]
+        wide = self.repeats[at[1], at[0]] // self.repeats[start, at[0]]
+        return np.asarray(np.where(follower[batch.rank[at]][:, None], wide, 1))
+
+
+def _thinned(problem: Problem, nest: _Nest, depth: int, source: int, target: int | None) -> Thinned:
     """How far the nonempty elements of ``source`` thin the spatial loops of a level, for a follower ``target`` that is held
     further in."""
-    indexes = np.asarray(problem.projections.any(axis=1), np.bool_)
-    count, slots = batch.bound.shape
-    used, first, some = np.ones(count), np.ones(count, np.bool_), np.ones(count)
-    lanes = np.ones((2, count))
-    element = np.ones((count, len(problem.ranks)), np.int64)
-    level, kind = batch.place // 3, batch.place % 3
-    every = np.arange(count)
-    for i in range(slots - 1, -1, -1):
-        rank, bound = batch.rank[:, i], batch.bound[:, i]
-        fiber = element.copy()
-        fiber[every, rank] *= bound
-        here = (level[:, i] == depth) & (kind[:, i] > 0) & (bound > 1) & indexes[source, rank]
-        if here.any():
-            wide = np.ones_like(element)
-            if target is not None:
-                wide = _stationary(batch, depth, i, indexes[target], here & indexes[target, rank])
-            part, whole = (element * wide)[here], (fiber * wide)[here]
-            empty = _empty(problem, source, part)
-            used[here] = np.where(first[here], 1 - empty, used[here])
-            first[here] = False
-            some[here] = 1 - _empty(problem, source, whole)
-            axis = kind[here, i] - 1
-            lanes[axis, every[here]] *= np.minimum(_most_elements(problem, source, whole, part) / bound[here], 1)
-        element = fiber
-    return Thinned(used, lanes[0], lanes[1], np.divide(some, used, out=np.ones(count), where=used > 0))
-
-
-def _stationary(
-    batch: MappingBatch, depth: int, slot: int, follower: NDArray[np.bool_], wanted: NDArray[np.bool_]
-) -> IntArray:
-    """Coordinates over which temporal loops outside ``slot``, within its level, repeat what the follower holds."""
-    wide = np.ones((len(batch), follower.size), np.int64)
-    open_, every = wanted.copy(), np.arange(len(batch))
-    for k in range(slot - 1, -1, -1):
-        rank, bound = batch.rank[:, k], batch.bound[:, k]
-        temporal = batch.place[:, k] % 3 == 0
-        open_ &= (batch.place[:, k] // 3 >= depth) & ~(temporal & (bound > 1) & follower[rank])
-        wide[every, rank] *= np.where(open_ & temporal, bound, 1)
-    return wide
+    indexes, batch = np.asarray(problem.projections.any(axis=1), np.bool_), nest.batch
+    here = (batch.place // 3 == depth) & (batch.place % 3 > 0) & (batch.bound > 1) & indexes[source, batch.rank]
+    mapping, slot = np.nonzero(here)
+    at = (mapping, slot)
+    part, whole = nest.inside[slot + 1, mapping], nest.inside[slot, mapping]
+    if target is not None:
+        wide = nest.repeated(depth, at, indexes[target])
+        part, whole = part * wide, whole * wide
+    used, some, lanes = np.ones(len(batch)), np.ones(len(batch)), np.ones((2, len(batch)))
+    if mapping.size:
+        outermost = np.flatnonzero(np.diff(mapping, prepend=-1))
+        innermost = np.append(outermost[1:], mapping.size) - 1
+        used[mapping[innermost]] = 1 - _empty(problem, source, part[innermost])
+        some[mapping[outermost]] = 1 - _empty(problem, source, whole[outermost])
+        shares = np.minimum(_most_elements(problem, source, whole, part) / batch.bound[at], 1)
+        np.multiply.at(lanes, (batch.place[at] % 3 - 1, mapping), shares)
+    return Thinned(used, lanes[0], lanes[1], np.divide(some, used, out=np.ones(len(batch)), where=used > 0))
 
 
 def _box(problem: Problem, t: int, extents: IntArray) -> list[IntArray]:
@@ -212,10 +223,11 @@ def check_mapping(
 
 @dataclass(frozen=True)
 class Packed:
-    """A position-skipping tensor at a level, [B] each: the most lanes in use, as a share; mean passes over them, and passes if
-    the tile were full; the mean share of nonzeros."""
+    """A position-skipping tensor at a level, [B] each: the most lanes in use, as a share, and the mean share in use while there
+    is work; mean passes over them, and passes if the tile were full; the mean share of nonzeros."""
 
     lanes: FloatArray
+    used: FloatArray
     passes: FloatArray
     full_passes: FloatArray
     density: FloatArray
@@ -245,15 +257,26 @@ def packing(problem: Problem, batch: MappingBatch, tile: IntArray) -> dict[tuple
             taken |= mine
             lanes = np.prod(np.where(mine, batch.bound, 1), axis=1)
             density, box = problem.workload.density(saf.target), _box(problem, t, tile[:, depth])
-            key, index = np.unique(np.stack([lanes, *box]), axis=1, return_inverse=True)
-            numbers = np.array([_passes(density, row[1:], row[0]) for row in key.T.tolist()])[index.ravel()].T
             points = np.prod(box, axis=0)
-            found[depth, t] = Packed(numbers[0], numbers[1], np.ceil(points / lanes), numbers[2] / points)
+            key = np.stack([lanes, *(box if density.coordinate_dependent else [points])])
+            distinct, index = np.unique(key, axis=1, return_inverse=True)
+            numbers = np.array([_passes(density, *map(int, column)) for column in distinct.T])[index.ravel()].T
+            found[depth, t] = Packed(numbers[0], numbers[1], numbers[2], np.ceil(points / lanes), numbers[3] / points)
     return found
 
 
-def _passes(density: Density, extents: list[int], lanes: int) -> tuple[float, float, float]:
-    """The most lanes in use, as a share and one at least, the mean number of passes, the mean number of nonzeros."""
-    occupancy, chance = density.occupancy_distribution(extents)
+@lru_cache(maxsize=1 << 16)
+def _passes(density: Density, lanes: int, *tile: int) -> tuple[float, float, float, float]:
+    """The most lanes in use, as a share and one at least; their mean share in use while there is work; mean passes; mean
+    nonzeros. Of a ``tile`` given by its extents, or by its points if only those matter."""
+    occupancy, chance = density.occupancy_distribution(tile) if density.coordinate_dependent else density.of_points(*tile)
+    passes = np.ceil(occupancy / lanes)
     most = np.clip(occupancy[chance > 0].max(), 1, lanes)
-    return float(most / lanes), float(np.ceil(occupancy / lanes) @ chance), float(occupancy @ chance)
+    working = (occupancy / (lanes * np.maximum(passes, 1))) @ chance
+    some = chance[occupancy > 0].sum()
+    return float(most / lanes), float(working / some) if some else 1.0, float(passes @ chance), float(occupancy @ chance)
+
+
+def forget() -> None:
+    """Empty what is remembered from one evaluation to the next."""
+    _passes.cache_clear()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING
 from sparseloom.mapping.batch import MappingBatch
-from sparseloom.mapping.lanes import Packed, lane_load, packing, thin
+from sparseloom.mapping.lanes import Packed, Thinning, lane_load, lane_shares, packing
 from sparseloom.model.dataflow import DenseTraffic, Nests
 from sparseloom.model.events import Events
 from sparseloom.model.lanewalk import LaneWalk, is_walked
@@ -30,11 +31,10 @@ class Activity:
     lanes: FloatArray
 
 
-def activity(work: Filter, batch: MappingBatch, nests: Nests | DenseTraffic, lane_shares: FloatArray) -> Activity:
+def activity(work: Filter, batch: MappingBatch, nests: Nests | DenseTraffic, thinning: Thinning) -> Activity:
     """Every transfer judged by its own leader tiles.
 
-    ``lane_shares`` [S, 2, B] are the shares of logical lanes that take physical ones: spatial skipping judges transfers as
-    skipping does, and the lanes that it frees do not exist.
+    Spatial skipping judges transfers as skipping does, and the lanes that it frees (``thinning``) do not exist.
     """
     problem = work.problem
     safs = [saf for saf in problem.design.features.safs if saf.kind in (GATING, SKIPPING, SPATIAL_SKIPPING)]
@@ -44,14 +44,15 @@ def activity(work: Filter, batch: MappingBatch, nests: Nests | DenseTraffic, lan
     walk: LaneWalk | None = None
     if is_walked(problem) and isinstance(work.source, Events):
         walk = LaneWalk(work, work.source, paths)
-        computes, instances, lane_shares = walk.computes, walk.instances, walk.lane_shares
+        computes, instances, shares_of_lanes = walk.computes, walk.instances, walk.lane_shares
     else:
         zeros_gone = frozenset(t for _, t in packed)
         computes = filter_computes(work, paths, features.compute_gating, features.compute_skipping, zeros_gone)
-        reach = np.cumprod(np.prod(lane_shares, axis=1), axis=0)
+        shares_of_lanes = lane_shares(problem, batch, thinning)
+        reach = np.cumprod(np.prod(shares_of_lanes, axis=1), axis=0)
         instances = nests.instances.copy()
         instances[:, 1:] *= reach.T
-        load = lane_load(problem, batch, thin(problem, batch))
+        load = lane_load(problem, batch, thinning)
         for (level, _), each in packed.items():
             instances[:, level + 1 :] *= each.lanes[:, None]
             load = load * each.load
@@ -75,7 +76,7 @@ def activity(work: Filter, batch: MappingBatch, nests: Nests | DenseTraffic, lan
                 passing = _passing(work, path, int(between), instances[:, between])
                 shares[levels[between].name][problem.tensors[t]] = passing
             arriving = leaving
-    return Activity(shares, computes, instances, lane_shares)
+    return Activity(shares, computes, instances, shares_of_lanes)
 
 
 def _passing(work: Filter, path: Path, level: int, instances: FloatArray) -> Share:
@@ -98,6 +99,6 @@ def _share(
 def _repeated(read: Moved, others: list[Packed], stored: FloatArray) -> Moved:
     """Reads of a packed tensor: once for each pass of the others over their lanes, instead of each pass of a full tile; of its
     words those that are ``stored`` and not zero."""
-    times = np.prod([np.ones(1), *(other.passes / other.full_passes for other in others)], axis=0)
+    times = prod((other.passes / other.full_passes for other in others), start=np.ones(1))
     parts = ((read.words, times * stored), (read.blocks, times * stored), (read.units, times), (read.bits, times))
     return Moved(*(part * np.reshape(share, (-1, *(1,) * (part.ndim - 1))) for part, share in parts))

@@ -25,12 +25,13 @@ from sparseloom.model.conventions import Conventions
 from sparseloom.model.dataflow import DenseTraffic
 from sparseloom.model.energy import action_energy
 from sparseloom.model.events import Wanted
+from sparseloom.model.gather import ACTUAL
 from sparseloom.model.looprank import LoopRank, NestLoop, assign, box, expected_units, points, points_empty
 from sparseloom.model.microarch import Share
 from sparseloom.model.occupancy import stored_words
 from sparseloom.model.proportional import TINY, Proportions, arrived, moved, stages, take, unit_stages
 from sparseloom.model.residual import Walked, as_walked, imperfect, walk
-from sparseloom.model.sparse import ACTUAL, Filter, Moved, Path, Tiles, paths_of
+from sparseloom.model.sparse import Filter, Moved, Path, Tiles, paths_of
 from sparseloom.model.targetloop import leader_tiles
 
 FloatArray = NDArray[np.float64]
@@ -280,7 +281,7 @@ class AverageInstance:
         return 1 - left / stored if stored else 0.0
 
     @cached_property
-    def packing(self) -> dict[int, Packed]:
+    def packing(self) -> dict[tuple[int, int], Packed]:
         return packing(self.problem, self.batch, self.dense.tile)
 
     # ---- what acts on each tensor, outermost feature first
@@ -332,7 +333,7 @@ class AverageInstance:
         ranks = self._ranks.get((depth, t), ())
         used, dense = self.instances(depth, t), self._dense(depth, t)
         bits = self.widths(depth, t)[::-1]
-        packed = t in self.packing and self.packing[t].level == depth
+        packed = (depth, t) in self.packing
         waste = self._waste(depth, t, tile) if ranks and not packed else 1.0
         result: dict[str, Moved | None] = {"read": None, "fill": None, "update": None}
         for action, words in dense.items():
@@ -348,7 +349,7 @@ class AverageInstance:
             sizes = (level.block_words, level.metadata_width_bits)
             result[action] = moved(staged, staged_units, bits, *sizes, waste, used)
         if packed:
-            result["read"] = self._packed(t, dense["fill"], result, level.block_words, waste, used)
+            result["read"] = self._packed(depth, t, dense["fill"], result, level.block_words, waste, used)
         worst = self._worst(depth, t, tile)
         tiles = Tiles(*(np.array([value]) for value in (float(tile.points), tile.words, *worst)))
         return Share(result["read"], result["fill"], result["update"], tiles, np.array([used]))
@@ -366,13 +367,12 @@ class AverageInstance:
         return {"read": words.read, "fill": words.fill}
 
     def _packed(
-        self, t: int, fills: float, result: dict[str, Moved | None], block_words: int, waste: float, used: float
+        self, depth: int, t: int, fills: float, result: dict[str, Moved | None], block_words: int, waste: float, used: float
     ) -> Moved:
         """Reads of a position-skipping tensor: its stored words once for each pass of the other one over its lanes."""
-        passes = [float(packed.passes[0]) for other, packed in self.packing.items() if other != t]
+        passes = [float(packed.passes[0]) for (_, other), packed in self.packing.items() if other != t]
         if not passes:
             operand = next(o for o in range(len(self.problem.tensors) - 1) if o != t)
-            depth = self.packing[t].level
             passes = [
                 math.prod(
                     loop.bound

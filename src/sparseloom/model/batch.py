@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.actions import OUTCOMES
+from sparseloom.mapping import lanes
 from sparseloom.mapping.batch import BoolArray, MappingBatch, Problem
-from sparseloom.mapping.lanes import lane_shares, thin, within_fanout
+from sparseloom.mapping.lanes import thin, within_fanout
+from sparseloom.model import occupancy
 from sparseloom.model.activity import Activity, activity
 from sparseloom.model.classes import ClassSource
 from sparseloom.model.dataflow import lay_out
@@ -57,11 +59,9 @@ def in_chunks(problem: Problem, batch: MappingBatch, size: int = CHUNK) -> Itera
 
 def _chunk(problem: Problem, batch: MappingBatch) -> Evaluations:
     nests = lay_out(problem, batch)
-    shares = lane_shares(problem, batch, thin(problem, batch))
     irregular = np.zeros(len(batch), np.bool_)
     source = ClassSource(problem, nests, irregular)
-    found = _priced(problem, activity(Filter(problem, source), batch, nests, shares))
-    found.valid[:] &= within_fanout(problem, batch, shares)
+    found = _priced(problem, batch, activity(Filter(problem, source), batch, nests, thin(problem, batch)))
     if irregular.any():
         at = np.flatnonzero(irregular)
         _replace(found, at, joined([_alone(problem, batch[b : b + 1]) for b in at]))
@@ -71,19 +71,16 @@ def _chunk(problem: Problem, batch: MappingBatch) -> Evaluations:
 def _alone(problem: Problem, batch: MappingBatch) -> Evaluations:
     """One mapping, by its events."""
     nests = lay_out(problem, batch)
-    shares = lane_shares(problem, batch, thin(problem, batch))
     events = Events(nests.loops[0, :, : nests.count[0]], problem.shape)
-    found = _priced(problem, activity(Filter(problem, events), batch, nests, shares))
-    found.valid[:] &= within_fanout(problem, batch, shares)
-    return found
+    return _priced(problem, batch, activity(Filter(problem, events), batch, nests, thin(problem, batch)))
 
 
-def _priced(problem: Problem, active: Activity) -> Evaluations:
+def _priced(problem: Problem, batch: MappingBatch, active: Activity) -> Evaluations:
     levels, unit = problem.design.architecture.levels, problem.design.architecture.compute
     computes = active.computes
     energy = sum(getattr(computes, o) * unit.energy.pj("compute", o) for o in OUTCOMES)
     cycles = computes.busiest
-    valid = np.ones(len(cycles), np.bool_)
+    valid = within_fanout(problem, batch, active.lanes)
     for depth, level in enumerate(levels):
         shares = active.shares[level.name]
         cost = price(level, shares, active.instances[:, depth], level.energy.pj)
@@ -92,6 +89,12 @@ def _priced(problem: Problem, active: Activity) -> Evaluations:
         for holding in holdings(level, shares):
             valid &= holding.fits
     return Evaluations(whole_cycles(cycles), np.asarray(energy), valid, computes, active.shares)
+
+
+def forget() -> None:
+    """Empty what is remembered from one evaluation to the next."""
+    lanes.forget()
+    occupancy.forget()
 
 
 def joined(parts: Sequence[Evaluations]) -> Evaluations:

@@ -19,8 +19,30 @@ from numpy.typing import NDArray
 from sparseloom.mapping.batch import BoolArray, IntArray, Problem
 from sparseloom.model.dataflow import BOUND, KIND, LEVEL, RANK, STEP, Nests, borrowed, kernel
 from sparseloom.model.digits import (  # fmt: skip
-    ASIDE, BACK, EXTENT, FIRST, GROUPS, LENGTH, MEMBERS, MERGED, MOST_CLASSES, OLD, ORIGIN, PLACE, PLAIN, RESIDUE, REST,
-    SIBLINGS, SPANS, SPREAD, TILE, TIME, changes, cut_classes, merge_residues, whole_classes,
+    ASIDE,
+    BACK,
+    EXTENT,
+    FIRST,
+    GROUPS,
+    LENGTH,
+    MEMBERS,
+    MERGED,
+    MOST_CLASSES,
+    OLD,
+    ORIGIN,
+    PLACE,
+    PLAIN,
+    RESIDUE,
+    REST,
+    SIBLINGS,
+    SPANS,
+    SPREAD,
+    TILE,
+    TIME,
+    changes,
+    cut_classes,
+    merge_residues,
+    whole_classes,
 )
 from sparseloom.model.events import Box, Edge, Wanted
 
@@ -130,7 +152,7 @@ class ClassSource:
 
     def busiest(self, busy: FloatArray, rows: Classes) -> FloatArray:
         """The computes of the first instance: none has more points."""
-        return np.bincount(rows.mapping, busy * rows.side_receivers, self.mappings)
+        return np.asarray(np.bincount(rows.mapping, busy * rows.side_receivers, self.mappings), np.float64)
 
 
 class Task(NamedTuple):
@@ -170,7 +192,7 @@ def _task(shape: IntArray, edge: Edge, wanted: Wanted, before: bool) -> Task:
     for r, size in splits:
         parts[r] = np.lcm(parts[r], size) if size < whole[r] else parts[r]
     return Task(
-        projection, projection.any(axis=0), (projection > 0).sum(axis=1) > 1,
+        projection, np.asarray(projection.any(axis=0)), (projection > 0).sum(axis=1) > 1,
         edge.parent, edge.child, edge.levels, edge.merge, _table(judges, 3 + dims), wanted.relevant(dims),
         _table(wanted.watch, 2), splits, parts, np.lcm.reduce(np.where(projection > 0, parts[:, None], 1), axis=0), whole,
         ORIGIN if wanted.origin else FIRST if wanted.output else PLAIN, wanted.steps, before,

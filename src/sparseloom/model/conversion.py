@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from sparseloom.errors import Fault, MappingError
 from sparseloom.mapping.batch import Problem
 from sparseloom.mapping.details import FormatDetails
+from sparseloom.model.gather import ACTUAL
 from sparseloom.model.microarch import LevelCost, Share
-from sparseloom.model.sparse import ACTUAL
 
 DECOMPRESSION, COMPRESSION = "decompression_count", "compression_count"
 

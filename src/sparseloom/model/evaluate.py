@@ -15,7 +15,7 @@ from sparseloom.errors import ArchitectureError, Fault, MappingError, suggest
 from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import MappingBatch, Problem
 from sparseloom.mapping.details import FormatDetails, RankDetails, TimeloopDetails
-from sparseloom.mapping.lanes import check_mapping, lane_shares
+from sparseloom.mapping.lanes import Thinning, check_mapping, lane_shares
 from sparseloom.mapping.mapping import Loop, Mapping, check
 from sparseloom.mapping.render import render
 from sparseloom.model.activity import Activity, activity
@@ -71,10 +71,9 @@ def evaluate(
     batch = MappingBatch.of(problem, [mapping])
     dense = count_dense(problem, batch, conventions)
     work = Filter(problem, Events(nest_of(problem, batch), problem.shape))
-    lanes = lane_shares(problem, batch, thinning)
     average: AverageInstance | None = None
     if conventions.metadata == "encoding":
-        traffic = _clean(problem, batch, lanes)
+        traffic = _clean(problem, batch, thinning)
         if walked:
             check(mapping, workload, design.architecture, [(float(x), float(y)) for x, y in traffic.lanes[:, :, 0]])
     else:
@@ -84,7 +83,7 @@ def evaluate(
         average = AverageInstance(problem, batch, mapping, dense, conventions, said, thinning, work)
         traffic = _by_proportion(average)
         traffic.instances[:, :-1] = average.dense.instances[:, :-1]
-        traffic.instances[:, 1:-1] *= np.cumprod(np.prod(lanes, axis=1), axis=0).T[:, :-1]
+        traffic.instances[:, 1:-1] *= np.cumprod(np.prod(lane_shares(problem, batch, thinning), axis=1), axis=0).T[:, :-1]
     instances = traffic.instances
     raw = details.ert if details else {}
 
@@ -128,16 +127,16 @@ def _check_features(problem: Problem) -> None:
         raise ArchitectureError(faults)
 
 
-def _clean(problem: Problem, batch: MappingBatch, lanes: FloatArray) -> Activity:
+def _clean(problem: Problem, batch: MappingBatch, thinning: Thinning) -> Activity:
     """Every transfer judged by its own leader tiles: by classes where places do not matter, else event by event."""
     nests = lay_out(problem, batch)
     irregular = np.array([any(problem.workload.density(t).coordinate_dependent for t in problem.tensors)])
     if not irregular[0]:
-        found = activity(Filter(problem, ClassSource(problem, nests, irregular)), batch, nests, lanes)
+        found = activity(Filter(problem, ClassSource(problem, nests, irregular)), batch, nests, thinning)
     if irregular[0]:
         refuse_long_walks(problem.workload)
         events = Events(nests.loops[0, :, : nests.count[0]], problem.shape)
-        found = activity(Filter(problem, events), batch, nests, lanes)
+        found = activity(Filter(problem, events), batch, nests, thinning)
     return found
 
 

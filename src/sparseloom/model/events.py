@@ -80,9 +80,10 @@ class Edge:
 class Wanted:
     """What is wanted of the rows of an edge besides their counts and boxes.
 
-    ``judges``: edges whose spans are needed, in the ranks ``looked_at`` [K][D] (None: all); ``positions`` [D]: ranks whose places matter; ``offsets`` [D]: ranks for which
-    it matters how the judges' spans lie to each other; ``watch``: (tensor rank, step) pairs whose :meth:`Rows.stays` is
-    asked for; ``steps``: totals over steps; ``output``: first dense visits; ``origin``: receivers whose spatial digits are all 0.
+    ``judges``: edges whose spans are needed, in the ranks ``looked_at`` [K][D] (None: all); ``positions`` [D]: ranks whose places
+    matter; ``offsets`` [D]: ranks for which it matters how the judges' spans lie to each other; ``watch``: (tensor rank, step)
+    pairs whose :meth:`Rows.stays` is asked for; ``splits``: those at which formats cut the tensor; ``steps``: totals over
+    steps; ``output``: first dense visits; ``origin``: receivers whose spatial digits are all 0.
     """
 
     judges: tuple[Edge, ...] = ()

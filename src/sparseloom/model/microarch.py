@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.actions import DATA_ACTIONS, OUTCOMES
 from sparseloom.arch.hierarchy import StorageLevel
-from sparseloom.model.sparse import ACTUAL, REACHING, UNSKIPPED, Moved, Tiles
+from sparseloom.model.gather import ACTUAL, REACHING, UNSKIPPED
+from sparseloom.model.sparse import Moved, Tiles
 
 FloatArray = NDArray[np.float64]
 

@@ -8,7 +8,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.fibertree import hypergeometric
 from sparseloom.fibertree.density import ActualData, Dense, Density, FixedStructured, Uniform
 from sparseloom.fibertree.diagonal import Banded
 from sparseloom.mapping.batch import IntArray
@@ -96,10 +95,8 @@ def _mean_blocks_of(density: Density, key: tuple[int, ...], block_words: int) ->
         return 0.0
     if len(key) > 1:
         occupancies, chances = density.occupancy_distribution(key[1:])
-    elif isinstance(density, Uniform):
-        occupancies, chances = hypergeometric.distribution(density.points, density.nonzeros, key[0])
     else:
-        return float(-(-key[0] // block_words))
+        occupancies, chances = density.of_points(key[0])
     return float(np.ceil(occupancies / block_words) @ chances)
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.model.sparse import ACTUAL, ALL, REACHING, UNSKIPPED, Moved
+from sparseloom.model.gather import ACTUAL, ALL, REACHING, UNSKIPPED
+from sparseloom.model.sparse import Moved
 
 FloatArray = NDArray[np.float64]
 

@@ -21,16 +21,11 @@ from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING, Saf
 from sparseloom.fibertree.density import Density, Uniform
 from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
-from sparseloom.model.dataflow import kernel
 from sparseloom.model.events import Box, Edge, Wanted
+from sparseloom.model.gather import ACTUAL, REACHING, UNSKIPPED, gathered
 from sparseloom.model.occupancy import is_certain, joint_nonempty, own_blocks, shared_blocks, stored_words
 
 FloatArray = NDArray[np.float64]
-
-STAGES = ("all", "reaching", "unskipped", "actual")
-"""All dense transfers; those that no outer edge eliminated; those not skipped here; those not gated either."""
-ALL, REACHING, UNSKIPPED, ACTUAL = range(4)
-
 
 @dataclass(frozen=True)
 class Judge:
@@ -482,24 +477,6 @@ def _unchanged(form: Format, names: tuple[str, ...], rows: Rows) -> BoolArray:
     return same
 
 
-@kernel
-def _gather(mapping, weight, survival, words, blocks, units, leads, words_sum, blocks_sum, units_sum):
-    """Add what each row moves to the sums of its mapping, by stage; a leader's metadata is read whatever becomes of its data."""
-    for row in range(len(mapping)):
-        b = mapping[row]
-        if weight[row] == 0:
-            continue
-        for stage in range(4):
-            times = survival[row, stage] * weight[row]
-            words_sum[b, stage] += words[row] * times
-            blocks_sum[b, stage] += blocks[row] * times
-            if leads and stage > REACHING:
-                times = survival[row, REACHING] * weight[row]
-            for rank in range(units.shape[1]):
-                for kind in range(2):
-                    units_sum[b, rank, kind, stage] += units[row, rank, kind] * times
-
-
 class _Sums:
     """Accumulates what moves along one edge over batches of rows, for each mapping."""
 
@@ -519,11 +496,7 @@ class _Sums:
         """Add one transfer of each row, ``weight`` [N] times, by stage; a leader's metadata is read whatever becomes of it."""
         words, blocks, *metadata = moved
         units, widths = metadata if metadata else (np.zeros((len(words), 0, 2)), np.zeros((1, 0, 2)))
-        sums = [np.zeros((self.mappings, *shape, 4)) for shape in ((), (), units.shape[1:])]
-        _gather(
-            rows.mapping, np.asarray(weight, np.float64), survival, np.asarray(words, np.float64),
-            np.asarray(blocks, np.float64), units, leads, *sums,
-        )  # fmt: skip
+        sums = gathered(self.mappings, rows.mapping, weight, survival, words, blocks, units, leads)
         sums.append((sums[2] * widths[..., None]).sum(axis=(1, 2)))
         known = self.values.get(name)
         self.values[name] = [a + b for a, b in zip(known, sums, strict=True)] if known else sums
@@ -560,7 +533,9 @@ def filter_computes(
     ``packed`` tensors never reach it."""
     judged, rows = compute_rows(work, paths[:-1])
     parts = classified(work, rows, judged, paths, gating, skipping, packed)
-    totals = [np.bincount(rows.mapping, part * rows.receivers, work.source.mappings) for part in parts]
+    totals = [
+        np.asarray(np.bincount(rows.mapping, part * rows.receivers, work.source.mappings), np.float64) for part in parts
+    ]
     return Computes(totals[0], totals[1], totals[2], totals[3], work.source.busiest(parts[0] + parts[1], rows))
 
 
