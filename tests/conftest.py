@@ -1,5 +1,7 @@
 """What many tests use. Property tests take the time they need: a busy machine is no failure."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
 
@@ -7,6 +9,15 @@ from sparseloom.results import ComputeActions, LevelActions, Outcomes, RankUnits
 
 settings.register_profile("sparseloom", deadline=None)
 settings.load_profile("sparseloom")
+
+
+def pytest_configure() -> None:
+    """Forget compiled kernels that are older than a module with kernels: those that call into it would keep its old code."""
+    folder = Path(__file__).parents[1] / "src" / "sparseloom" / "model"
+    newest = max(path.stat().st_mtime for path in folder.glob("*.py") if "@kernel" in path.read_text())
+    for compiled in (folder / "__pycache__").glob("*.nb[ic]"):
+        if compiled.stat().st_mtime < newest:
+            compiled.unlink(missing_ok=True)
 
 
 @pytest.fixture

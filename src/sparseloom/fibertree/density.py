@@ -34,6 +34,8 @@ class Density(ABC):
 
     tensor_shape: tuple[int, ...]
     density: float
+    exchangeable = False
+    """True: of any set of points, the statistics depend on their number alone."""
 
     @property
     @abstractmethod
@@ -61,7 +63,7 @@ class Density(ABC):
         """
 
     def of_points(self, points: int) -> tuple[IntArray, FloatArray]:
-        """As :meth:`occupancy_distribution`, of any set of ``points`` points; only where the model is not coordinate dependent."""
+        """As :meth:`occupancy_distribution`, of any set of ``points`` points; only where they are exchangeable."""
         raise NotImplementedError(f"which points a set has matters to {type(self).__name__}")
 
     @abstractmethod
@@ -116,6 +118,7 @@ class Dense(Density):
     """Every point is a nonzero."""
 
     tensor_shape: tuple[int, ...]
+    exchangeable = True
 
     def __post_init__(self) -> None:
         check_shape(self.tensor_shape)
@@ -168,6 +171,7 @@ class Uniform(Density):
 
     tensor_shape: tuple[int, ...]
     density: float
+    exchangeable = True
 
     def __post_init__(self) -> None:
         check_shape(self.tensor_shape)
@@ -226,6 +230,7 @@ class FixedStructured(Density):
 
     tensor_shape: tuple[int, ...]
     density: float
+    exchangeable = True
 
     def __post_init__(self) -> None:
         check_shape(self.tensor_shape)

@@ -258,7 +258,7 @@ def packing(problem: Problem, batch: MappingBatch, tile: IntArray) -> dict[tuple
             lanes = np.prod(np.where(mine, batch.bound, 1), axis=1)
             density, box = problem.workload.density(saf.target), _box(problem, t, tile[:, depth])
             points = np.prod(box, axis=0)
-            key = np.stack([lanes, *(box if density.coordinate_dependent else [points])])
+            key = np.stack([lanes, *([points] if density.exchangeable else box)])
             distinct, index = np.unique(key, axis=1, return_inverse=True)
             numbers = np.array([_passes(density, *map(int, column)) for column in distinct.T])[index.ravel()].T
             found[depth, t] = Packed(numbers[0], numbers[1], numbers[2], np.ceil(points / lanes), numbers[3] / points)
@@ -269,7 +269,7 @@ def packing(problem: Problem, batch: MappingBatch, tile: IntArray) -> dict[tuple
 def _passes(density: Density, lanes: int, *tile: int) -> tuple[float, float, float, float]:
     """The most lanes in use, as a share and one at least; their mean share in use while there is work; mean passes; mean
     nonzeros. Of a ``tile`` given by its extents, or by its points if only those matter."""
-    occupancy, chance = density.occupancy_distribution(tile) if density.coordinate_dependent else density.of_points(*tile)
+    occupancy, chance = density.of_points(*tile) if density.exchangeable else density.occupancy_distribution(tile)
     passes = np.ceil(occupancy / lanes)
     most = np.clip(occupancy[chance > 0].max(), 1, lanes)
     working = (occupancy / (lanes * np.maximum(passes, 1))) @ chance

@@ -263,7 +263,9 @@ def _emit_batch(
     [R], changed [W], spans [K, D].
     """
     dims = len(indexed)
-    sliding = window.any()
+    sliding, hold = window.any(), child < levels
+    split = (window & (parts > 1)).any()
+    settled = np.zeros(len(watch) + 1, np.bool_)
     loops, count, order, begin, perfect = borrowed(loops), borrowed(count), borrowed(order), borrowed(begin), borrowed(perfect)
     projection, indexed, window = borrowed(projection), borrowed(indexed), borrowed(window)
     judges, looked, watch, splits = borrowed(judges), borrowed(looked), borrowed(watch), borrowed(splits)
@@ -275,14 +277,17 @@ def _emit_batch(
         start = used
         fits = _set_roles(nest, n, indexed, parent, child, levels, merge, judges, role, free)
         share = _merged_share(nest, n, projection, window, role) if sliding and merge else 1.0
-        fits = fits and (share == 1.0 or len(judges) == 0)
-        if sliding and (steps or share < 1.0):
-            fits = fits and _windows_are_even(nest, n, projection, window, perfect[b], role)
+        fits = fits and (share == 1.0 or (len(judges) == 0 and not split))
         ordered = before and (len(watch) > 0 or _needs_order(nest, n, perfect[b], projection, indexed, window, role))
+        if steps or share < 1.0:
+            fits = fits and _are_even(nest, n, projection, window, perfect[b], role, ordered)
         classes[:] = 0
+        settled[:] = False
         at = _outwards(role, n) if ordered else -1
         while fits and at >= -1:
-            carry = at if ordered else n
+            carry = 2 * at if at >= 0 else -1 if ordered else 2 * n + 1
+            if at >= 0 and _settles(nest, at, perfect[b], projection, watch, whole, hold, settled):
+                carry += 1
             whole_classes(nest, n, perfect[b], modulus, role, free, looked, carry, side, indexed, states, classes, own)
             for d in range(dims):
                 if classes[d] == 0 and fits:
@@ -295,7 +300,7 @@ def _emit_batch(
                     merge_residues(nest, n, d, carry, projection, watch, splits, whole, states, classes, own)
             if fits:
                 used = _multiply(
-                    nest, n, projection, indexed, watch, splits, parts, whole, carry, child < levels, ordered, steps, share, table,
+                    nest, n, projection, indexed, watch, splits, parts, whole, carry, hold, ordered, steps, share, table,
                     start, used, b, own, classes, chosen, moves, hashed,
                 )  # fmt: skip
                 if used == len(table):
@@ -303,7 +308,7 @@ def _emit_batch(
                 fits = used - start <= MOST_ROWS
             if at >= 0:
                 classes[nest[RANK, at]] = 0
-            at = _outwards(role, at) if at >= 0 else -2
+            at = _outwards(role, at) if at >= 0 and carry % 2 == 0 else -2
             if at >= 0:
                 classes[nest[RANK, at]] = 0
         if not fits:
@@ -323,6 +328,24 @@ def _outwards(role, at):
     while at >= 0 and role[at] != TIME:
         at -= 1
     return at
+
+
+@kernel
+def _settles(nest, at, perfect, projection, watch, whole, hold, settled):
+    """Whether all that is watched has changed, and nothing is held, whenever loop ``at`` or one outside it advances.
+
+    An interval that one perfect rank indexes is another one after each advance of that rank's loops or of loops outside
+    them; in steps of a watched size, of its loops with whole such steps. ``settled`` [W + 1] keeps what loops inside have shown.
+    """
+    d = nest[RANK, at]
+    for r in range(len(projection) if perfect[d] else 0):
+        if projection[r, d] and (projection[r] != 0).sum() == 1:
+            settled[len(watch)] = True
+            for w in range(len(watch)):
+                size = watch[w, 1]
+                if watch[w, 0] == r and size < max(2, whole[r]) and projection[r, d] * nest[STEP, at] % size == 0:
+                    settled[w] = True
+    return settled[: len(watch)].all() and (settled[len(watch)] or not hold)
 
 
 @kernel
@@ -395,16 +418,18 @@ def _needs_order(nest, n, perfect, projection, indexed, window, role):
 
 
 @kernel
-def _windows_are_even(nest, n, projection, window, perfect, role):
-    """Whether the receivers of one parent whose windows overlap all have windows of one length."""
+def _are_even(nest, n, projection, window, perfect, role, ordered):
+    """Whether the receivers of one parent get the same of each tensor rank at a step, but for the last one's shorter tile: not
+    if windows overlap, or if some of them hold their tile already, where bounds are imperfect."""
     for r in range(len(window)):
-        if window[r]:
-            spread = False
-            for i in range(n):
-                spread = spread or (role[i] == SPREAD and projection[r, nest[RANK, i]] != 0)
-            for d in range(len(perfect)):
-                if spread and projection[r, d] and not perfect[d]:
-                    return False
+        spread = uneven = timed = False
+        for i in range(n):
+            if projection[r, nest[RANK, i]]:
+                spread = spread or role[i] == SPREAD
+                timed = timed or (role[i] == TIME and not perfect[nest[RANK, i]])
+                uneven = uneven or not perfect[nest[RANK, i]]
+        if spread and uneven and (window[r] or (ordered and timed)):
+            return False
     return True
 
 
@@ -449,7 +474,7 @@ def _multiply(
     """Write the classes of the steps of ``carry``: every combination of one class of each rank."""
     ranks, dims = projection.shape
     judges = own.shape[2] - SPANS
-    old = 0 <= carry < n
+    old = carry >= 0 and carry % 2 == 0
     low = HEAD + 2 * ranks
     spans = HEAD + 3 * ranks + len(watch)
     combinations = 1
@@ -480,7 +505,7 @@ def _multiply(
                 if factor:
                     table[used, HEAD + r] += factor * (own[d, c, EXTENT] - 1)
                     if ordered:
-                        moved = (nest[STEP, carry] if old and nest[RANK, carry] == d else 0) - own[d, c, BACK]
+                        moved = (nest[STEP, carry // 2] if old and nest[RANK, carry // 2] == d else 0) - own[d, c, BACK]
                         table[used, low + r] += factor * own[d, c, RESIDUE]
                         moves[0, r] += factor * moved
                         moves[1, r] += factor * (own[d, c, OLD] - 1)

@@ -35,8 +35,9 @@ def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, in
     by ``modulus``, and their number to ``classes``; only of ranks where that is 0.
 
     Bit k of ``free[i]`` says whether loop i of the ``nest`` varies within the k-th judge's transfer, ``looked[k, d]`` whether
-    its extent is wanted. ``carry`` is the loop that advances: inside it temporal digits are 0, it is at 1 or more (-1: the first
-    step, n: all steps).
+    its extent is wanted. ``carry`` says which steps: those at which loop carry / 2
+    advances, if that is whole, which means that temporal digits inside the loop are 0 and its own is 1 or more; else all at
+    which the loops inside carry / 2 are at 0 (-1: the first step alone, 2 n + 1: all steps).
     """
     judges = len(looked)
     for d in range(len(classes)):
@@ -63,14 +64,14 @@ def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, in
             if step % modulus[d]:
                 classes[d] = -2
             if kind == TIME:
-                if i > carry:
+                if 2 * i > carry:
                     own[d, 0, BACK] += reach
                 else:
-                    times = bound - 1 if i == carry else bound
+                    times = bound - 1 if 2 * i == carry else bound
                     own[d, 0, GROUPS] *= times
                     if side != FIRST or indexed[d]:
                         own[d, 0, ASIDE] *= times
-                    elif i == carry:
+                    elif 2 * i == carry:
                         own[d, 0, ASIDE] = 0.0
             else:
                 own[d, 0, GROUPS] *= bound
@@ -96,9 +97,9 @@ def _by_residue(nest, n, d, role, carry, modulus, states, own):
     for i in range(n):
         if nest[RANK, i] != d or not (role[i] == TIME or role[i] >= SPREAD):
             continue
-        if role[i] == TIME and i > carry:
+        if role[i] == TIME and 2 * i > carry:
             continue
-        step, low = nest[STEP, i] % modulus, 1 if role[i] == TIME and i == carry else 0
+        step, low = nest[STEP, i] % modulus, 1 if role[i] == TIME and 2 * i == carry else 0
         if step == 0:
             continue
         after[:modulus] = 0.0
@@ -145,8 +146,8 @@ def merge_residues(nest, n, d, carry, projection, watch, splits, whole, states, 
             if splits[k, 0] == r and size < whole[r] and residue % size + extent > size:
                 low = residue
         sign = low
-        if 0 <= carry < n:
-            shift = int((nest[STEP, carry] if nest[RANK, carry] == d else 0) - own[d, c, BACK])
+        if carry >= 0 and carry % 2 == 0:
+            shift = int((nest[STEP, carry // 2] if nest[RANK, carry // 2] == d else 0) - own[d, c, BACK])
             for w in range(len(watch)):
                 if watch[w, 0] == r and watch[w, 1] > 1:
                     moved = changes(residue, extent, shift, int(own[d, c, OLD]), watch[w, 1], whole[r])
@@ -249,7 +250,7 @@ def _grow(whole, nest, i, kind, free, looked, d, carry):
     elif kind == SPREAD:
         whole[SIBLINGS] *= bound
         whole[LENGTH] *= bound
-    elif kind == TIME and i > carry:
+    elif kind == TIME and 2 * i > carry:
         whole[BACK] += reach
 
 
@@ -290,9 +291,9 @@ def _split(
     """Add to ``after`` the classes into which a loop of fixed digits splits a class: digits below the tail, at it, above it."""
     step, tail = nest[STEP, i], nest[TAIL, i]
     low, high = 0, nest[BOUND, i]
-    if kind == TIME and i == carry:
+    if kind == TIME and 2 * i == carry:
         low = 1
-    elif kind == TIME and i > carry:
+    elif kind == TIME and 2 * i > carry:
         high = 1
     # on the side only digit 0 is counted of loops that repeat what was seen, or of other instances
     zero_only = kind == TIME and not indexed if side == FIRST else side == ORIGIN and kind != TIME
@@ -306,7 +307,7 @@ def _split(
         if not indexed or not ordered:
             new[OLD] = 1.0
             new[BACK] = 0.0
-        elif kind == TIME and i > carry:
+        elif kind == TIME and 2 * i > carry:
             if now[c, OLD] > 0:
                 new[OLD] = now[c, OLD]
                 new[BACK] = now[c, BACK] + tail * step
@@ -315,7 +316,7 @@ def _split(
                 new[BACK] = whole[BACK] + (tail - 1) * step
             else:
                 new[OLD] = new[BACK] = 0.0
-        elif i == carry and branch == 1:
+        elif 2 * i == carry and branch == 1:
             new[OLD] = whole[OLD]
             new[BACK] = whole[BACK]
         if not steps:

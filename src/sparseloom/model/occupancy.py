@@ -59,7 +59,7 @@ def shared_blocks(
         return np.asarray(share * np.ceil(total_words / block_words - 1e-9))
     points = _points(box, held)
     total = step_total(points.astype(np.float64))
-    alone = (total == points) | (disjoint and not density.coordinate_dependent)
+    alone = (total == points) | (disjoint and density.exchangeable)
     blocks = np.ceil(total_words / block_words - 1e-9)
     blocks[alone] = _mean_blocks(density, total[alone], (box[1] - box[0])[:, alone], block_words)
     return np.asarray(np.divide(points, total, out=np.zeros_like(words), where=total > 0) * blocks)
@@ -78,7 +78,7 @@ def _mean_blocks(density: Density, points: FloatArray | IntArray, extents: IntAr
         part = words - whole
         return np.asarray((1 - part) * np.ceil(whole / block_words) + part * np.ceil((whole + 1) / block_words))
     key = np.rint(points).astype(np.int64)[None]
-    if density.coordinate_dependent:
+    if not density.exchangeable:
         key = np.concatenate([key, extents])
         keys, index = np.unique(key, axis=1, return_inverse=True)
     else:
