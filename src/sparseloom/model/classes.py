@@ -24,6 +24,7 @@ from sparseloom.model.digits import (  # fmt: skip
     EXTENT,
     FIRST,
     GROUPS,
+    KEPT,
     LENGTH,
     MEMBERS,
     MERGED,
@@ -45,6 +46,7 @@ from sparseloom.model.digits import (  # fmt: skip
     whole_classes,
 )
 from sparseloom.model.events import Box, Edge, Wanted
+from sparseloom.model.receivers import MOST_RECEIVERS, MOST_SORTS, listed_classes, main_rank, needs_list
 
 FloatArray = NDArray[np.float64]
 
@@ -214,8 +216,9 @@ def _windows(edge: Edge) -> IntArray:
 
 
 class Room(NamedTuple):
-    """Where the kernels work: classes of each rank ``own`` [D, MOST_CLASSES, ...] and how many; the one ``chosen`` of each;
-    ``states`` of :func:`cut_classes`; what each loop is; how a row's box ``moves``; hashed rows."""
+    """Where the kernels work: classes of each rank ``own`` [D, MOST_CLASSES + 1, ...] and how many; the one ``chosen`` of each;
+    ``states`` of :func:`cut_classes`; what each loop is; how a row's box ``moves``; hashed rows;
+    ``sorts`` and ``lists`` of :func:`listed_classes`."""
 
     own: FloatArray
     states: FloatArray
@@ -225,14 +228,17 @@ class Room(NamedTuple):
     free: IntArray
     moves: FloatArray
     hashed: IntArray
+    sorts: IntArray
+    lists: IntArray
 
 
 def _room(task: Task, slots: int) -> Room:
     (ranks, dims), columns = task.projection.shape, SPANS + len(task.judges)
     return Room(
-        np.empty((dims, MOST_CLASSES, columns)), np.empty((2, MOST_CLASSES + 1, columns)), np.empty(dims, np.int64),
+        np.empty((dims, MOST_CLASSES + 1, columns)), np.empty((2, MOST_CLASSES + 1, columns)), np.empty(dims, np.int64),
         np.empty(dims, np.int64), np.empty(slots, np.int64), np.empty(slots, np.int64),
-        np.empty((2, ranks)), np.empty(2 * MOST_ROWS, np.int64),
+        np.empty((2, ranks)), np.empty(2 * MOST_ROWS, np.int64), np.empty((2, MOST_SORTS, 2), np.int64),
+        np.empty((3, MOST_SORTS, MOST_RECEIVERS, 6), np.int64),
     )  # fmt: skip
 
 
@@ -253,8 +259,8 @@ def _classes(table: FloatArray, ranks: int, dims: int, wanted: Wanted) -> Classe
 @kernel
 def _emit_batch(
     loops, count, order, begin, perfect, projection, indexed, window, parent, child, levels, merge, judges, looked, watch, splits,
-    parts, modulus, whole, side, steps, before, own, states, classes, chosen, role, free, moves, hashed, table, done, used,
-    irregular,
+    parts, modulus, whole, side, steps, before, own, states, classes, chosen, role, free, moves, hashed, sorts, lists,
+    table, done, used, irregular,
 ):  # fmt: skip
     """Write the classes of the mappings from ``done`` on to ``table``, from row ``used`` on, as far as there is room; returns
     how many mappings are done and rows used. Every mapping has at least one row.
@@ -265,29 +271,43 @@ def _emit_batch(
     dims = len(indexed)
     sliding, hold = window.any(), child < levels
     split = (window & (parts > 1)).any()
-    settled = np.zeros(len(watch) + 1, np.bool_)
+    settled, mains = np.zeros(len(watch) + 1, np.bool_), np.empty(len(window), np.int64)
     loops, count, order, begin, perfect = borrowed(loops), borrowed(count), borrowed(order), borrowed(begin), borrowed(perfect)
     projection, indexed, window = borrowed(projection), borrowed(indexed), borrowed(window)
     judges, looked, watch, splits = borrowed(judges), borrowed(looked), borrowed(watch), borrowed(splits)
     parts, modulus, whole = borrowed(parts), borrowed(modulus), borrowed(whole)
     own, states, classes, chosen = borrowed(own), borrowed(states), borrowed(classes), borrowed(chosen)
     role, free, moves, hashed, table = borrowed(role), borrowed(free), borrowed(moves), borrowed(hashed), borrowed(table)
+    sorts, lists = borrowed(sorts), borrowed(lists)
     for b in range(done, len(count)):
         nest, n = loops[b], count[b]
         start = used
         fits = _set_roles(nest, n, indexed, parent, child, levels, merge, judges, role, free)
-        share = _merged_share(nest, n, projection, window, role) if sliding and merge else 1.0
-        fits = fits and (share == 1.0 or (len(judges) == 0 and not split))
+        mains[:] = -1
+        by_window = False
         ordered = before and (len(watch) > 0 or _needs_order(nest, n, perfect[b], projection, indexed, window, role))
-        if steps or share < 1.0:
-            fits = fits and _are_even(nest, n, projection, window, perfect[b], role, ordered)
+        share = _merged_share(nest, n, projection, window, mains, role) if sliding and merge else 1.0
+        for r in range(0 if perfect[b].all() else len(window)):
+            if needs_list(nest, n, r, projection, window, perfect[b], role, ordered and hold, steps, share):
+                mains[r] = main_rank(r, projection, looked)
+                fits = fits and mains[r] >= 0 and (hold or not ordered)
+                by_window = by_window or window[r]
+        if share < 1.0:
+            share = _merged_share(nest, n, projection, window, mains, role)
+            fits = fits and (share == 1.0 or (len(judges) == 0 and not split))
         classes[:] = 0
         settled[:] = False
         at = _outwards(role, n) if ordered else -1
         while fits and at >= -1:
             carry = 2 * at if at >= 0 else -1 if ordered else 2 * n + 1
-            if at >= 0 and _settles(nest, at, perfect[b], projection, watch, whole, hold, settled):
+            if at >= 0 and _settles(nest, at, perfect[b], projection, watch, whole, hold, settled) and not by_window:
                 carry += 1
+            for r in range(len(mains)):
+                if mains[r] >= 0 and fits and _is_stale(r, projection, classes):
+                    fits = listed_classes(
+                        nest, order[b], begin[b], r, mains[r], projection, role, carry, merge, steps, parts[r], sorts, lists,
+                        classes, own,
+                    )  # fmt: skip
             whole_classes(nest, n, perfect[b], modulus, role, free, looked, carry, side, indexed, states, classes, own)
             for d in range(dims):
                 if classes[d] == 0 and fits:
@@ -418,27 +438,20 @@ def _needs_order(nest, n, perfect, projection, indexed, window, role):
 
 
 @kernel
-def _are_even(nest, n, projection, window, perfect, role, ordered):
-    """Whether the receivers of one parent get the same of each tensor rank at a step, but for the last one's shorter tile: not
-    if windows overlap, or if some of them hold their tile already, where bounds are imperfect."""
-    for r in range(len(window)):
-        spread = uneven = timed = False
-        for i in range(n):
-            if projection[r, nest[RANK, i]]:
-                spread = spread or role[i] == SPREAD
-                timed = timed or (role[i] == TIME and not perfect[nest[RANK, i]])
-                uneven = uneven or not perfect[nest[RANK, i]]
-        if spread and uneven and (window[r] or (ordered and timed)):
-            return False
-    return True
+def _is_stale(r, projection, classes):
+    """Whether the classes of some rank in the index of tensor rank ``r`` have to be made."""
+    for d in range(len(classes)):
+        if projection[r, d] and classes[d] == 0:
+            return True
+    return False
 
 
 @kernel
-def _merged_share(nest, n, projection, window, role):
-    """Groups over receivers, for tensor ranks whose intervals several receivers have in common (p + r)."""
+def _merged_share(nest, n, projection, window, mains, role):
+    """Groups over receivers, for tensor ranks whose intervals several receivers have in common (p + r), unless they are listed."""
     share = 1.0
     for r in range(len(window)):
-        if not window[r]:
+        if not window[r] or mains[r] >= 0:
             continue
         reach = 0
         members = 1
@@ -496,8 +509,8 @@ def _multiply(
             aside *= own[d, c, ASIDE]
             for k in range(judges):
                 table[used, spans + k * dims + d] = own[d, c, SPANS + k]
+            members *= own[d, c, MEMBERS]
             if not indexed[d]:
-                members *= own[d, c, MEMBERS]
                 siblings *= own[d, c, SIBLINGS]
                 continue
             for r in range(ranks):
@@ -516,7 +529,7 @@ def _multiply(
         table[used, 2] = aside * share
         table[used, 3] = members / share
         _finish(table, used, ranks, old, hold, moves, watch, splits, parts, whole)
-        table[used, 4] = siblings * share * _step_points(table, used, projection, own, chosen) if steps else 0.0
+        table[used, 4] = siblings * share * _step_points(table, used, projection, own, chosen, moves, old and hold) if steps else 0.0
         if combinations == 1 and not ordered:
             return used + 1
         used = _joined(table, start, used, hashed)
@@ -565,7 +578,7 @@ def _finish(table, at, ranks, old, hold, moves, watch, splits, parts, whole):
 
 
 @kernel
-def _step_points(table, at, projection, own, chosen):
+def _step_points(table, at, projection, own, chosen, moves, holds):
     """Points that all receivers of one parent instance get at a step, for tensor ranks whose receivers differ."""
     ranks, dims = projection.shape
     new = held = 1.0
@@ -580,9 +593,14 @@ def _step_points(table, at, projection, own, chosen):
                 siblings = own[d, chosen[d], SIBLINGS]
                 length += projection[r, d] * (own[d, chosen[d], LENGTH] - siblings) * members / siblings
         new *= length
-        common = table[at, HEAD + ranks + r]
-        held *= length if common == table[at, HEAD + r] else members * common
-    return new - held
+        kept = -1.0
+        for d in range(dims):
+            if projection[r, d]:
+                kept = max(kept, own[d, chosen[d], KEPT])
+        extent = table[at, HEAD + r]
+        common = max(0.0, min(extent, moves[1, r] - moves[0, r]) - max(0.0, -moves[0, r]))
+        held *= kept if kept >= 0 else length if common == extent else members * common
+    return new - (held if holds else 0.0)
 
 
 @kernel

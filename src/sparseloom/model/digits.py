@@ -20,10 +20,11 @@ parent and child, receivers of one group or of several; spatial outside the pare
 PLAIN, FIRST, ORIGIN = range(3)
 """What is counted on the side: nothing, first dense visits, receivers whose spatial digits are 0."""
 
-GROUPS, ASIDE, RESIDUE, EXTENT, OLD, BACK, MEMBERS, SIBLINGS, LENGTH, SPANS = range(10)
+GROUPS, ASIDE, RESIDUE, EXTENT, OLD, BACK, MEMBERS, SIBLINGS, LENGTH, KEPT, SPANS = range(11)
 """Columns of a class: how many groups, and on the side; residue of the tile's first coordinate; extent of the tile, and of the
 tile before; how far loops inside the one that advances had gone; receivers of a group; groups that one parent serves at one
-step, and the sum of their extents; from SPANS on the extents used with each judge's transfer."""
+step, the sum of their extents, and of what these had in common with those before (-1: as the class has it, or all); from SPANS
+on the extents used with each judge's transfer."""
 
 MOST_CLASSES = 96
 """Classes of one rank that are kept apart."""
@@ -46,6 +47,7 @@ def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, in
             for k in range(SPANS + judges):
                 own[d, 0, k] = 1.0
             own[d, 0, RESIDUE] = own[d, 0, BACK] = 0.0
+            own[d, 0, KEPT] = -1.0
     for i in range(n):
         d = nest[RANK, i]
         if classes[d] >= 0:
@@ -197,6 +199,7 @@ def cut_classes(
     whole, new = states[0, MOST_CLASSES], states[1, MOST_CLASSES]
     whole[:] = 1.0
     whole[RESIDUE] = whole[BACK] = 0.0
+    whole[KEPT] = -1.0
     now[0] = whole
     count = 1
     for at in range(end - 1, begin - 1, -1):
@@ -227,9 +230,10 @@ def cut_classes(
                 new[EXTENT] = new[LENGTH] = 1.0
             if not (indexed and ordered):
                 new[OLD] = new[BACK] = 1.0
+            new[KEPT] = -1.0
             new[GROUPS] = now[c, GROUPS]
             new[ASIDE] = now[c, ASIDE]
-            found = _join(own[d], found, new)
+            found = join(own[d], found, new)
     return found
 
 
@@ -328,6 +332,7 @@ def _split(
             new[MEMBERS] = 1.0
         else:
             new[EXTENT] = new[LENGTH] = 1.0
+        new[KEPT] = -1.0
         for k in range(len(looked)):
             if not looked[k, d]:
                 new[SPANS + k] = 1.0
@@ -341,14 +346,14 @@ def _split(
             new[RESIDUE] = (int(now[c, RESIDUE]) + first * step) % modulus
             new[GROUPS] = now[c, GROUPS] * times
             new[ASIDE] = now[c, ASIDE] * (times if not zero_only else (1 if first == 0 else 0))
-            found = _join(after, found, new)
+            found = join(after, found, new)
             if found < 0:
                 return -1
     return found
 
 
 @kernel
-def _join(classes, found, row):
+def join(classes, found, row):
     """Add a class to those found, or its counts to an equal one. Returns how many there are, -1 for too many."""
     for c in range(found):
         same = True
