@@ -62,6 +62,14 @@ class Density(ABC):
         with the same weight, the last ones clipped at the tensor's edge. Tails below 1e-18 are dropped.
         """
 
+    def joint_empty(self, points: ArrayLike) -> FloatArray:
+        """P(no nonzero among any given set of ``points`` points); only where they are exchangeable."""
+        raise NotImplementedError(f"which points a set has matters to {type(self).__name__}")
+
+    def mean_of(self, points: ArrayLike) -> FloatArray:
+        """Expected nonzeros among any given set of ``points`` points; only where they are exchangeable."""
+        raise NotImplementedError(f"which points a set has matters to {type(self).__name__}")
+
     def of_points(self, points: int) -> tuple[IntArray, FloatArray]:
         """As :meth:`occupancy_distribution`, of any set of ``points`` points; only where they are exchangeable."""
         raise NotImplementedError(f"which points a set has matters to {type(self).__name__}")
@@ -138,8 +146,11 @@ class Dense(Density):
     def empty_probability(self, low: Corner, high: Corner) -> FloatArray:
         return np.asarray(box_points(self.tensor_shape, low, high) == 0, dtype=np.float64)
 
+    def mean_of(self, points: ArrayLike) -> FloatArray:
+        return np.asarray(points, np.float64)
+
     def expected_occupancy(self, low: Corner, high: Corner) -> FloatArray:
-        return box_points(self.tensor_shape, low, high).astype(np.float64)
+        return self.mean_of(box_points(self.tensor_shape, low, high))
 
     def worst_occupancy(self, low: Corner, high: Corner) -> IntArray:
         return box_points(self.tensor_shape, low, high)
@@ -197,8 +208,11 @@ class Uniform(Density):
     def empty_probability(self, low: Corner, high: Corner) -> FloatArray:
         return self.joint_empty(box_points(self.tensor_shape, low, high))
 
+    def mean_of(self, points: ArrayLike) -> FloatArray:
+        return np.asarray(np.asarray(points) * self.nonzeros / self.points)
+
     def expected_occupancy(self, low: Corner, high: Corner) -> FloatArray:
-        return np.asarray(box_points(self.tensor_shape, low, high) * self.nonzeros / self.points)
+        return self.mean_of(box_points(self.tensor_shape, low, high))
 
     def worst_occupancy(self, low: Corner, high: Corner) -> IntArray:
         return np.asarray(np.minimum(box_points(self.tensor_shape, low, high), self.nonzeros))
@@ -246,7 +260,10 @@ class FixedStructured(Density):
         return np.asarray(np.maximum(0.0, 1.0 - np.asarray(points) * self.density))
 
     def expected_occupancy(self, low: Corner, high: Corner) -> FloatArray:
-        x = box_points(self.tensor_shape, low, high) * self.density
+        return self.mean_of(box_points(self.tensor_shape, low, high))
+
+    def mean_of(self, points: ArrayLike) -> FloatArray:
+        x = np.asarray(points) * self.density
         nearest = np.rint(x)
         return np.asarray(np.where(np.abs(x - nearest) <= 1e-12 * np.maximum(x, 1.0), nearest, x))
 

@@ -115,8 +115,11 @@ def _thinned(problem: Problem, nest: _Nest, depth: int, source: int, target: int
     """How far the nonempty elements of ``source`` thin the spatial loops of a level, for a follower ``target`` that is held
     further in."""
     indexes, batch = np.asarray(problem.projections.any(axis=1), np.bool_), nest.batch
-    here = (batch.place // 3 == depth) & (batch.place % 3 > 0) & (batch.bound > 1) & indexes[source, batch.rank]
+    spatial = (batch.place // 3 == depth) & (batch.place % 3 > 0)
+    slots = np.flatnonzero(spatial.any(axis=0))
+    here = spatial[:, slots] & (batch.bound[:, slots] > 1) & indexes[source, batch.rank[:, slots]]
     mapping, slot = np.nonzero(here)
+    slot = slots[slot]
     at = (mapping, slot)
     part, whole = nest.inside[slot + 1, mapping], nest.inside[slot, mapping]
     if target is not None:

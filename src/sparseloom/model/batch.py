@@ -23,7 +23,7 @@ from sparseloom.model.sparse import Computes, Filter
 
 FloatArray = NDArray[np.float64]
 
-CHUNK = 2048
+CHUNK = 4096
 """Mappings evaluated at a time, so that their arrays stay in the processor's cache."""
 
 

@@ -440,10 +440,10 @@ def _needs_order(nest, n, perfect, projection, indexed, window, role):
 @kernel
 def _is_stale(r, projection, classes):
     """Whether the classes of some rank in the index of tensor rank ``r`` have to be made."""
+    stale = False
     for d in range(len(classes)):
-        if projection[r, d] and classes[d] == 0:
-            return True
-    return False
+        stale = stale or (projection[r, d] != 0 and classes[d] == 0)
+    return stale
 
 
 @kernel
@@ -517,19 +517,20 @@ def _multiply(
                 factor = projection[r, d]
                 if factor:
                     table[used, HEAD + r] += factor * (own[d, c, EXTENT] - 1)
+                    table[used, low + r] += factor * own[d, c, RESIDUE]
                     if ordered:
                         moved = (nest[STEP, carry // 2] if old and nest[RANK, carry // 2] == d else 0) - own[d, c, BACK]
-                        table[used, low + r] += factor * own[d, c, RESIDUE]
                         moves[0, r] += factor * moved
                         moves[1, r] += factor * (own[d, c, OLD] - 1)
-                    else:
-                        table[used, low + r] += factor * own[d, c, RESIDUE]
         table[used, 0] = b
         table[used, 1] = groups * share
         table[used, 2] = aside * share
         table[used, 3] = members / share
         _finish(table, used, ranks, old, hold, moves, watch, splits, parts, whole)
-        table[used, 4] = siblings * share * _step_points(table, used, projection, own, chosen, moves, old and hold) if steps else 0.0
+        table[used, 4] = 0.0
+        if steps:
+            holds = old and hold
+            table[used, 4] = siblings * share * _step_points(table, used, projection, own, chosen, moves, holds)
         if combinations == 1 and not ordered:
             return used + 1
         used = _joined(table, start, used, hashed)

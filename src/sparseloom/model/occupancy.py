@@ -27,7 +27,9 @@ def stored_words(density: Density, compressed: bool, box: Box, held: Box) -> Flo
     if not len(box[0]):
         return np.ones(box[0].shape[1:])
     if not compressed:
-        return np.asarray(np.prod(box[1] - box[0], axis=0) - np.prod(held[1] - held[0], axis=0), dtype=np.float64)
+        return _points(box, held).astype(np.float64)
+    if density.exchangeable:
+        return density.mean_of(_extent(box)) - density.mean_of(_extent(held))
     return density.expected_occupancy(list(box[0]), list(box[1])) - density.expected_occupancy(*map(list, held))
 
 
@@ -66,7 +68,16 @@ def shared_blocks(
 
 
 def _points(box: Box, held: Box) -> IntArray:
-    return np.asarray(np.prod(box[1] - box[0], axis=0) - np.prod(held[1] - held[0], axis=0))
+    return _extent(box) - _extent(held)
+
+
+def _extent(box: Box) -> IntArray:
+    """Points of boxes, which lie in the tensor."""
+    extents = box[1] - box[0]
+    points = extents[0]
+    for extent in extents[1:]:
+        points = points * extent
+    return np.asarray(points)
 
 
 def _mean_blocks(density: Density, points: FloatArray | IntArray, extents: IntArray, block_words: int) -> FloatArray:
@@ -119,6 +130,8 @@ def joint_nonempty(density: Density, boxes: Sequence[Box]) -> FloatArray | float
 
 
 def _empty(density: Density, box: Box) -> FloatArray:
+    if density.exchangeable and len(box[0]):
+        return density.joint_empty(_extent(box))
     return density.empty_probability(list(box[0]), list(box[1]))
 
 

@@ -299,6 +299,8 @@ class Filter:
         skips = [(k, judge) for k, judge in judges if k >= len(path.outer) and judge.kind == SKIPPING]
         gates = [(k, judge) for k, judge in judges if k >= len(path.outer) and judge.kind == GATING]
         others, own = np.ones((rows.groups.size, 4)), np.ones((rows.groups.size, 4))
+        if not judges:
+            return others, own
         for stage, judged in ((REACHING, outside), (UNSKIPPED, outside + skips), (ACTUAL, outside + skips + gates)):
             if stage > REACHING and len(judged) == len(outside):
                 others[:, stage], own[:, stage] = others[:, stage - 1], own[:, stage - 1]
@@ -355,7 +357,7 @@ class Filter:
         others, own = self._survival_of(path, rows)
         density = self.densities[path.tensor]
         others = others * moves[:, None]
-        if is_certain(density) or (own == 1).all():
+        if not path.judged or is_certain(density) or (own == 1).all():
             self._add_of(density, path, rows, parent, child, others * own, sums)
             return
         # The tensor leads itself. Its box lies in all of its leader tiles, so that where one of them is empty the box is

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from sparseloom.errors import Fault, WorkloadError
 
@@ -37,7 +38,7 @@ class Projection:
     def __str__(self) -> str:
         return "+".join(str(term) for term in self.terms)
 
-    @property
+    @cached_property
     def name(self) -> str:
         return "".join(term.rank for term in self.terms)
 
@@ -56,7 +57,7 @@ class TensorAccess:
     def __str__(self) -> str:
         return f"{self.name}[{','.join(str(p) for p in self.projections)}]"
 
-    @property
+    @cached_property
     def ranks(self) -> tuple[str, ...]:
         """The names of the tensor's own ranks (``("N", "C", "PR", "QS")`` for a convolution's input)."""
         return tuple(p.name for p in self.projections)
