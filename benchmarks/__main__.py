@@ -71,7 +71,7 @@ def _batches(count: int) -> list[str]:
         problem = Problem(case.workload, case.design)
         for kind, imperfect, some in (
             ("perfect", 0.0, count),
-            ("30 % of ranks imperfect", 0.3, max(100, count // 500)),
+            ("30 % of ranks imperfect", 0.3, count),
         ):
             batch = draw(problem, case.mapping, some, imperfect, np.random.default_rng(SEED))
             _evaluate(problem, batch[:64])

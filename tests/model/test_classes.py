@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from tests.generators import Case, cases
 
 from sparseloom import case as cases_of_files
+from sparseloom import document
+from sparseloom.arch.file import build as build_design
 from sparseloom.mapping.batch import MappingBatch, Problem
+from sparseloom.mapping.file import build as build_mapping
 from sparseloom.mapping.lanes import thin
 from sparseloom.model.activity import Activity, activity
 from sparseloom.model.batch import evaluate_batch
@@ -16,23 +23,74 @@ from sparseloom.model.dataflow import lay_out
 from sparseloom.model.evaluate import evaluate
 from sparseloom.model.events import Events
 from sparseloom.model.sparse import Filter
+from sparseloom.workload.file import build as build_workload
 
-SETTINGS = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @SETTINGS
 @given(cases(densities=("dense", "uniform"), max_levels=3, lanes=True))
 def test_classes_and_events_count_the_same(case: Case) -> None:
+    by_class, by_event, irregular = counted(case)
+    if not irregular:
+        assert_same(by_class, by_event)
+
+
+def counted(case: Case) -> tuple[Activity, Activity, bool]:
+    """What the classes of a mapping give, what its events do, and whether the classes leave it to them."""
     problem = Problem(case.workload, case.design)
     batch = MappingBatch.of(problem, [case.mapping])
-    nests = lay_out(problem, batch)
-    thinning = thin(problem, batch)
-    irregular = np.zeros(1, np.bool_)
+    nests, thinning, irregular = lay_out(problem, batch), thin(problem, batch), np.zeros(1, np.bool_)
     by_class = activity(Filter(problem, ClassSource(problem, nests, irregular)), batch, nests, thinning)
     events = Events(nests.loops[0, :, : nests.count[0]], problem.shape)
-    by_event = activity(Filter(problem, events), batch, nests, thinning)
-    if not irregular[0]:
-        assert_same(by_class, by_event)
+    return by_class, activity(Filter(problem, events), batch, nests, thinning), bool(irregular[0])
+
+
+MACHINE = """
+design:
+  name: toy
+  levels:
+    - {{name: L0, block_words: 3, {network}, formats: {{{formats}}}}}
+    - {{name: L1, instances: [{fans}]}}
+  compute: {{name: MAC, instances: [{fans}]}}
+"""
+UNEVEN = {
+    "one receiver holds its tile, the other has none": (
+        "Z[m,n] = A[m,k] * B[k,n]", {"M": 1, "N": 3, "K": 8}, 'A: "UOP(M)-CP(K)"', "2, 1", "A",
+        "temporal: [N 3, K 2], spatial: [K 2 X]", "K 3",
+    ),
+    "a rank beside it that all hold": (
+        "O[c,p,q] = I[c,p+r,q+s] * W[c,r,s]", {"C": 4, "P": 4, "Q": 1, "R": 7, "S": 2}, "", "3, 4", "O",
+        "temporal: [R 7, P 2, S 2], spatial: [C 4 Y, P 3 X]", "",
+    ),
+    "windows that are equal or not": (
+        "O[p] = I[p+r] * W[r]", {"P": 5, "R": 2}, "", "4, 1", "I", "temporal: [P 2, P 2], spatial: [P 2 X, R 2 X]", "",
+    ),
+    "windows of unequal length": (
+        "O[p] = I[p+r] * W[r]", {"P": 7, "R": 3}, 'I: "CP(PR)"', "4, 1", "I", "temporal: [P 2], spatial: [P 2 X, R 2 X]", "P 2, R 2",
+    ),
+    "parts of a split rank that tiles do not meet": (
+        "Z[m,n] = A[m,k] * B[k,n]", {"M": 2, "N": 2, "K": 20}, 'A: "UOP(M,K1)-CP(K0=8)"', "2, 1", "A",
+        "temporal: [N 2, M 2, K 4], spatial: [K 2 X]", "K 3",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("merges", [True, False])
+@pytest.mark.parametrize("name", UNEVEN)
+def test_receivers_that_differ_are_classed_as_their_events_are(name: str, merges: bool) -> None:
+    einsum, shape, formats, fans, held, outer, inner = UNEVEN[name]
+    network = f"multicast: {str(merges).lower()}, spatial_reduction: {str(merges).lower()}"
+    text = MACHINE.format(network=network, formats=formats, fans=fans) + (
+        f'workload: {{einsum: "{einsum}", shape: {json.dumps(shape)}, tensors: {{{einsum.split("= ")[1][0]}: {{density: 0.5}}}}}}\n'
+        f"mapping:\n  - {{level: L0, keep: [{', '.join(re.findall('[A-Z](?=.[a-z])', einsum))}], {outer}}}\n"
+        f"  - {{level: L1, keep: [{held}], temporal: [{inner}]}}\n"
+    )
+    node = document.parse(text)
+    case = Case(build_workload(node.get("workload")), build_design(node.get("design")), build_mapping(node.get("mapping")))
+    by_class, by_event, irregular = counted(case)
+    assert not irregular
+    assert_same(by_class, by_event)
 
 
 def assert_same(a: Activity, b: Activity) -> None:
