@@ -26,7 +26,7 @@ tile before; how far loops inside the one that advances had gone; receivers of a
 step, the sum of their extents, and of what these had in common with those before (-1: as the class has it, or all); from SPANS
 on the extents used with each judge's transfer."""
 
-MOST_CLASSES = 96
+MOST_CLASSES = 256
 """Classes of one rank that are kept apart."""
 
 

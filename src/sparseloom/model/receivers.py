@@ -26,9 +26,9 @@ from sparseloom.model.digits import (
     join,
 )
 
-MOST_SORTS = 128
+MOST_SORTS = 512
 """Sorts of steps of one rank."""
-MOST_RECEIVERS = 256
+MOST_RECEIVERS = 1024
 """Receivers that one rank spreads over."""
 
 EXISTS, OFFSET, TILE_EXTENT, OLD_OFFSET, OLD_EXTENT, MULTIPLE = range(6)
@@ -102,7 +102,7 @@ def listed_classes(nest, order, begin, r, main, projection, role, carry, merge, 
     moved = nest[STEP, carry // 2] if old and nest[RANK, carry // 2] == main else 0
     for a in range(count0):
         for b in range(count1):
-            number = _list_groups(lists[0, a], spread0, lists[1, b], spread1, factor, merge, old, groups)
+            number = _list_groups(lists[0, a], spread0, lists[1, b], spread1, factor, merge and factor > 0, old, groups)
             length = held = 0
             for g in range(number):
                 length += groups[g, TILE_EXTENT]
