@@ -67,7 +67,8 @@ UNEVEN = {
         "O[p] = I[p+r] * W[r]", {"P": 5, "R": 2}, "", "4, 1", "I", "temporal: [P 2, P 2], spatial: [P 2 X, R 2 X]", "",
     ),
     "windows of unequal length": (
-        "O[p] = I[p+r] * W[r]", {"P": 7, "R": 3}, 'I: "CP(PR)"', "4, 1", "I", "temporal: [P 2], spatial: [P 2 X, R 2 X]", "P 2, R 2",
+        "O[p] = I[p+r] * W[r]", {"P": 7, "R": 3}, 'I: "CP(PR)"', "4, 1", "I",
+        "temporal: [P 2], spatial: [P 2 X, R 2 X]", "P 2, R 2",
     ),
     "parts of a split rank that tiles do not meet": (
         "Z[m,n] = A[m,k] * B[k,n]", {"M": 2, "N": 2, "K": 20}, 'A: "UOP(M,K1)-CP(K0=8)"', "2, 1", "A",

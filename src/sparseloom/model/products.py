@@ -1,0 +1,412 @@
+"""The classes of a mapping's transfers, as products of the classes of its ranks, compiled.
+
+For each loop that advances, every combination of one class of each rank is a class of transfers; equal ones are joined. What
+the arguments mean is said in :class:`sparseloom.model.task.Task` and :class:`sparseloom.model.task.Room`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sparseloom.model.dataflow import BOUND, KIND, LEVEL, RANK, STEP, borrowed, kernel
+from sparseloom.model.digits import (
+    ASIDE,
+    BACK,
+    EXTENT,
+    GROUPS,
+    KEPT,
+    LENGTH,
+    MEMBERS,
+    MERGED,
+    OLD,
+    PLACE,
+    RESIDUE,
+    REST,
+    SIBLINGS,
+    SPANS,
+    SPREAD,
+    TILE,
+    TIME,
+    changes,
+    cut_classes,
+    merge_residues,
+    whole_classes,
+)
+from sparseloom.model.receivers import listed_classes, main_rank, needs_list
+from sparseloom.model.task import MOST_ROWS
+
+HEAD = 5
+"""Columns of a row before its boxes: mapping, groups, those on the side, receivers of a group, points of a step."""
+
+
+@kernel
+def emit_batch(
+    loops, count, order, begin, perfect, projection, indexed, window, parent, child, levels, merge, judges, looked, watch, splits,
+    parts, modulus, whole, side, steps, before, own, states, classes, chosen, role, free, moves, hashed, sorts, lists,
+    table, done, used, irregular,
+):  # fmt: skip
+    """Write the classes of the mappings from ``done`` on to ``table``, from row ``used`` on, as far as there is room; returns
+    how many mappings are done and rows used. Every mapping has at least one row.
+
+    Each row: mapping, groups, those on the side, receivers of a group, points of a step, extents [R], common extents [R], low
+    [R], changed [W], spans [K, D].
+    """
+    dims = len(indexed)
+    sliding, hold = window.any(), child < levels
+    split = (window & (parts > 1)).any()
+    settled, mains = np.zeros(len(watch) + 1, np.bool_), np.empty(len(window), np.int64)
+    loops, count, order, begin, perfect = borrowed(loops), borrowed(count), borrowed(order), borrowed(begin), borrowed(perfect)
+    projection, indexed, window = borrowed(projection), borrowed(indexed), borrowed(window)
+    judges, looked, watch, splits = borrowed(judges), borrowed(looked), borrowed(watch), borrowed(splits)
+    parts, modulus, whole = borrowed(parts), borrowed(modulus), borrowed(whole)
+    own, states, classes, chosen = borrowed(own), borrowed(states), borrowed(classes), borrowed(chosen)
+    role, free, moves, hashed, table = borrowed(role), borrowed(free), borrowed(moves), borrowed(hashed), borrowed(table)
+    sorts, lists = borrowed(sorts), borrowed(lists)
+    for b in range(done, len(count)):
+        nest, n = loops[b], count[b]
+        start = used
+        fits = _set_roles(nest, n, indexed, parent, child, levels, merge, judges, role, free)
+        mains[:] = -1
+        by_window = False
+        ordered = before and (len(watch) > 0 or _needs_order(nest, n, perfect[b], projection, indexed, window, role))
+        share = _merged_share(nest, n, projection, window, mains, role) if sliding and merge else 1.0
+        for r in range(0 if perfect[b].all() else len(window)):
+            if needs_list(nest, n, r, projection, window, perfect[b], role, ordered and hold, steps, share):
+                mains[r] = main_rank(r, projection, looked)
+                fits = fits and mains[r] >= 0 and (hold or not ordered)
+                by_window = by_window or window[r]
+        if share < 1.0:
+            share = _merged_share(nest, n, projection, window, mains, role)
+            fits = fits and (share == 1.0 or (len(judges) == 0 and not split))
+        classes[:] = 0
+        settled[:] = False
+        at = _outwards(role, n) if ordered else -1
+        while fits and at >= -1:
+            carry = 2 * at if at >= 0 else -1 if ordered else 2 * n + 1
+            if at >= 0 and _settles(nest, at, perfect[b], projection, watch, whole, hold, settled) and not by_window:
+                carry += 1
+            for r in range(len(mains)):
+                if mains[r] >= 0 and fits and _is_stale(r, projection, classes):
+                    fits = listed_classes(
+                        nest, order[b], begin[b], r, mains[r], projection, role, carry, merge, steps, parts[r], sorts, lists,
+                        classes, own,
+                    )  # fmt: skip
+            whole_classes(nest, n, perfect[b], modulus, role, free, looked, carry, side, indexed, states, classes, own)
+            for d in range(dims):
+                if classes[d] == 0 and fits:
+                    classes[d] = cut_classes(
+                        nest, order[b], begin[b, d], begin[b, d + 1], role, free, looked, d, carry, side, indexed[d], ordered,
+                        steps, modulus[d], states, own,
+                    )  # fmt: skip
+                    fits = classes[d] >= 0
+                if classes[d] > 1 and modulus[d] > 1:
+                    merge_residues(nest, n, d, carry, projection, watch, splits, whole, states, classes, own)
+            if fits:
+                used = _multiply(
+                    nest, n, projection, indexed, watch, splits, parts, whole, carry, hold, ordered, steps, share, table,
+                    start, used, b, own, classes, chosen, moves, hashed,
+                )  # fmt: skip
+                if used == len(table):
+                    return b, start
+                fits = used - start <= MOST_ROWS
+            if at >= 0:
+                classes[nest[RANK, at]] = 0
+            at = _outwards(role, at) if at >= 0 and carry % 2 == 0 else -2
+            if at >= 0:
+                classes[nest[RANK, at]] = 0
+        if not fits:
+            irregular[b] = True
+            used = start
+        if used == start:
+            table[used] = 0.0
+            table[used, 0] = b
+            used += 1
+    return len(count), used
+
+
+@kernel
+def _outwards(role, at):
+    """The next loop outside ``at`` that advances, -1 for none."""
+    at -= 1
+    while at >= 0 and role[at] != TIME:
+        at -= 1
+    return at
+
+
+@kernel
+def _settles(nest, at, perfect, projection, watch, whole, hold, settled):
+    """Whether all that is watched has changed, and nothing is held, whenever loop ``at`` or one outside it advances.
+
+    An interval that one perfect rank indexes is another one after each advance of that rank's loops or of loops outside
+    them; in steps of a watched size, of its loops with whole such steps. ``settled`` [W + 1] keeps what loops inside have shown.
+    """
+    d = nest[RANK, at]
+    for r in range(len(projection) if perfect[d] else 0):
+        if projection[r, d] and (projection[r] != 0).sum() == 1:
+            settled[len(watch)] = True
+            for w in range(len(watch)):
+                size = watch[w, 1]
+                if watch[w, 0] == r and size < max(2, whole[r]) and projection[r, d] * nest[STEP, at] % size == 0:
+                    settled[w] = True
+    return settled[: len(watch)].all() and (settled[len(watch)] or not hold)
+
+
+@kernel
+def _set_roles(nest, n, indexed, parent, child, levels, merge, judges, role, free):
+    """Say what each loop is to the edge, and set bit k of those whose digits vary within the k-th judge's transfer: in the tile,
+    in the period, over the group. Returns whether the judges' groups are those digits alone, and not receivers whose
+    windows happen to be equal."""
+    last = n
+    if child < levels:
+        last = n - 1
+        while last >= 0 and not (nest[KIND, last] == 0 and nest[LEVEL, last] < child and indexed[nest[RANK, last]]):
+            last -= 1
+    for i in range(n):
+        free[i] = 0
+        if nest[LEVEL, i] >= child:
+            role[i] = TILE
+        elif nest[KIND, i] == 0:
+            role[i] = TIME if i <= last else REST
+        elif nest[LEVEL, i] < parent:
+            role[i] = PLACE
+        else:
+            role[i] = MERGED if merge and not indexed[nest[RANK, i]] else SPREAD
+    fits = True
+    for k in range(len(judges)):
+        fits = fits and _varying(nest, n, judges, k, levels, free)
+    return fits
+
+
+@kernel
+def _varying(nest, n, judges, k, levels, free):
+    """Set bit ``k`` of loops whose digits vary within a judge's transfer: in the tile, in the period, over the group. Returns
+    whether its groups are those digits alone, and not receivers whose windows happen to be equal."""
+    parent, child, merge = judges[k, 0], judges[k, 1], judges[k, 2] == 1
+    last = n
+    if child < levels:
+        last = n - 1
+        while last >= 0 and not (nest[KIND, last] == 0 and nest[LEVEL, last] < child and judges[k, 3 + nest[RANK, last]]):
+            last -= 1
+    for i in range(n):
+        window = judges[k, 3 + nest[RANK, i]]
+        if nest[LEVEL, i] >= child:
+            free[i] |= 1 << k
+        elif nest[KIND, i] == 0:
+            free[i] |= (1 if i > last else 0) << k
+        elif merge and nest[LEVEL, i] >= parent:
+            free[i] |= (1 if window == 0 else 0) << k
+            for j in range(i if window > 1 else 0):
+                spread = nest[KIND, j] != 0 and nest[LEVEL, j] >= parent and nest[RANK, j] != nest[RANK, i]
+                if spread and judges[k, 3 + nest[RANK, j]] == window:
+                    return False
+    return True
+
+
+@kernel
+def _needs_order(nest, n, perfect, projection, indexed, window, role):
+    """Whether what a transfer brings depends on the loop that advanced: with a sliding window, or where an imperfect bound
+    inside the loop can leave a tile unchanged."""
+    outside = False
+    for i in range(n):
+        if role[i] == TIME:
+            d = nest[RANK, i]
+            if not indexed[d]:
+                outside = True
+            elif outside and not perfect[d]:
+                return True
+            for r in range(len(window)):
+                if window[r] and projection[r, d]:
+                    return True
+    return False
+
+
+@kernel
+def _is_stale(r, projection, classes):
+    """Whether the classes of some rank in the index of tensor rank ``r`` have to be made."""
+    stale = False
+    for d in range(len(classes)):
+        stale = stale or (projection[r, d] != 0 and classes[d] == 0)
+    return stale
+
+
+@kernel
+def _merged_share(nest, n, projection, window, mains, role):
+    """Groups over receivers, for tensor ranks whose intervals several receivers have in common (p + r), unless they are listed."""
+    share = 1.0
+    for r in range(len(window)):
+        if not window[r] or mains[r] >= 0:
+            continue
+        reach = 0
+        members = 1
+        first = -1
+        several = False
+        for i in range(n):
+            d = nest[RANK, i]
+            if role[i] == SPREAD and projection[r, d]:
+                reach += projection[r, d] * nest[STEP, i] * (nest[BOUND, i] - 1)
+                members *= nest[BOUND, i]
+                several = several or (first >= 0 and first != d)
+                first = d
+        if not several:
+            continue
+        seen = np.zeros(reach + 1, np.bool_)
+        seen[0] = True
+        for i in range(n):
+            if role[i] == SPREAD and projection[r, nest[RANK, i]]:
+                stride = projection[r, nest[RANK, i]] * nest[STEP, i]
+                for at in range(reach, -1, -1):
+                    for k in range(1, nest[BOUND, i]):
+                        if at - k * stride >= 0 and seen[at - k * stride]:
+                            seen[at] = True
+        share *= seen.sum() / members
+    return share
+
+
+@kernel
+def _multiply(
+    nest, n, projection, indexed, watch, splits, parts, whole, carry, hold, ordered, steps, share, table, start, used, b, own,
+    classes, chosen, moves, hashed,
+):  # fmt: skip
+    """Write the classes of the steps of ``carry``: every combination of one class of each rank."""
+    ranks, dims = projection.shape
+    judges = own.shape[2] - SPANS
+    old = carry >= 0 and carry % 2 == 0
+    low = HEAD + 2 * ranks
+    spans = HEAD + 3 * ranks + len(watch)
+    combinations = 1
+    for d in range(dims):
+        chosen[d] = 0
+        combinations *= classes[d]
+    for _ in range(combinations):
+        if used + 1 >= len(table):
+            return len(table)
+        groups = aside = members = siblings = 1.0
+        for r in range(ranks):
+            moves[0, r] = 0.0
+            moves[1, r] = 1.0
+            table[used, HEAD + r] = 1.0
+            table[used, low + r] = 0.0
+        for d in range(dims):
+            c = chosen[d]
+            groups *= own[d, c, GROUPS]
+            aside *= own[d, c, ASIDE]
+            for k in range(judges):
+                table[used, spans + k * dims + d] = own[d, c, SPANS + k]
+            members *= own[d, c, MEMBERS]
+            if not indexed[d]:
+                siblings *= own[d, c, SIBLINGS]
+                continue
+            for r in range(ranks):
+                factor = projection[r, d]
+                if factor:
+                    table[used, HEAD + r] += factor * (own[d, c, EXTENT] - 1)
+                    table[used, low + r] += factor * own[d, c, RESIDUE]
+                    if ordered:
+                        moved = (nest[STEP, carry // 2] if old and nest[RANK, carry // 2] == d else 0) - own[d, c, BACK]
+                        moves[0, r] += factor * moved
+                        moves[1, r] += factor * (own[d, c, OLD] - 1)
+        table[used, 0] = b
+        table[used, 1] = groups * share
+        table[used, 2] = aside * share
+        table[used, 3] = members / share
+        _finish(table, used, ranks, old, hold, moves, watch, splits, parts, whole)
+        table[used, 4] = 0.0
+        if steps:
+            holds = old and hold
+            table[used, 4] = siblings * share * _step_points(table, used, projection, own, chosen, moves, holds)
+        if combinations == 1 and not ordered:
+            return used + 1
+        used = _joined(table, start, used, hashed)
+        d = 0
+        while d < dims:
+            chosen[d] += 1
+            if chosen[d] < classes[d]:
+                break
+            chosen[d] = 0
+            d += 1
+    return used
+
+
+@kernel
+def _finish(table, at, ranks, old, hold, moves, watch, splits, parts, whole):
+    """Complete row ``at``: the common extents of new and old box, none if they are disjoint or nothing is held; which
+    intervals changed; and the low corner, 0 where the interval lies in one part of every split. ``moves`` [2, R] are how far
+    the box moved and the extents that it had."""
+    low = HEAD + 2 * ranks
+    shared = old and hold
+    for r in range(ranks):
+        if shared:
+            shift = moves[0, r]
+            common = min(table[at, HEAD + r], moves[1, r] - shift) - max(0.0, -shift)
+            table[at, HEAD + ranks + r] = common
+            shared = common > 0
+        table[at, low + r] = int(table[at, low + r]) % parts[r] if parts[r] > 1 else 0
+    if not shared:
+        for r in range(ranks):
+            table[at, HEAD + ranks + r] = 0.0
+    for w in range(len(watch)):
+        r, step = watch[w, 0], watch[w, 1]
+        changed = True
+        if old:
+            begin, extent, shift, before = int(table[at, low + r]), int(table[at, HEAD + r]), int(moves[0, r]), int(moves[1, r])
+            changed = changes(begin, extent, shift, before, step, whole[r])
+        table[at, low + ranks + w] = 1.0 if changed else 0.0
+    for r in range(ranks):
+        if parts[r] > 1 and table[at, low + r] > 0:
+            inside = True
+            for k in range(len(splits)):
+                if splits[k, 0] == r and splits[k, 1] < whole[r]:
+                    inside = inside and int(table[at, low + r]) % splits[k, 1] + table[at, HEAD + r] <= splits[k, 1]
+            if inside:
+                table[at, low + r] = 0.0
+
+
+@kernel
+def _step_points(table, at, projection, own, chosen, moves, holds):
+    """Points that all receivers of one parent instance get at a step, for tensor ranks whose receivers differ."""
+    ranks, dims = projection.shape
+    new = held = 1.0
+    for r in range(ranks):
+        members = 1.0
+        for d in range(dims):
+            if projection[r, d]:
+                members *= own[d, chosen[d], SIBLINGS]
+        length = members
+        for d in range(dims):
+            if projection[r, d]:
+                siblings = own[d, chosen[d], SIBLINGS]
+                length += projection[r, d] * (own[d, chosen[d], LENGTH] - siblings) * members / siblings
+        new *= length
+        kept = -1.0
+        for d in range(dims):
+            if projection[r, d]:
+                kept = max(kept, own[d, chosen[d], KEPT])
+        extent = table[at, HEAD + r]
+        common = max(0.0, min(extent, moves[1, r] - moves[0, r]) - max(0.0, -moves[0, r]))
+        held *= kept if kept >= 0 else length if common == extent else members * common
+    return new - (held if holds else 0.0)
+
+
+@kernel
+def _joined(table, start, at, hashed):
+    """Keep row ``at`` as a class of its own, or add its counts to an equal one from ``start`` on; returns the rows used."""
+    key = 0
+    width = table.shape[1]
+    for k in range(3, width):
+        key = key * 1000003 + int(table[at, k] * 8)
+    place = (key ^ (key >> 29)) & (len(hashed) - 1)
+    while hashed[place] >= start:
+        known = hashed[place]
+        same = True
+        for k in range(3, width):
+            if table[known, k] != table[at, k]:
+                same = False
+                break
+        if same:
+            table[known, 1] += table[at, 1]
+            table[known, 2] += table[at, 2]
+            return at
+        place = (place + 1) & (len(hashed) - 1)
+    if at - start <= MOST_ROWS:
+        hashed[place] = at
+    return at + 1
