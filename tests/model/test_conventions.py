@@ -2,10 +2,13 @@
 
 import doctest
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
-from sparseloom.model.conventions import PROFILES, Conventions
+import pytest
+
+from sparseloom.errors import InputError
+from sparseloom.model.conventions import CHOICES, MICRO22, PROFILES, SPARSELOOM, Conventions
 
 PAGE = Path(__file__).parents[2] / "docs" / "conventions.md"
 TEXT = PAGE.read_text("utf-8")
@@ -16,6 +19,17 @@ def test_every_example_of_the_page_comes_out_as_printed() -> None:
     found = doctest.testfile(str(PAGE), module_relative=False)
     assert found.failed == 0
     assert found.attempted > 0
+
+
+def test_a_choice_that_would_change_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="gated_compute removed is part of reasoning by proportion"):
+        replace(SPARSELOOM, gated_compute="removed")
+    with pytest.raises(InputError, match="cycles busiest belongs to reasoning by events"):
+        replace(MICRO22, cycles="busiest")
+    with pytest.raises(InputError, match="unknown choice 'often' of the convention reuse"):
+        replace(MICRO22, reuse="often")
+    assert replace(SPARSELOOM, energy="idle").energy == "idle"
+    assert {name for name in NAMES if name != "name"} == set(CHOICES)
 
 
 def test_the_overview_is_the_profiles() -> None:

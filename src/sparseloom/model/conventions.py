@@ -69,10 +69,48 @@ class Conventions:
     rounding: str = "none"
     cycles: str = "busiest"
 
+    def __post_init__(self) -> None:
+        """Raises InputError for a choice that does not exist, or that would change nothing beside the others."""
+        faults = []
+        clean = self.metadata == "encoding"
+        for name, (default, *others) in CHOICES.items():
+            value = getattr(self, name)
+            if value not in (default, *others):
+                fix = f"give one of {', '.join((default, *others))}"
+                faults.append(Fault(f"unknown choice '{value}' of the convention {name}", path=name, fix=fix))
+            elif clean and name != "energy" and value != default:
+                what = f"{name} {value} is part of reasoning by proportion, but metadata {self.metadata} asks for events"
+                faults.append(Fault(what, path=name, fix=f"take {default}, or start from a profile of Sparseloop's"))
+            elif not clean and name in TOGETHER and value == default:
+                what = f"{name} {value} belongs to reasoning by events, but metadata {self.metadata} asks for proportion"
+                faults.append(Fault(what, path=name, fix=f"take {' or '.join(others)}, or start from the clean profile"))
+        if faults:
+            raise InputError(faults)
+
     @property
     def integer(self) -> bool:
         return self.rounding == "integer"
 
+
+CHOICES = {
+    "reuse": ("held", "same-stride"),
+    "multicast": ("joint", "per-level"),
+    "first_visit": ("read-and-fill", "read"),
+    "imperfect": ("exact", "three-visits"),
+    "leader_tile": ("stationary", "target-loop"),
+    "joint": ("exact", "nested"),
+    "gated_compute": ("cycle", "removed"),
+    "metadata": ("encoding", "loop-ranks", "loop-ranks-ceil"),
+    "empty_tiles": ("held", "not-sent"),
+    "blocks": ("per-transfer", "total"),
+    "energy": ("own-entry", "idle", "skipped-as-gated"),
+    "rounding": ("none", "integer"),
+    "cycles": ("busiest", "mean"),
+}
+"""The choices of every convention, the clean one first."""
+
+TOGETHER = ("multicast", "imperfect", "leader_tile", "joint", "gated_compute", "empty_tiles", "blocks", "cycles")
+"""Conventions that are parts of one way to reason, by proportion: they are chosen together, by ``metadata``."""
 
 SPARSELOOM = Conventions()
 MICRO22 = Conventions(

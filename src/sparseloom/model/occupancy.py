@@ -123,10 +123,10 @@ def joint_nonempty(density: Density, boxes: Sequence[Box]) -> FloatArray | float
     if is_certain(density):
         return np.asarray(np.prod([1.0 - _empty(density, box) for box in boxes], axis=0))
     inner = _innermost(boxes)
-    least = np.asarray(np.min([1.0 - _empty(density, box) for box in inner], axis=0))
+    least: FloatArray = np.asarray(np.min([1.0 - _empty(density, box) for box in inner], axis=0), np.float64)
     if len(inner) == 1 or not isinstance(density, Uniform | FixedStructured):
         return least
-    return np.clip(_all_nonempty(density, inner), 0.0, least)
+    return np.minimum(np.maximum(_all_nonempty(density, inner), 0.0), least)
 
 
 def _empty(density: Density, box: Box) -> FloatArray:
@@ -162,7 +162,7 @@ def _unions(boxes: Sequence[Box]) -> Iterator[tuple[IntArray, int]]:
     common = {}
     for chosen in range(1, 1 << len(boxes)):
         some = [box for k, box in enumerate(boxes) if chosen >> k & 1]
-        extents = np.min([high for _, high in some], axis=0) - np.max([low for low, _ in some], axis=0)
+        extents: IntArray = np.min([high for _, high in some], axis=0) - np.max([low for low, _ in some], axis=0)
         common[chosen] = (-1) ** (len(some) + 1) * np.prod(np.maximum(extents, 0), axis=0)
     for chosen in range(1 << len(boxes)):
         parts = [points for part, points in common.items() if part & chosen == part]
