@@ -69,8 +69,6 @@ def evaluate(
         problem, mapping, conventions.metadata != "encoding", unchecked=thinned(problem) if walked else ()
     )
     batch = MappingBatch.of(problem, [mapping])
-    dense = count_dense(problem, batch, conventions)
-    work = Filter(problem, Events(nest_of(problem, batch), problem.shape))
     average: AverageInstance | None = None
     if conventions.metadata == "encoding":
         traffic = _clean(problem, batch, thinning)
@@ -79,6 +77,8 @@ def evaluate(
     else:
         if details is not None:
             refuse_conversions(problem, batch.keep, details.formats)
+        dense = count_dense(problem, batch, conventions)
+        work = Filter(problem, Events(nest_of(problem, batch), problem.shape))
         said = details or _own_details(work, mapping)
         average = AverageInstance(problem, batch, mapping, dense, conventions, said, thinning, work)
         traffic = _by_proportion(average)
