@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from subprocess import PIPE, Popen
 
@@ -96,7 +97,9 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 def test_an_interrupt_says_so_in_one_line(tmp_path: Path) -> None:
     pipe = tmp_path / "slow.json"
     os.mkfifo(pipe)
-    with Popen([*COMMAND, "diff", pipe, pipe], stderr=PIPE, env=SOURCE) as process:
+    # a job in the background, which may run this test, ignores interrupts and so would its children
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with Popen([*COMMAND, "diff", pipe, pipe], stderr=PIPE, env=SOURCE, preexec_fn=listen) as process:
         assert process.stderr
         writer = _open_once_read(pipe, process)
         process.send_signal(signal.SIGINT)

@@ -66,6 +66,10 @@ UNEVEN = {
     "windows that are equal or not": (
         "O[p] = I[p+r] * W[r]", {"P": 5, "R": 2}, "", "4, 1", "I", "temporal: [P 2, P 2], spatial: [P 2 X, R 2 X]", "",
     ),
+    "windows that were equal or not, seen again": (
+        "O[m,q] = I[q+s] * W[m,s]", {"M": 2, "Q": 4, "S": 5}, "", "2, 3", "I",
+        "temporal: [M 2, S 2, Q 2], spatial: [Q 2 X, S 3 Y]", "",
+    ),
     "windows of unequal length": (
         "O[p] = I[p+r] * W[r]", {"P": 7, "R": 3}, 'I: "CP(PR)"', "4, 1", "I",
         "temporal: [P 2], spatial: [P 2 X, R 2 X]", "P 2, R 2",
@@ -126,6 +130,25 @@ def test_a_batch_has_the_results_of_its_mappings() -> None:
     alone = [evaluate_batch(problem, batch[b : b + 1]) for b in range(len(batch))]
     np.testing.assert_allclose(found.cycles, [float(each.cycles[0]) for each in alone])
     np.testing.assert_allclose(found.energy_pj, [float(each.energy_pj[0]) for each in alone])
+    assert found.valid.tolist() == [bool(each.valid[0]) for each in alone]
+
+
+@pytest.mark.parametrize(("name", "count"), [("eyeriss-alexnet-conv2", 30), ("stc-flexible-rle-dual-m128-k1152-n1024", 15)])
+def test_random_mappings_of_published_designs_are_as_their_events(name: str, count: int) -> None:
+    from benchmarks.draw import draw
+
+    from sparseloom.model.batch import by_events
+
+    case = cases_of_files.read([name])
+    assert case.workload is not None
+    assert case.design is not None
+    assert case.mapping is not None
+    problem = Problem(case.workload, case.design)
+    batch = draw(problem, case.mapping, count, 0.5, np.random.default_rng(17))
+    found = evaluate_batch(problem, batch)
+    alone = [by_events(problem, batch[b : b + 1]) for b in range(count)]
+    np.testing.assert_allclose(found.energy_pj, [float(each.energy_pj[0]) for each in alone], 1e-10)
+    np.testing.assert_allclose(found.cycles, [float(each.cycles[0]) for each in alone])
     assert found.valid.tolist() == [bool(each.valid[0]) for each in alone]
 
 

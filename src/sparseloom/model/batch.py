@@ -64,12 +64,12 @@ def _chunk(problem: Problem, batch: MappingBatch) -> Evaluations:
     found = _priced(problem, batch, activity(Filter(problem, source), batch, nests, thin(problem, batch)))
     if irregular.any():
         at = np.flatnonzero(irregular)
-        _replace(found, at, joined([_alone(problem, batch[b : b + 1]) for b in at]))
+        _replace(found, at, joined([by_events(problem, batch[b : b + 1]) for b in at]))
     return found
 
 
-def _alone(problem: Problem, batch: MappingBatch) -> Evaluations:
-    """One mapping, by its events."""
+def by_events(problem: Problem, batch: MappingBatch) -> Evaluations:
+    """The one mapping of ``batch``, by its events: slow, and right for whatever mapping."""
     nests = lay_out(problem, batch)
     events = Events(nests.loops[0, :, : nests.count[0]], problem.shape)
     return _priced(problem, batch, activity(Filter(problem, events), batch, nests, thin(problem, batch)))

@@ -86,7 +86,7 @@ def emit_batch(
             if at >= 0 and _settles(nest, at, perfect[b], projection, watch, whole, hold, settled) and not by_window:
                 carry += 1
             for r in range(len(mains)):
-                if mains[r] >= 0 and fits and _is_stale(r, projection, classes):
+                if mains[r] >= 0 and fits and (carry < 0 or _is_stale(r, projection, classes)):
                     fits = listed_classes(
                         nest, order[b], begin[b], r, mains[r], projection, role, carry, merge, steps, parts[r], sorts, lists,
                         classes, own,
