@@ -34,8 +34,6 @@ class Density(ABC):
 
     tensor_shape: tuple[int, ...]
     density: float
-    exchangeable = False
-    """True: of any set of points, the statistics depend on their number alone."""
 
     @property
     @abstractmethod
@@ -61,18 +59,6 @@ class Density(ABC):
         Where the model is coordinate dependent: averaged over the tiles of the aligned tiling of the tensor, each tile
         with the same weight, the last ones clipped at the tensor's edge. Tails below 1e-18 are dropped.
         """
-
-    def joint_empty(self, points: ArrayLike) -> FloatArray:
-        """P(no nonzero among any given set of ``points`` points); only where they are exchangeable."""
-        raise NotImplementedError(f"which points a set has matters to {type(self).__name__}")
-
-    def mean_of(self, points: ArrayLike) -> FloatArray:
-        """Expected nonzeros among any given set of ``points`` points; only where they are exchangeable."""
-        raise NotImplementedError(f"which points a set has matters to {type(self).__name__}")
-
-    def of_points(self, points: int) -> tuple[IntArray, FloatArray]:
-        """As :meth:`occupancy_distribution`, of any set of ``points`` points; only where they are exchangeable."""
-        raise NotImplementedError(f"which points a set has matters to {type(self).__name__}")
 
     @abstractmethod
     def draw(self, rng: np.random.Generator) -> BoolArray:
@@ -121,12 +107,40 @@ def check_shape(shape: Sequence[int]) -> None:
         raise PatternError(Fault(what, fix="shapes are at least 1"))
 
 
+class Exchangeable(Density):
+    """A density to which it matters how many points a set has, not which: boxes are sets like any other."""
+
+    @abstractmethod
+    def joint_empty(self, points: ArrayLike) -> FloatArray:
+        """P(no nonzero among any given set of ``points`` points)."""
+
+    @abstractmethod
+    def mean_of(self, points: ArrayLike) -> FloatArray:
+        """Expected nonzeros among any given set of ``points`` points."""
+
+    @abstractmethod
+    def of_points(self, points: int) -> tuple[IntArray, FloatArray]:
+        """Occupancies of any given set of ``points`` points, ascending, and their probabilities."""
+
+    @property
+    def coordinate_dependent(self) -> bool:
+        return False
+
+    def empty_probability(self, low: Corner, high: Corner) -> FloatArray:
+        return self.joint_empty(box_points(self.tensor_shape, low, high))
+
+    def expected_occupancy(self, low: Corner, high: Corner) -> FloatArray:
+        return self.mean_of(box_points(self.tensor_shape, low, high))
+
+    def occupancy_distribution(self, extents: Sequence[int]) -> tuple[IntArray, FloatArray]:
+        return self.of_points(tile_points(self.tensor_shape, extents))
+
+
 @dataclass(frozen=True)
-class Dense(Density):
+class Dense(Exchangeable):
     """Every point is a nonzero."""
 
     tensor_shape: tuple[int, ...]
-    exchangeable = True
 
     def __post_init__(self) -> None:
         check_shape(self.tensor_shape)
@@ -135,28 +149,14 @@ class Dense(Density):
     def density(self) -> float:  # type: ignore[override]
         return 1.0
 
-    @property
-    def coordinate_dependent(self) -> bool:
-        return False
-
     def joint_empty(self, points: ArrayLike) -> FloatArray:
-        """P(no nonzero among any given set of ``points`` points)."""
         return np.asarray(np.asarray(points) == 0, dtype=np.float64)
-
-    def empty_probability(self, low: Corner, high: Corner) -> FloatArray:
-        return np.asarray(box_points(self.tensor_shape, low, high) == 0, dtype=np.float64)
 
     def mean_of(self, points: ArrayLike) -> FloatArray:
         return np.asarray(points, np.float64)
 
-    def expected_occupancy(self, low: Corner, high: Corner) -> FloatArray:
-        return self.mean_of(box_points(self.tensor_shape, low, high))
-
     def worst_occupancy(self, low: Corner, high: Corner) -> IntArray:
         return box_points(self.tensor_shape, low, high)
-
-    def occupancy_distribution(self, extents: Sequence[int]) -> tuple[IntArray, FloatArray]:
-        return self.of_points(tile_points(self.tensor_shape, extents))
 
     def of_points(self, points: int) -> tuple[IntArray, FloatArray]:
         return np.array([points], dtype=np.int64), np.ones(1)
@@ -166,7 +166,7 @@ class Dense(Density):
 
 
 @dataclass(frozen=True)
-class Uniform(Density):
+class Uniform(Exchangeable):
     """Nonzeros placed uniformly at random, without replacement.
 
     The tensor has exactly ``nonzeros = ceil(density * points)``; ``density`` is then ``nonzeros / points``. The
@@ -182,7 +182,6 @@ class Uniform(Density):
 
     tensor_shape: tuple[int, ...]
     density: float
-    exchangeable = True
 
     def __post_init__(self) -> None:
         check_shape(self.tensor_shape)
@@ -197,28 +196,14 @@ class Uniform(Density):
     def nonzeros(self) -> int:
         return round(self.density * self.points)
 
-    @property
-    def coordinate_dependent(self) -> bool:
-        return False
-
     def joint_empty(self, points: ArrayLike) -> FloatArray:
-        """P(no nonzero among any given set of ``points`` points): which points does not matter."""
         return hypergeometric.empty_probability(self.points, self.nonzeros, points)
-
-    def empty_probability(self, low: Corner, high: Corner) -> FloatArray:
-        return self.joint_empty(box_points(self.tensor_shape, low, high))
 
     def mean_of(self, points: ArrayLike) -> FloatArray:
         return np.asarray(np.asarray(points) * self.nonzeros / self.points)
 
-    def expected_occupancy(self, low: Corner, high: Corner) -> FloatArray:
-        return self.mean_of(box_points(self.tensor_shape, low, high))
-
     def worst_occupancy(self, low: Corner, high: Corner) -> IntArray:
         return np.asarray(np.minimum(box_points(self.tensor_shape, low, high), self.nonzeros))
-
-    def occupancy_distribution(self, extents: Sequence[int]) -> tuple[IntArray, FloatArray]:
-        return self.of_points(tile_points(self.tensor_shape, extents))
 
     def of_points(self, points: int) -> tuple[IntArray, FloatArray]:
         return hypergeometric.distribution(self.points, self.nonzeros, points)
@@ -230,7 +215,7 @@ class Uniform(Density):
 
 
 @dataclass(frozen=True)
-class FixedStructured(Density):
+class FixedStructured(Exchangeable):
     """Every tile of n points holds ``n * density`` nonzeros, as nearly as whole numbers allow.
 
     With ``x = n * density``: occupancy floor(x) with probability ``1 - frac(x)``, ceil(x) with ``frac(x)``; so
@@ -244,37 +229,22 @@ class FixedStructured(Density):
 
     tensor_shape: tuple[int, ...]
     density: float
-    exchangeable = True
 
     def __post_init__(self) -> None:
         check_shape(self.tensor_shape)
         check_density(self.density)
         object.__setattr__(self, "density", float(self.density))
 
-    @property
-    def coordinate_dependent(self) -> bool:
-        return False
-
     def joint_empty(self, points: ArrayLike) -> FloatArray:
-        """P(no nonzero among any given set of ``points`` points): which points does not matter."""
-        return np.asarray(np.maximum(0.0, 1.0 - np.asarray(points) * self.density))
-
-    def expected_occupancy(self, low: Corner, high: Corner) -> FloatArray:
-        return self.mean_of(box_points(self.tensor_shape, low, high))
+        return np.asarray(np.maximum(0.0, 1.0 - self.mean_of(points)))
 
     def mean_of(self, points: ArrayLike) -> FloatArray:
         x = np.asarray(points) * self.density
         nearest = np.rint(x)
         return np.asarray(np.where(np.abs(x - nearest) <= 1e-12 * np.maximum(x, 1.0), nearest, x))
 
-    def empty_probability(self, low: Corner, high: Corner) -> FloatArray:
-        return np.asarray(np.maximum(0.0, 1.0 - self.expected_occupancy(low, high)))
-
     def worst_occupancy(self, low: Corner, high: Corner) -> IntArray:
         return np.asarray(np.ceil(self.expected_occupancy(low, high)), dtype=np.int64)
-
-    def occupancy_distribution(self, extents: Sequence[int]) -> tuple[IntArray, FloatArray]:
-        return self.of_points(tile_points(self.tensor_shape, extents))
 
     def of_points(self, points: int) -> tuple[IntArray, FloatArray]:
         x = points * self.density

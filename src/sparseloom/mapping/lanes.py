@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
-from sparseloom.fibertree.density import Density
+from sparseloom.fibertree.density import Density, Exchangeable
 from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
 from sparseloom.mapping.mapping import Mapping, check
 
@@ -261,7 +261,7 @@ def packing(problem: Problem, batch: MappingBatch, tile: IntArray) -> dict[tuple
             lanes = np.prod(np.where(mine, batch.bound, 1), axis=1)
             density, box = problem.workload.density(saf.target), _box(problem, t, tile[:, depth])
             points = np.prod(box, axis=0)
-            key = np.stack([lanes, *([points] if density.exchangeable else box)])
+            key = np.stack([lanes, *([points] if isinstance(density, Exchangeable) else box)])
             distinct, index = np.unique(key, axis=1, return_inverse=True)
             numbers = np.array([_passes(density, *map(int, column)) for column in distinct.T])[index.ravel()].T
             found[depth, t] = Packed(numbers[0], numbers[1], numbers[2], np.ceil(points / lanes), numbers[3] / points)
@@ -272,7 +272,7 @@ def packing(problem: Problem, batch: MappingBatch, tile: IntArray) -> dict[tuple
 def _passes(density: Density, lanes: int, *tile: int) -> tuple[float, float, float, float]:
     """The most lanes in use, as a share and one at least; their mean share in use while there is work; mean passes; mean
     nonzeros. Of a ``tile`` given by its extents, or by its points if only those matter."""
-    occupancy, chance = density.of_points(*tile) if density.exchangeable else density.occupancy_distribution(tile)
+    occupancy, chance = density.of_points(*tile) if isinstance(density, Exchangeable) else density.occupancy_distribution(tile)
     passes = np.ceil(occupancy / lanes)
     most = np.clip(occupancy[chance > 0].max(), 1, lanes)
     working = (occupancy / (lanes * np.maximum(passes, 1))) @ chance

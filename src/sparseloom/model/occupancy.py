@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.fibertree.density import ActualData, Dense, Density, FixedStructured, Uniform
+from sparseloom.fibertree.density import ActualData, Dense, Density, Exchangeable, FixedStructured
 from sparseloom.fibertree.diagonal import Banded
 from sparseloom.mapping.batch import IntArray
 from sparseloom.model.events import Box
@@ -28,7 +28,7 @@ def stored_words(density: Density, compressed: bool, box: Box, held: Box) -> Flo
         return np.ones(box[0].shape[1:])
     if not compressed:
         return _points(box, held).astype(np.float64)
-    if density.exchangeable:
+    if isinstance(density, Exchangeable):
         return density.mean_of(_extent(box)) - density.mean_of(_extent(held))
     return density.expected_occupancy(list(box[0]), list(box[1])) - density.expected_occupancy(*map(list, held))
 
@@ -61,7 +61,7 @@ def shared_blocks(
         return np.asarray(share * np.ceil(total_words / block_words - 1e-9))
     points = _points(box, held)
     total = step_total(points.astype(np.float64))
-    alone = (total == points) | (disjoint and density.exchangeable)
+    alone = (total == points) | (disjoint and isinstance(density, Exchangeable))
     blocks = np.ceil(total_words / block_words - 1e-9)
     blocks[alone] = _mean_blocks(density, total[alone], (box[1] - box[0])[:, alone], block_words)
     return np.asarray(np.divide(points, total, out=np.zeros_like(words), where=total > 0) * blocks)
@@ -89,7 +89,7 @@ def _mean_blocks(density: Density, points: FloatArray | IntArray, extents: IntAr
         part = words - whole
         return np.asarray((1 - part) * np.ceil(whole / block_words) + part * np.ceil((whole + 1) / block_words))
     key = np.rint(points).astype(np.int64)[None]
-    if not density.exchangeable:
+    if not isinstance(density, Exchangeable):
         key = np.concatenate([key, extents])
         keys, index = np.unique(key, axis=1, return_inverse=True)
     else:
@@ -104,10 +104,10 @@ def _mean_blocks_of(density: Density, key: tuple[int, ...], block_words: int) ->
     """Mean blocks of one set of points: ``key`` is its size and, where places matter, the extents of its tile."""
     if key[0] == 0:
         return 0.0
-    if len(key) > 1:
-        occupancies, chances = density.occupancy_distribution(key[1:])
-    else:
+    if isinstance(density, Exchangeable):
         occupancies, chances = density.of_points(key[0])
+    else:
+        occupancies, chances = density.occupancy_distribution(key[1:])
     return float(np.ceil(occupancies / block_words) @ chances)
 
 
@@ -124,13 +124,13 @@ def joint_nonempty(density: Density, boxes: Sequence[Box]) -> FloatArray | float
         return np.asarray(np.prod([1.0 - _empty(density, box) for box in boxes], axis=0))
     inner = _innermost(boxes)
     least: FloatArray = np.asarray(np.min([1.0 - _empty(density, box) for box in inner], axis=0), np.float64)
-    if len(inner) == 1 or not isinstance(density, Uniform | FixedStructured):
+    if len(inner) == 1 or not isinstance(density, Exchangeable):
         return least
     return np.minimum(np.maximum(_all_nonempty(density, inner), 0.0), least)
 
 
 def _empty(density: Density, box: Box) -> FloatArray:
-    if density.exchangeable and len(box[0]):
+    if isinstance(density, Exchangeable) and len(box[0]):
         return density.joint_empty(_extent(box))
     return density.empty_probability(list(box[0]), list(box[1]))
 
@@ -148,7 +148,7 @@ def _inside(a: Box, b: Box) -> bool:
     return bool((a[0] >= b[0]).all() and (a[1] <= b[1]).all())
 
 
-def _all_nonempty(density: Uniform | FixedStructured, boxes: Sequence[Box]) -> FloatArray:
+def _all_nonempty(density: Exchangeable, boxes: Sequence[Box]) -> FloatArray:
     """P(every one of ``boxes`` has a nonzero) by inclusion and exclusion: the sum over all choices of boxes of
     (-1)^(their number) P(their union is empty)."""
     total = np.zeros(boxes[0][0].shape[1:])

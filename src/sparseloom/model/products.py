@@ -70,11 +70,9 @@ def emit_batch(
         by_window = False
         ordered = before and (len(watch) > 0 or _needs_order(nest, n, perfect[b], projection, indexed, window, role))
         share = _merged_share(nest, n, projection, window, mains, role) if sliding and merge else 1.0
-        for r in range(0 if perfect[b].all() else len(window)):
-            if needs_list(nest, n, r, projection, window, perfect[b], role, ordered and hold, steps, share):
-                mains[r] = main_rank(r, projection, looked)
-                fits = fits and mains[r] >= 0 and (hold or not ordered)
-                by_window = by_window or window[r]
+        if not perfect[b].all():
+            fits = fits and _mark_listed(nest, n, projection, window, perfect[b], role, looked, ordered, hold, steps, share, mains)
+            by_window = (window & (mains >= 0)).any()
         if share < 1.0:
             share = _merged_share(nest, n, projection, window, mains, role)
             fits = fits and (share == 1.0 or (len(judges) == 0 and not split))
@@ -218,6 +216,17 @@ def _needs_order(nest, n, perfect, projection, indexed, window, role):
                 if window[r] and projection[r, d]:
                     return True
     return False
+
+
+@kernel
+def _mark_listed(nest, n, projection, window, perfect, role, looked, ordered, hold, steps, share, mains):
+    """Set the main rank in ``mains`` of tensor ranks whose receivers are listed; returns whether all can be."""
+    fits = True
+    for r in range(len(window)):
+        if needs_list(nest, n, r, projection, window, perfect, role, ordered and hold, steps, share):
+            mains[r] = main_rank(r, projection, looked)
+            fits = fits and mains[r] >= 0 and (hold or not ordered)
+    return fits
 
 
 @kernel
