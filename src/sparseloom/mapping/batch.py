@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.design import Design
+from sparseloom.fibertree.fiber import bind
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.workload.workload import Workload
 
@@ -52,6 +54,20 @@ class Problem:
                 for term in projection.terms:
                     table[t, r, self.ranks.index(term.rank)] = term.coefficient
         return table
+
+    @cached_property
+    def cuts(self) -> IntArray:
+        """Ranks, and sizes of the parts into which formats split the tensor ranks that each of them indexes by itself, [C, 2],
+        larger sizes first."""
+        found: set[tuple[int, int]] = set()
+        for forms in self.design.features.formats.values():
+            for name, form in forms.items():
+                t = self.tensors.index(name)
+                for part in chain(*bind(form, self.workload.einsum.tensors[t].ranks).parts):
+                    (some,) = np.nonzero(self.projections[t, part.axis])
+                    if part.step > 1 and len(some) == 1 and self.projections[t, part.axis, some[0]] == 1:
+                        found.add((int(some[0]), part.step))
+        return np.array(sorted(found, key=lambda cut: -cut[1]), np.int64).reshape(-1, 2)
 
     @cached_property
     def multicast(self) -> BoolArray:

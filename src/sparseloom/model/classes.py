@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,28 +93,60 @@ class ClassSource:
             self.irregular[:] = True
         yield self._classes(edge, wanted, edge.hold or len(wanted.watch) > 0)
 
-    def _classes(self, edge: Edge, wanted: Wanted, before: bool) -> Classes:
-        """The classes of an edge; ``before`` tells whether the transfer before may matter."""
+    def _classes(self, edge: Edge, wanted: Wanted, before: bool, some: IntArray | slice = slice(None)) -> Classes:
+        """The classes of an edge in all mappings or ``some``, which are numbered anew; ``before`` tells whether the transfer before
+        may matter."""
+        nests = self.nests.of(some)
+        mappings = len(nests.count)
         task = task_of(self.problem.shape, edge, wanted, before)
-        room = room_for(task, self.nests.loops.shape[2])
+        room = room_for(task, nests.loops.shape[2])
         ranks, dims = edge.projection.shape
-        table = np.empty((4 * self.mappings + 64, HEAD + 3 * ranks + len(task.watch) + len(task.judges) * dims))
-        done = used = 0
+        table = np.empty((4 * mappings + 64, HEAD + 3 * ranks + len(task.watch) + len(task.judges) * dims))
+        irregular, done, used = np.zeros(mappings, np.bool_), 0, 0
         while True:
             room.hashed[:] = -1
-            done, used = emit_batch(*self.nests[:5], *task, *room, table, done, used, self.irregular)
-            if done == self.mappings:
+            done, used = emit_batch(*nests[:6], *task, *room, table, done, used, irregular)
+            if done == mappings:
                 break
             table = np.concatenate([table, np.empty_like(table)])
+        self.irregular[some] |= irregular
         return _classes(table[:used], ranks, dims, wanted)
 
-    def tiles(self, edge: Edge, wanted: Wanted) -> tuple[Box, FloatArray, IntArray]:
-        """Boxes of the child's tiles, how often each occurs, and the mapping of each."""
-        if not wanted.splits and self.nests.perfect.all():
-            extents = edge.projection @ (self.nominal(edge.child).T - 1) + 1
-            return (np.zeros_like(extents), extents), np.ones(self.mappings), np.arange(self.mappings)
-        rows = self._classes(edge, wanted, False)
-        return rows.box, rows.receivers, rows.mapping
+    def tiles(self, edge: Edge, wanted: Wanted) -> tuple[Box, FloatArray, FloatArray, IntArray]:
+        """Boxes of the child's tiles, mean points of those that each stands for, how many they are, and the mapping of each.
+
+        The tiles of a level make up each rank, and the one at the origin is as large as any: where no part of a split begins
+        inside one, it stands for all.
+        """
+        nests, projection = self.nests, edge.projection
+        extents = projection @ (self.nominal(edge.child).T - 1) + 1
+        means = projection @ (self.problem.shape / nests.pieces[:, edge.child] - 1).T + 1
+        box, points, times = (np.zeros_like(extents), extents), np.prod(means, axis=0), np.ones(self.mappings)
+        listed = self._crossed(edge, wanted)
+        if not listed.size:
+            return box, points, times, np.arange(self.mappings)
+        rows = self._classes(edge, wanted, False, listed)
+        mapping = np.concatenate([np.delete(np.arange(self.mappings), listed), listed[rows.mapping]])
+        order = np.argsort(mapping, kind="stable")
+
+        def placed(one: NDArray[Any], each: NDArray[Any]) -> NDArray[Any]:
+            return np.concatenate([np.delete(one, listed, axis=-1), each], axis=-1)[..., order]
+
+        own = rows.box
+        return (
+            (placed(box[0], own[0]), placed(box[1], own[1])), placed(points, np.prod(own[1] - own[0], axis=0)),
+            placed(times, rows.receivers), mapping[order],
+        )  # fmt: skip
+
+    def _crossed(self, edge: Edge, wanted: Wanted) -> IntArray:
+        """Mappings in whose tiles parts of a split may begin; all where the tensor's ranks are not independent."""
+        indexes = edge.projection > 0
+        crossed = np.full(self.mappings, bool((indexes.sum(axis=0) > 1).any()))
+        for axis, _ in wanted.splits:
+            some = np.flatnonzero(indexes[axis])
+            simple = some.size == 1 and edge.projection[axis, some[0]] == 1
+            crossed |= ~self.nests.aligned[:, some[0]] if simple else True
+        return np.flatnonzero(crossed)
 
     def nominal(self, level: int) -> IntArray:
         return np.minimum(self.nests.tile[:, level], self.problem.shape)

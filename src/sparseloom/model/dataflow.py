@@ -95,40 +95,94 @@ def count_dense(problem: Problem, batch: MappingBatch, conventions: Conventions)
 class Nests(NamedTuple):
     """The loop nests of a batch: ``loops`` [B, 6, L], of which the first ``count`` [B] are filled (see :data:`RANK`), with
     ``tile`` and ``instances`` as in :class:`DenseTraffic`. ``order[b, begin[b, d] : begin[b, d + 1]]`` are the loops of rank d,
-    outermost first, and ``perfect`` [B, D] tells whether they waste no iteration."""
+    outermost first; ``perfect`` [B, D] tells whether they waste no iteration, ``aligned`` [B, D] whether each of them lies within
+    a part of every split or steps over whole parts. ``pieces`` [B, S + 1, D] are the tiles of a level that a rank is in."""
 
     loops: IntArray
     count: IntArray  # type: ignore[assignment]
     order: IntArray
     begin: IntArray
     perfect: BoolArray
+    aligned: BoolArray
     tile: IntArray
+    pieces: IntArray
     instances: FloatArray
+
+    def of(self, some: IntArray | slice) -> Nests:
+        """The nests of some mappings of the batch."""
+        parts: Sequence[Any] = [part[some] for part in self]
+        return Nests(*parts)
 
 
 def lay_out(problem: Problem, batch: MappingBatch) -> Nests:
-    """The nests of ``batch``."""
-    count, slots = len(batch), max(1, int((batch.bound > 1).sum(axis=1).max()))
+    """The nests of ``batch``. A loop over parts of a split tensor rank and over what is in them stands as two, so that few
+    loops have both to do."""
+    count, slots = len(batch), max(1, int((batch.bound > 1).sum(axis=1).max())) + len(problem.cuts)
     levels, ranks = len(batch.keep), len(problem.ranks)
     nests = Nests(
         np.empty((count, 6, slots), np.int64), np.empty(count, np.int64), np.empty((count, slots), np.int64),
-        np.empty((count, ranks + 1), np.int64), np.empty((count, ranks), np.bool_),
-        np.empty((count, levels + 1, ranks), np.int64), np.empty((count, levels + 1)),
+        np.empty((count, ranks + 1), np.int64), np.empty((count, ranks), np.bool_), np.empty((count, ranks), np.bool_),
+        np.empty((count, levels + 1, ranks), np.int64), np.empty((count, levels + 1, ranks), np.int64),
+        np.empty((count, levels + 1)),
     )  # fmt: skip
-    _lay_out(
-        batch.rank, batch.bound, batch.place, problem.shape, nests.loops, nests.count, nests.order, nests.begin,
-        nests.perfect, nests.tile, nests.instances,
-    )  # fmt: skip
+    _lay_out(batch.rank, batch.bound, batch.place, problem.shape, problem.cuts, *nests)
     return nests
 
 
 @kernel
-def _lay_out(rank, bound, place, shape, loops, count, order, begin, perfect, tile, instances):
+def _lay_out(
+    rank, bound, place, shape, cuts, loops, count, order, begin, perfect, aligned, tile, pieces, instances
+):
     for b in range(len(bound)):
         n = fill_nest(rank[b], bound[b], place[b], shape, loops[b])
+        for c in range(len(cuts)):
+            n = _cut(loops[b], n, cuts[c, 0], cuts[c, 1])
         count[b] = n
         _by_rank(loops[b], n, shape, order[b], begin[b], perfect[b])
+        _set_aligned(loops[b], n, shape, cuts, aligned[b])
         _tiles_and_instances(loops[b], n, shape, tile[b], instances[b])
+        _set_pieces(loops[b], n, shape, perfect[b], tile[b], pieces[b])
+
+
+@kernel
+def _set_aligned(nest, n, shape, cuts, aligned):
+    """Write whether each loop of a rank lies within a part of every split or steps over whole parts."""
+    aligned[:] = True
+    for i in range(n if len(cuts) else 0):
+        for c in range(len(cuts)):
+            d, size = cuts[c, 0], cuts[c, 1]
+            if nest[RANK, i] == d and size < shape[d] and nest[STEP, i] % size and size % (nest[STEP, i] * nest[BOUND, i]):
+                aligned[d] = False
+
+
+@kernel
+def _set_pieces(nest, n, shape, perfect, tile, pieces):
+    """Write how many tiles of each level a rank is in."""
+    for d in range(len(shape)):
+        for depth in range(len(pieces)):
+            if perfect[d]:
+                pieces[depth, d] = shape[d] // tile[depth, d]
+            else:
+                full, tail = _configurations(nest, n, d, n, depth, depth, False, -1)
+                pieces[depth, d] = full + tail
+
+
+@kernel
+def _cut(nest, n, d, size):
+    """Make two loops of the one over rank ``d`` that steps over parts of ``size`` coordinates and over what is in them, if its
+    bound allows; returns how many loops there are."""
+    for i in range(n):
+        step, bound = nest[STEP, i], nest[BOUND, i]
+        if nest[RANK, i] == d and step < size < step * bound:
+            inside = size // step
+            if size % step or bound % inside:
+                return n
+            for k in range(n, i, -1):
+                nest[:, k] = nest[:, k - 1]
+            nest[BOUND, i], nest[STEP, i], nest[TAIL, i] = bound // inside, size, nest[TAIL, i] // inside
+            nest[BOUND, i + 1], nest[TAIL, i + 1] = inside, nest[TAIL, i + 1] % inside
+            return n + 1
+    return n
 
 
 @kernel

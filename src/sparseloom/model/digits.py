@@ -31,9 +31,10 @@ MOST_CLASSES = 256
 
 
 @kernel
-def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, indexed, states, classes, own):
+def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, indexed, states, classes, uncut, own):
     """Write the classes of each rank whose tiles nothing cuts short to ``own[d]``, one for each residue of its first coordinate
-    by ``modulus``, and their number to ``classes``; only of ranks where that is 0.
+    by ``modulus`` (1 where residues do not matter: the tiles of aligned loops do not cross parts, and the advancing loop tells
+    which parts change), and their number to ``classes``; only of ranks where that is 0. A rank with one class is ``uncut``: it needs no more than :func:`advance` and :func:`come_to_rest` for steps further out.
 
     Bit k of ``free[i]`` says whether loop i of the ``nest`` varies within the k-th judge's transfer, ``looked[k, d]`` whether
     its extent is wanted. ``carry`` says which steps: those at which loop carry / 2
@@ -41,14 +42,16 @@ def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, in
     which the loops inside carry / 2 are at 0 (-1: the first step alone, 2 n + 1: all steps).
     """
     judges = len(looked)
+    stale = False
     for d in range(len(classes)):
         if classes[d] == 0 and perfect[d]:
+            stale = True
             classes[d] = -1
             for k in range(SPANS + judges):
                 own[d, 0, k] = 1.0
             own[d, 0, RESIDUE] = own[d, 0, BACK] = 0.0
             own[d, 0, KEPT] = -1.0
-    for i in range(n):
+    for i in range(n if stale else 0):
         d = nest[RANK, i]
         if classes[d] >= 0:
             continue
@@ -63,18 +66,18 @@ def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, in
         elif kind == MERGED:
             own[d, 0, MEMBERS] *= bound
         elif kind != REST:
-            if step % modulus[d]:
+            if modulus[d] > 1 and step % modulus[d]:
                 classes[d] = -2
             if kind == TIME:
                 if 2 * i > carry:
                     own[d, 0, BACK] += reach
                 else:
                     times = bound - 1 if 2 * i == carry else bound
+                    if 2 * i == carry:
+                        own[d, 0, RESIDUE] = step
                     own[d, 0, GROUPS] *= times
                     if side != FIRST or indexed[d]:
                         own[d, 0, ASIDE] *= times
-                    elif 2 * i == carry:
-                        own[d, 0, ASIDE] = 0.0
             else:
                 own[d, 0, GROUPS] *= bound
                 if side != ORIGIN:
@@ -85,7 +88,43 @@ def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, in
         if classes[d] < 0:
             own[d, 0, OLD] = own[d, 0, EXTENT]
             own[d, 0, LENGTH] = own[d, 0, SIBLINGS] * own[d, 0, EXTENT]
-            classes[d] = _by_residue(nest, n, d, role, carry, modulus[d], states, own) if classes[d] == -2 else 1
+            uncut[d] = classes[d] == -1
+            classes[d] = 1 if uncut[d] else _by_residue(nest, n, d, role, carry, modulus[d], states, own)
+
+
+@kernel
+def advance(nest, at, side, indexed, own):
+    """Turn the class of an uncut rank at all steps at which loops inside ``at``, one of its loops, are at 0 into that of those
+    at which ``at`` advances. Where first visits are on the side, a rank that does not index keeps those at ``at`` = 0."""
+    d, bound = nest[RANK, at], nest[BOUND, at]
+    own[d, 0, GROUPS] = own[d, 0, GROUPS] / bound * (bound - 1)
+    own[d, 0, RESIDUE] = nest[STEP, at]
+    if side != FIRST or indexed[d]:
+        own[d, 0, ASIDE] = own[d, 0, ASIDE] / bound * (bound - 1)
+
+
+@kernel
+def come_to_rest(nest, at, side, indexed, own):
+    """Turn the class that :func:`advance` left into that of all steps at which ``at`` and the loops inside it are at 0."""
+    d, bound = nest[RANK, at], nest[BOUND, at]
+    own[d, 0, GROUPS] /= bound - 1
+    own[d, 0, BACK] += nest[STEP, at] * (bound - 1)
+    own[d, 0, RESIDUE] = 0.0
+    if side != FIRST or indexed[d]:
+        own[d, 0, ASIDE] /= bound - 1
+
+
+@kernel
+def is_single(d, projection):
+    """Whether a rank is an index of one tensor rank, by itself."""
+    found = 0
+    for r in range(len(projection)):
+        if projection[r, d]:
+            found += 1
+            for other in range(projection.shape[1]):
+                if projection[r, other] != (1 if other == d else 0):
+                    return False
+    return found == 1
 
 
 @kernel
@@ -132,13 +171,11 @@ def _by_residue(nest, n, d, role, carry, modulus, states, own):
 @kernel
 def merge_residues(nest, n, d, carry, projection, watch, splits, whole, states, classes, own):
     """Join classes of rank ``d`` that differ in residues which make no difference: an interval that lies within one part of
-    every split is as good as one at the part's beginning, if it then moves to another part as often (``watch``)."""
+    every split is as good as one at the part's beginning, if it then moves to another part as often (``watch``). The rank is
+    an index of a tensor rank by itself."""
     r = 0
     while not projection[r, d]:
         r += 1
-    single = projection[r, d] == 1 and (projection[:, d] != 0).sum() == 1 and (projection[r] != 0).sum() == 1
-    if not single:
-        return
     found = 0
     for c in range(classes[d]):
         residue, extent = int(own[d, c, RESIDUE]), int(own[d, c, EXTENT])
@@ -206,20 +243,18 @@ def cut_classes(
         i = order[at]
         kind = role[i]
         if kind == TIME or kind >= SPREAD:
-            found = 0
-            for c in range(count):
-                found = _split(
-                    now, c, whole, nest, i, kind, free, looked, d, carry, side, indexed, ordered, steps, modulus, after, found, new
-                )  # fmt: skip
-                if found < 0:
-                    return -1
+            count = _split(
+                now, count, whole, nest, i, kind, free, looked, d, carry, side, indexed, ordered, steps, modulus, after, new
+            )
+            if count < 0:
+                return -1
             now, after = after, now
-            count = found
         else:
             for c in range(count):
                 _vary(now, c, whole, nest, i, kind, free, looked, d)
         _grow(whole, nest, i, kind, free, looked, d, carry)
     found = 0
+    moving = carry >= 0 and carry % 2 == 0 and nest[RANK, carry // 2] == d
     for c in range(count):
         if now[c, EXTENT if indexed else MEMBERS] > 0 and now[c, GROUPS] > 0:
             for k in range(RESIDUE, now.shape[1]):
@@ -233,6 +268,8 @@ def cut_classes(
             new[KEPT] = -1.0
             new[GROUPS] = now[c, GROUPS]
             new[ASIDE] = now[c, ASIDE]
+            if modulus == 1:
+                new[RESIDUE] = nest[STEP, carry // 2] if moving else 0.0
             found = join(own[d], found, new)
     return found
 
@@ -289,11 +326,10 @@ def _vary(now, c, whole, nest, i, kind, free, looked, d):
 
 
 @kernel
-def _split(
-    now, c, whole, nest, i, kind, free, looked, d, carry, side, indexed, ordered, steps, modulus, after, found, new
-):  # fmt: skip
-    """Add to ``after`` the classes into which a loop of fixed digits splits a class: digits below the tail, at it, above it."""
-    step, tail = nest[STEP, i], nest[TAIL, i]
+def _split(now, count, whole, nest, i, kind, free, looked, d, carry, side, indexed, ordered, steps, modulus, after, new):
+    """Write to ``after`` the classes into which a loop of fixed digits splits ``count`` classes: digits below the tail, at it,
+    above it. Returns how many there are, -1 for too many."""
+    tail, step = nest[TAIL, i], nest[STEP, i]
     low, high = 0, nest[BOUND, i]
     if kind == TIME and 2 * i == carry:
         low = 1
@@ -301,55 +337,76 @@ def _split(
         high = 1
     # on the side only digit 0 is counted of loops that repeat what was seen, or of other instances
     zero_only = kind == TIME and not indexed if side == FIRST else side == ORIGIN and kind != TIME
-    for branch in range(3):
-        start = low if branch == 0 else max(low, tail + (branch - 1))
-        end = min(high, tail) if branch == 0 else (min(high, tail + 1) if branch == 1 else high)
+    # below and above the tail, what the inner digits are often makes no difference
+    alike = modulus == 1 and not (steps and kind == SPREAD) and not (indexed and ordered and kind == TIME and 2 * i > carry)
+    for k in range(len(looked)):
+        alike = alike and not (looked[k, d] and free[i] >> k & 1)
+    period = 1
+    while modulus > 1 and period * step % modulus:
+        period += 1
+    all_groups = all_aside = 0.0
+    for c in range(count):
+        all_groups += now[c, GROUPS]
+        all_aside += now[c, ASIDE]
+    found = 0
+    for branch in range(-1, 2):
+        # at the tail, below it, above it
+        start = max(low, tail + branch) if branch >= 0 else low
+        end = min(high, tail) if branch < 0 else (min(high, tail + 1) if branch == 0 else high)
         if start >= end:
             continue
-        for k in range(EXTENT, len(new)):
-            new[k] = whole[k] if branch == 0 else (now[c, k] if branch == 1 else 0.0)
-        if not indexed or not ordered:
-            new[OLD] = 1.0
-            new[BACK] = 0.0
-        elif kind == TIME and 2 * i > carry:
-            if now[c, OLD] > 0:
-                new[OLD] = now[c, OLD]
-                new[BACK] = now[c, BACK] + tail * step
-            elif tail > 0:
-                new[OLD] = whole[OLD]
-                new[BACK] = whole[BACK] + (tail - 1) * step
-            else:
-                new[OLD] = new[BACK] = 0.0
-        elif 2 * i == carry and branch == 1:
-            new[OLD] = whole[OLD]
-            new[BACK] = whole[BACK]
-        if not steps:
-            new[SIBLINGS] = new[LENGTH] = 1.0
-        elif kind == SPREAD:
-            new[SIBLINGS] = now[c, SIBLINGS] + tail * whole[SIBLINGS]
-            new[LENGTH] = now[c, LENGTH] + tail * whole[LENGTH]
-        if indexed:
-            new[MEMBERS] = 1.0
-        else:
-            new[EXTENT] = new[LENGTH] = 1.0
-        new[KEPT] = -1.0
-        for k in range(len(looked)):
-            if not looked[k, d]:
-                new[SPANS + k] = 1.0
-            elif free[i] >> k & 1:
-                new[SPANS + k] = _furthest(now[c, SPANS + k], whole[SPANS + k], step, tail)
-        period = 1
-        while period * step % modulus:
-            period += 1
-        for first in range(start, min(end, start + period)):
-            times = (end - first + period - 1) // period
-            new[RESIDUE] = (int(now[c, RESIDUE]) + first * step) % modulus
-            new[GROUPS] = now[c, GROUPS] * times
-            new[ASIDE] = now[c, ASIDE] * (times if not zero_only else (1 if first == 0 else 0))
-            found = join(after, found, new)
-            if found < 0:
-                return -1
+        together = alike and branch != 0
+        for c in range(1 if together else count):
+            _fix(now[c], whole, branch, nest, i, kind, free, looked, d, carry, indexed, ordered, steps, new)
+            groups, aside = (all_groups, all_aside) if together else (now[c, GROUPS], now[c, ASIDE])
+            for first in range(start, min(end, start + period)):
+                times = (end - first + period - 1) // period
+                new[RESIDUE] = (int(now[c, RESIDUE]) + first * step) % modulus
+                new[GROUPS] = groups * times
+                new[ASIDE] = aside * (times if not zero_only else (1 if first == 0 else 0))
+                found = join(after, found, new)
+                if found < 0:
+                    return -1
     return found
+
+
+@kernel
+def _fix(inner, whole, branch, nest, i, kind, free, looked, d, carry, indexed, ordered, steps, new):
+    """Write to ``new`` what becomes of a class of ``inner`` digits where loop ``i`` is below the tail (``branch`` -1), at it (0),
+    above it (1), but for its counts."""
+    tail, step = nest[TAIL, i], nest[STEP, i]
+    for k in range(EXTENT, len(new)):
+        new[k] = whole[k] if branch < 0 else (inner[k] if branch == 0 else 0.0)
+    if not indexed or not ordered:
+        new[OLD] = 1.0
+        new[BACK] = 0.0
+    elif kind == TIME and 2 * i > carry:
+        if inner[OLD] > 0:
+            new[OLD] = inner[OLD]
+            new[BACK] = inner[BACK] + tail * step
+        elif tail > 0:
+            new[OLD] = whole[OLD]
+            new[BACK] = whole[BACK] + (tail - 1) * step
+        else:
+            new[OLD] = new[BACK] = 0.0
+    elif 2 * i == carry and branch == 0:
+        new[OLD] = whole[OLD]
+        new[BACK] = whole[BACK]
+    if not steps:
+        new[SIBLINGS] = new[LENGTH] = 1.0
+    elif kind == SPREAD:
+        new[SIBLINGS] = inner[SIBLINGS] + tail * whole[SIBLINGS]
+        new[LENGTH] = inner[LENGTH] + tail * whole[LENGTH]
+    if indexed:
+        new[MEMBERS] = 1.0
+    else:
+        new[EXTENT] = new[LENGTH] = 1.0
+    new[KEPT] = -1.0
+    for k in range(len(looked)):
+        if not looked[k, d]:
+            new[SPANS + k] = 1.0
+        elif free[i] >> k & 1:
+            new[SPANS + k] = _furthest(inner[SPANS + k], whole[SPANS + k], step, tail)
 
 
 @kernel

@@ -587,11 +587,12 @@ class Events:
     def _positions(self, wanted: Wanted) -> BoolArray:
         return np.zeros(self.shape.size, np.bool_) if wanted.positions is None else wanted.positions
 
-    def tiles(self, edge: Edge, wanted: Wanted) -> tuple[Box, FloatArray, IntArray]:
-        """Boxes of the tiles that the child holds at some time, how often, and the mapping (0) of each."""
+    def tiles(self, edge: Edge, wanted: Wanted) -> tuple[Box, FloatArray, FloatArray, IntArray]:
+        """Boxes of the tiles that the child holds at some time, their points, how often, and the mapping (0) of each."""
         found = list(transfers(self.nest, self.shape, edge, (), self._positions(wanted)))
         low, high = (np.concatenate([getattr(rows, end) for rows in found], axis=1) for end in ("low", "high"))
-        return (low, high), np.concatenate([rows.receivers for rows in found]), np.zeros(low.shape[1], np.int64)
+        times = np.concatenate([rows.receivers for rows in found])
+        return (low, high), np.prod(high - low, axis=0).astype(np.float64), times, np.zeros(low.shape[1], np.int64)
 
     def nominal(self, level: int) -> IntArray:
         """Coordinates of a tile of a level where no bound is cut short, at most the shape, [1, D]."""

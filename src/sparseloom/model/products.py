@@ -13,6 +13,7 @@ from sparseloom.model.digits import (
     ASIDE,
     BACK,
     EXTENT,
+    FIRST,
     GROUPS,
     KEPT,
     LENGTH,
@@ -27,8 +28,11 @@ from sparseloom.model.digits import (
     SPREAD,
     TILE,
     TIME,
+    advance,
     changes,
+    come_to_rest,
     cut_classes,
+    is_single,
     merge_residues,
     whole_classes,
 )
@@ -41,8 +45,8 @@ HEAD = 5
 
 @kernel
 def emit_batch(
-    loops, count, order, begin, perfect, projection, indexed, window, parent, child, levels, merge, judges, looked, watch, splits,
-    parts, modulus, whole, side, steps, before, own, states, classes, chosen, role, free, moves, hashed, sorts, lists,
+    loops, count, order, begin, perfect, aligned, projection, indexed, window, parent, child, levels, merge, judges, looked,
+    watch, splits, parts, modulus, whole, side, steps, before, own, states, classes, chosen, role, free, moves, hashed, sorts, lists,
     table, done, used, irregular,
 ):  # fmt: skip
     """Write the classes of the mappings from ``done`` on to ``table``, from row ``used`` on, as far as there is room; returns
@@ -55,7 +59,11 @@ def emit_batch(
     sliding, hold = window.any(), child < levels
     split = (window & (parts > 1)).any()
     settled, mains = np.zeros(len(watch) + 1, np.bool_), np.empty(len(window), np.int64)
-    loops, count, order, begin, perfect = borrowed(loops), borrowed(count), borrowed(order), borrowed(begin), borrowed(perfect)
+    uncut, unit, single = np.zeros(dims, np.bool_), np.empty(dims, np.int64), np.empty(dims, np.bool_)
+    for d in range(dims):
+        single[d] = is_single(d, projection)
+    loops, count, order, begin = borrowed(loops), borrowed(count), borrowed(order), borrowed(begin)
+    perfect, aligned = borrowed(perfect), borrowed(aligned)
     projection, indexed, window = borrowed(projection), borrowed(indexed), borrowed(window)
     judges, looked, watch, splits = borrowed(judges), borrowed(looked), borrowed(watch), borrowed(splits)
     parts, modulus, whole = borrowed(parts), borrowed(modulus), borrowed(whole)
@@ -70,16 +78,18 @@ def emit_batch(
         by_window = False
         ordered = before and (len(watch) > 0 or _needs_order(nest, n, perfect[b], projection, indexed, window, role))
         share = _merged_share(nest, n, projection, window, mains, role) if sliding and merge else 1.0
-        if not perfect[b].all():
+        if (sliding or steps) and not perfect[b].all():
             fits = fits and _mark_listed(nest, n, projection, window, perfect[b], role, looked, ordered, hold, steps, share, mains)
             by_window = (window & (mains >= 0)).any()
         if share < 1.0:
             share = _merged_share(nest, n, projection, window, mains, role)
             fits = fits and (share == 1.0 or (len(judges) == 0 and not split))
         classes[:] = 0
-        settled[:] = False
+        settled[:] = uncut[:] = False
+        for d in range(dims):
+            unit[d] = 1 if single[d] and aligned[b, d] else modulus[d]
         at = _outwards(role, n) if ordered else -1
-        while fits and at >= -1:
+        while fits:
             carry = 2 * at if at >= 0 else -1 if ordered else 2 * n + 1
             if at >= 0 and _settles(nest, at, perfect[b], projection, watch, whole, hold, settled) and not by_window:
                 carry += 1
@@ -89,28 +99,35 @@ def emit_batch(
                         nest, order[b], begin[b], r, mains[r], projection, role, carry, merge, steps, parts[r], sorts, lists,
                         classes, own,
                     )  # fmt: skip
-            whole_classes(nest, n, perfect[b], modulus, role, free, looked, carry, side, indexed, states, classes, own)
+            moving = nest[RANK, at] if at >= 0 and carry % 2 == 0 else -1
+            if moving >= 0 and uncut[moving]:
+                advance(nest, at, side, indexed, own)
+            whole_classes(nest, n, perfect[b], unit, role, free, looked, carry, side, indexed, states, classes, uncut, own)
             for d in range(dims):
                 if classes[d] == 0 and fits:
                     classes[d] = cut_classes(
                         nest, order[b], begin[b, d], begin[b, d + 1], role, free, looked, d, carry, side, indexed[d], ordered,
-                        steps, modulus[d], states, own,
+                        steps, unit[d], states, own,
                     )  # fmt: skip
                     fits = classes[d] >= 0
-                if classes[d] > 1 and modulus[d] > 1:
+                if classes[d] > 1 and unit[d] > 1 and single[d]:
                     merge_residues(nest, n, d, carry, projection, watch, splits, whole, states, classes, own)
             if fits:
                 used = _multiply(
-                    nest, n, projection, indexed, watch, splits, parts, whole, carry, hold, ordered, steps, share, table,
-                    start, used, b, own, classes, chosen, moves, hashed,
+                    nest, n, projection, indexed, watch, splits, parts, whole, carry, side, hold, ordered, steps, share,
+                    table, start, used, b, own, classes, chosen, moves, hashed,
                 )  # fmt: skip
                 if used == len(table):
                     return b, start
                 fits = used - start <= MOST_ROWS
-            if at >= 0:
-                classes[nest[RANK, at]] = 0
-            at = _outwards(role, at) if at >= 0 and carry % 2 == 0 else -2
-            if at >= 0:
+            if moving < 0:
+                break
+            if uncut[moving]:
+                come_to_rest(nest, at, side, indexed, own)
+            else:
+                classes[moving] = 0
+            at = _outwards(role, at)
+            if at >= 0 and not uncut[nest[RANK, at]]:
                 classes[nest[RANK, at]] = 0
         if not fits:
             irregular[b] = True
@@ -273,13 +290,14 @@ def _merged_share(nest, n, projection, window, mains, role):
 
 @kernel
 def _multiply(
-    nest, n, projection, indexed, watch, splits, parts, whole, carry, hold, ordered, steps, share, table, start, used, b, own,
-    classes, chosen, moves, hashed,
+    nest, n, projection, indexed, watch, splits, parts, whole, carry, side, hold, ordered, steps, share, table, start, used, b,
+    own, classes, chosen, moves, hashed,
 ):  # fmt: skip
     """Write the classes of the steps of ``carry``: every combination of one class of each rank."""
     ranks, dims = projection.shape
     judges = own.shape[2] - SPANS
     old = carry >= 0 and carry % 2 == 0
+    visited = old and side == FIRST and not indexed[nest[RANK, carry // 2]]
     low = HEAD + 2 * ranks
     spans = HEAD + 3 * ranks + len(watch)
     combinations = 1
@@ -316,7 +334,7 @@ def _multiply(
                         moves[1, r] += factor * (own[d, c, OLD] - 1)
         table[used, 0] = b
         table[used, 1] = groups * share
-        table[used, 2] = aside * share
+        table[used, 2] = 0.0 if visited else aside * share
         table[used, 3] = members / share
         _finish(table, used, ranks, old, hold, moves, watch, splits, parts, whole)
         table[used, 4] = 0.0
@@ -399,11 +417,12 @@ def _step_points(table, at, projection, own, chosen, moves, holds):
 @kernel
 def _joined(table, start, at, hashed):
     """Keep row ``at`` as a class of its own, or add its counts to an equal one from ``start`` on; returns the rows used."""
-    key = 0
     width = table.shape[1]
+    key = weight = 0.0
     for k in range(3, width):
-        key = key * 1000003 + int(table[at, k] * 8)
-    place = (key ^ (key >> 29)) & (len(hashed) - 1)
+        weight += 8191.0
+        key += table[at, k] * weight
+    place = int(key) & (len(hashed) - 1)
     while hashed[place] >= start:
         known = hashed[place]
         same = True

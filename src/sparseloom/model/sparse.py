@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING, Saf
-from sparseloom.fibertree.density import Density, Uniform
+from sparseloom.fibertree.density import Density, Exchangeable, Uniform
 from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
 from sparseloom.model.events import Box, Edge, Wanted
@@ -113,8 +113,8 @@ class Source(Protocol):
         """The rows of an edge, in batches that make up the whole."""
         ...
 
-    def tiles(self, edge: Edge, wanted: Wanted) -> tuple[Box, FloatArray, IntArray]:
-        """Boxes of the child's tiles, how often each occurs, and the mapping of each."""
+    def tiles(self, edge: Edge, wanted: Wanted) -> tuple[Box, FloatArray, FloatArray, IntArray]:
+        """Boxes of the child's tiles, mean points of those that each stands for, how many they are, and the mapping of each."""
         ...
 
     def nominal(self, level: int) -> IntArray:
@@ -254,11 +254,17 @@ class Filter:
         edge = Edge(0, level, level + 1, self.problem.projections[tensor], False)
         positions = self.positions({tensor}, form is not None and _is_split(form, names), tensor)
         splits = _splits([form], names) if form is not None else ()
-        box, times, mapping = self.source.tiles(edge, Wanted(positions=positions, splits=splits))
+        box, points, times, mapping = self.source.tiles(edge, Wanted(positions=positions, splits=splits))
         low, high = list(box[0][: len(names)]), list(box[1][: len(names)])
-        points = np.prod(box[1] - box[0], axis=0).astype(np.float64)
-        worst = density.worst_occupancy(low, high) if compressed and names else points
-        stored = density.expected_occupancy(low, high) if compressed and names else points
+        worst, stored = np.prod(box[1] - box[0], axis=0).astype(np.float64), points
+        if compressed and names:
+            worst = density.worst_occupancy(low, high)
+            if isinstance(density, Exchangeable):
+                stored = density.mean_of(points)
+            elif density.coordinate_dependent:
+                stored = density.expected_occupancy(low, high)
+            else:
+                stored = density.density * points
         starts = np.flatnonzero(np.diff(mapping, prepend=-1))
         words = np.add.reduceat(stored * times, starts) / np.add.reduceat(times, starts)
         bits = np.zeros(self.source.mappings)
