@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from sparseloom.mapping.batch import BoolArray, IntArray, Problem
 from sparseloom.model.dataflow import Nests
 from sparseloom.model.events import Box, Edge, Wanted
-from sparseloom.model.products import HEAD, emit_batch
+from sparseloom.model.products import emit_batch
 from sparseloom.model.task import room_for, task_of
 
 FloatArray = NDArray[np.float64]
@@ -54,11 +55,11 @@ class Classes:
     def first_receivers(self) -> FloatArray:
         return self.side_receivers
 
-    @property
+    @cached_property
     def box(self) -> Box:
         return self.low, self.low + self.extents
 
-    @property
+    @cached_property
     def overlap(self) -> Box:
         return self.low, self.low + self.common
 
@@ -100,17 +101,17 @@ class ClassSource:
         mappings = len(nests.count)
         task = task_of(self.problem.shape, edge, wanted, before)
         room = room_for(task, nests.loops.shape[2])
-        ranks, dims = edge.projection.shape
-        table = np.empty((4 * mappings + 64, HEAD + 3 * ranks + len(task.watch) + len(task.judges) * dims))
+        (ranks, dims), size = edge.projection.shape, 4 * mappings + 64
+        counts, table = np.empty((4, size)), np.empty((task.width, size), np.int64)
         irregular, done, used = np.zeros(mappings, np.bool_), 0, 0
         while True:
             room.hashed[:] = -1
-            done, used = emit_batch(*nests[:6], *task, *room, table, done, used, irregular)
+            done, used = emit_batch(*nests[:6], *task, *room, counts, table, done, used, irregular)
             if done == mappings:
                 break
-            table = np.concatenate([table, np.empty_like(table)])
+            counts, table = (np.concatenate([known, np.empty_like(known)], axis=1) for known in (counts, table))
         self.irregular[some] |= irregular
-        return _classes(table[:used], ranks, dims, wanted)
+        return _named(counts[:, :used], table[:, :used], ranks, dims, wanted)
 
     def tiles(self, edge: Edge, wanted: Wanted) -> tuple[Box, FloatArray, FloatArray, IntArray]:
         """Boxes of the child's tiles, mean points of those that each stands for, how many they are, and the mapping of each.
@@ -156,15 +157,11 @@ class ClassSource:
         return np.asarray(np.bincount(rows.mapping, busy * rows.side_receivers, self.mappings), np.float64)
 
 
-def _classes(table: FloatArray, ranks: int, dims: int, wanted: Wanted) -> Classes:
-    rows = np.ascontiguousarray(table.T)
-    mapping = rows[0].astype(np.int64)
-    watched = HEAD + 3 * ranks
-    spans = watched + len(wanted.watch)
-    whole = rows[HEAD:].astype(np.int64)
+def _named(counts: FloatArray, table: IntArray, ranks: int, dims: int, wanted: Wanted) -> Classes:
+    groups, aside, receivers, points = counts
+    extents, common, low = (table[k * ranks : (k + 1) * ranks] for k in range(3))
+    changed = {key: table[3 * ranks + k] > 0 for k, key in enumerate(wanted.watch)}
+    spans = table[3 * ranks + len(wanted.watch) : -1].reshape(len(wanted.judges), dims, table.shape[1])
     return Classes(
-        mapping, rows[1], rows[1] * rows[3], rows[2], rows[2] * rows[3], rows[4],
-        whole[2 * ranks : 3 * ranks], whole[:ranks], whole[ranks : 2 * ranks],
-        {key: rows[watched + k] > 0 for k, key in enumerate(wanted.watch)},
-        whole[spans - HEAD :].reshape(len(wanted.judges), dims, len(mapping)),
-    )  # fmt: skip
+        table[-1], groups, groups * receivers, aside, aside * receivers, points, low, extents, common, changed, spans
+    )

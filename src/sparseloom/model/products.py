@@ -39,21 +39,21 @@ from sparseloom.model.digits import (
 from sparseloom.model.receivers import listed_classes, main_rank, needs_list
 from sparseloom.model.task import MOST_ROWS
 
-HEAD = 5
-"""Columns of a row before its boxes: mapping, groups, those on the side, receivers of a group, points of a step."""
+ROW_GROUPS, ROW_ASIDE, ROW_RECEIVERS, ROW_POINTS = range(4)
+"""What is counted of a row: groups, those on the side, receivers of a group, points of a step."""
 
 
 @kernel
 def emit_batch(
     loops, count, order, begin, perfect, aligned, projection, indexed, window, parent, child, levels, merge, judges, looked,
-    watch, splits, parts, modulus, whole, side, steps, before, own, states, classes, chosen, role, free, moves, hashed, sorts, lists,
-    table, done, used, irregular,
+    watch, splits, parts, modulus, whole, side, steps, before, own, states, classes, chosen, role, free, moves, row, hashed, sorts,
+    lists, counts, table, done, used, irregular,
 ):  # fmt: skip
-    """Write the classes of the mappings from ``done`` on to ``table``, from row ``used`` on, as far as there is room; returns
-    how many mappings are done and rows used. Every mapping has at least one row.
+    """Write the classes of the mappings from ``done`` on to columns of ``counts`` [4, N] (see ROW_GROUPS) and ``table`` [:, N],
+    from ``used`` on, as far as there is room; returns how many mappings are done and columns used. Every mapping has at
+    least one.
 
-    Each row: mapping, groups, those on the side, receivers of a group, points of a step, extents [R], common extents [R], low
-    [R], changed [W], spans [K, D].
+    A column of ``table``: extents [R], common extents [R], low [R], changed [W], spans [K, D], mapping.
     """
     dims = len(indexed)
     sliding, hold = window.any(), child < levels
@@ -69,7 +69,7 @@ def emit_batch(
     parts, modulus, whole = borrowed(parts), borrowed(modulus), borrowed(whole)
     own, states, classes, chosen = borrowed(own), borrowed(states), borrowed(classes), borrowed(chosen)
     role, free, moves, hashed, table = borrowed(role), borrowed(free), borrowed(moves), borrowed(hashed), borrowed(table)
-    sorts, lists = borrowed(sorts), borrowed(lists)
+    row, counts, sorts, lists = borrowed(row), borrowed(counts), borrowed(sorts), borrowed(lists)
     for b in range(done, len(count)):
         nest, n = loops[b], count[b]
         start = used
@@ -115,9 +115,9 @@ def emit_batch(
             if fits:
                 used = _multiply(
                     nest, n, projection, indexed, watch, splits, parts, whole, carry, side, hold, ordered, steps, share,
-                    table, start, used, b, own, classes, chosen, moves, hashed,
+                    counts, table, start, used, b, own, classes, chosen, moves, row, hashed,
                 )  # fmt: skip
-                if used == len(table):
+                if used == table.shape[1]:
                     return b, start
                 fits = used - start <= MOST_ROWS
             if moving < 0:
@@ -133,8 +133,9 @@ def emit_batch(
             irregular[b] = True
             used = start
         if used == start:
-            table[used] = 0.0
-            table[used, 0] = b
+            counts[:, used] = 0.0
+            table[:, used] = 0
+            table[len(table) - 1, used] = b
             used += 1
     return len(count), used
 
@@ -290,60 +291,61 @@ def _merged_share(nest, n, projection, window, mains, role):
 
 @kernel
 def _multiply(
-    nest, n, projection, indexed, watch, splits, parts, whole, carry, side, hold, ordered, steps, share, table, start, used, b,
-    own, classes, chosen, moves, hashed,
+    nest, n, projection, indexed, watch, splits, parts, whole, carry, side, hold, ordered, steps, share, counts, table, start,
+    used, b, own, classes, chosen, moves, row, hashed,
 ):  # fmt: skip
     """Write the classes of the steps of ``carry``: every combination of one class of each rank."""
     ranks, dims = projection.shape
     judges = own.shape[2] - SPANS
     old = carry >= 0 and carry % 2 == 0
     visited = old and side == FIRST and not indexed[nest[RANK, carry // 2]]
-    low = HEAD + 2 * ranks
-    spans = HEAD + 3 * ranks + len(watch)
+    low = 2 * ranks
+    spans = 3 * ranks + len(watch)
     combinations = 1
     for d in range(dims):
         chosen[d] = 0
         combinations *= classes[d]
+    row[len(row) - 1] = b
     for _ in range(combinations):
-        if used + 1 >= len(table):
-            return len(table)
+        if used + 1 >= table.shape[1]:
+            return table.shape[1]
         groups = aside = members = siblings = 1.0
         for r in range(ranks):
-            moves[0, r] = 0.0
-            moves[1, r] = 1.0
-            table[used, HEAD + r] = 1.0
-            table[used, low + r] = 0.0
+            moves[0, r] = moves[1, r] = 0
+            row[r] = 1
+            row[low + r] = 0
         for d in range(dims):
-            c = chosen[d]
-            groups *= own[d, c, GROUPS]
-            aside *= own[d, c, ASIDE]
+            one = own[d, chosen[d]]
+            groups *= one[GROUPS]
+            aside *= one[ASIDE]
+            members *= one[MEMBERS]
             for k in range(judges):
-                table[used, spans + k * dims + d] = own[d, c, SPANS + k]
-            members *= own[d, c, MEMBERS]
+                row[spans + k * dims + d] = int(one[SPANS + k])
             if not indexed[d]:
-                siblings *= own[d, c, SIBLINGS]
+                siblings *= one[SIBLINGS]
                 continue
             for r in range(ranks):
                 factor = projection[r, d]
                 if factor:
-                    table[used, HEAD + r] += factor * (own[d, c, EXTENT] - 1)
-                    table[used, low + r] += factor * own[d, c, RESIDUE]
+                    row[r] += factor * (int(one[EXTENT]) - 1)
+                    row[low + r] += factor * int(one[RESIDUE])
                     if ordered:
-                        moved = (nest[STEP, carry // 2] if old and nest[RANK, carry // 2] == d else 0) - own[d, c, BACK]
+                        moved = (nest[STEP, carry // 2] if old and nest[RANK, carry // 2] == d else 0) - int(one[BACK])
                         moves[0, r] += factor * moved
-                        moves[1, r] += factor * (own[d, c, OLD] - 1)
-        table[used, 0] = b
-        table[used, 1] = groups * share
-        table[used, 2] = 0.0 if visited else aside * share
-        table[used, 3] = members / share
-        _finish(table, used, ranks, old, hold, moves, watch, splits, parts, whole)
-        table[used, 4] = 0.0
+                        moves[1, r] += factor * (int(one[OLD]) - 1)
+        counts[ROW_GROUPS, used] = groups * share
+        counts[ROW_ASIDE, used] = 0.0 if visited else aside * share
+        counts[ROW_RECEIVERS, used] = members / share
+        _finish(row, ranks, old, hold, moves, watch, splits, parts, whole)
+        points = 0.0
         if steps:
-            holds = old and hold
-            table[used, 4] = siblings * share * _step_points(table, used, projection, own, chosen, moves, holds)
+            points = siblings * share * _step_points(row, projection, own, chosen, moves, old and hold)
+        counts[ROW_POINTS, used] = points
+        for k in range(len(row)):
+            table[k, used] = row[k]
         if combinations == 1 and not ordered:
             return used + 1
-        used = _joined(table, start, used, hashed)
+        used = _joined(counts, table, row, start, used, hashed)
         d = 0
         while d < dims:
             chosen[d] += 1
@@ -355,41 +357,39 @@ def _multiply(
 
 
 @kernel
-def _finish(table, at, ranks, old, hold, moves, watch, splits, parts, whole):
-    """Complete row ``at``: the common extents of new and old box, none if they are disjoint or nothing is held; which
-    intervals changed; and the low corner, 0 where the interval lies in one part of every split. ``moves`` [2, R] are how far
-    the box moved and the extents that it had."""
-    low = HEAD + 2 * ranks
+def _finish(row, ranks, old, hold, moves, watch, splits, parts, whole):
+    """Complete a row: the common extents of new and old box, none if they are disjoint or nothing is held; which intervals
+    changed; and the low corner, 0 where the interval lies in one part of every split. ``moves`` [2, R] are how far the box
+    moved and its last coordinate before."""
+    low = 2 * ranks
     shared = old and hold
     for r in range(ranks):
         if shared:
             shift = moves[0, r]
-            common = min(table[at, HEAD + r], moves[1, r] - shift) - max(0.0, -shift)
-            table[at, HEAD + ranks + r] = common
-            shared = common > 0
-        table[at, low + r] = int(table[at, low + r]) % parts[r] if parts[r] > 1 else 0
+            row[ranks + r] = min(row[r], moves[1, r] + 1 - shift) - max(0, -shift)
+            shared = row[ranks + r] > 0
+        row[low + r] = row[low + r] % parts[r] if parts[r] > 1 else 0
     if not shared:
         for r in range(ranks):
-            table[at, HEAD + ranks + r] = 0.0
+            row[ranks + r] = 0
     for w in range(len(watch)):
         r, step = watch[w, 0], watch[w, 1]
         changed = True
         if old:
-            begin, extent, shift, before = int(table[at, low + r]), int(table[at, HEAD + r]), int(moves[0, r]), int(moves[1, r])
-            changed = changes(begin, extent, shift, before, step, whole[r])
-        table[at, low + ranks + w] = 1.0 if changed else 0.0
+            changed = changes(row[low + r], row[r], moves[0, r], moves[1, r] + 1, step, whole[r])
+        row[low + ranks + w] = 1 if changed else 0
     for r in range(ranks):
-        if parts[r] > 1 and table[at, low + r] > 0:
+        if parts[r] > 1 and row[low + r] > 0:
             inside = True
             for k in range(len(splits)):
                 if splits[k, 0] == r and splits[k, 1] < whole[r]:
-                    inside = inside and int(table[at, low + r]) % splits[k, 1] + table[at, HEAD + r] <= splits[k, 1]
+                    inside = inside and row[low + r] % splits[k, 1] + row[r] <= splits[k, 1]
             if inside:
-                table[at, low + r] = 0.0
+                row[low + r] = 0
 
 
 @kernel
-def _step_points(table, at, projection, own, chosen, moves, holds):
+def _step_points(row, projection, own, chosen, moves, holds):
     """Points that all receivers of one parent instance get at a step, for tensor ranks whose receivers differ."""
     ranks, dims = projection.shape
     new = held = 1.0
@@ -399,40 +399,37 @@ def _step_points(table, at, projection, own, chosen, moves, holds):
             if projection[r, d]:
                 members *= own[d, chosen[d], SIBLINGS]
         length = members
+        kept = -1.0
         for d in range(dims):
             if projection[r, d]:
                 siblings = own[d, chosen[d], SIBLINGS]
                 length += projection[r, d] * (own[d, chosen[d], LENGTH] - siblings) * members / siblings
-        new *= length
-        kept = -1.0
-        for d in range(dims):
-            if projection[r, d]:
                 kept = max(kept, own[d, chosen[d], KEPT])
-        extent = table[at, HEAD + r]
-        common = max(0.0, min(extent, moves[1, r] - moves[0, r]) - max(0.0, -moves[0, r]))
-        held *= kept if kept >= 0 else length if common == extent else members * common
+        new *= length
+        if holds:
+            common = max(0, min(row[r], moves[1, r] + 1 - moves[0, r]) - max(0, -moves[0, r]))
+            held *= kept if kept >= 0 else length if common == row[r] else members * common
     return new - (held if holds else 0.0)
 
 
 @kernel
-def _joined(table, start, at, hashed):
-    """Keep row ``at`` as a class of its own, or add its counts to an equal one from ``start`` on; returns the rows used."""
-    width = table.shape[1]
-    key = weight = 0.0
-    for k in range(3, width):
-        weight += 8191.0
-        key += table[at, k] * weight
-    place = int(key) & (len(hashed) - 1)
+def _joined(counts, table, row, start, at, hashed):
+    """Keep column ``at``, of which ``row`` is the copy, as a class of its own, or add its counts to an equal one from ``start`` on;
+    returns the columns used."""
+    key = 0
+    for k in range(len(row)):
+        key += row[k] * (8191 * k + 1)
+    place = (key ^ (key >> 17)) & (len(hashed) - 1)
     while hashed[place] >= start:
         known = hashed[place]
-        same = True
-        for k in range(3, width):
-            if table[known, k] != table[at, k]:
+        same = counts[ROW_RECEIVERS, known] == counts[ROW_RECEIVERS, at] and counts[ROW_POINTS, known] == counts[ROW_POINTS, at]
+        for k in range(len(row) if same else 0):
+            if table[k, known] != row[k]:
                 same = False
                 break
         if same:
-            table[known, 1] += table[at, 1]
-            table[known, 2] += table[at, 2]
+            counts[ROW_GROUPS, known] += counts[ROW_GROUPS, at]
+            counts[ROW_ASIDE, known] += counts[ROW_ASIDE, at]
             return at
         place = (place + 1) & (len(hashed) - 1)
     if at - start <= MOST_ROWS:

@@ -45,6 +45,12 @@ class Task(NamedTuple):
     steps: bool
     before: bool
 
+    @property
+    def width(self) -> int:
+        """Numbers that describe a row."""
+        ranks, dims = self.projection.shape
+        return int(3 * ranks + len(self.watch) + len(self.judges) * dims + 1)
+
 
 def task_of(shape: IntArray, edge: Edge, wanted: Wanted, before: bool) -> Task:
     projection, dims = edge.projection, edge.projection.shape[1]
@@ -78,7 +84,7 @@ def _windows(edge: Edge) -> IntArray:
 
 class Room(NamedTuple):
     """Where the kernels work: classes of each rank ``own`` [D, MOST_CLASSES + 1, ...] and how many; the one ``chosen`` of each;
-    ``states`` of :func:`cut_classes`; what each loop is; how a row's box ``moves``; hashed rows;
+    ``states`` of :func:`cut_classes`; what each loop is; how a row's box ``moves``; a ``row``; hashed rows;
     ``sorts`` and ``lists`` of :func:`listed_classes`."""
 
     own: FloatArray
@@ -87,7 +93,8 @@ class Room(NamedTuple):
     chosen: IntArray
     role: IntArray
     free: IntArray
-    moves: FloatArray
+    moves: IntArray
+    row: IntArray
     hashed: IntArray
     sorts: IntArray
     lists: IntArray
@@ -98,6 +105,6 @@ def room_for(task: Task, slots: int) -> Room:
     return Room(
         np.empty((dims, MOST_CLASSES + 1, columns)), np.empty((2, MOST_CLASSES + 1, columns)), np.empty(dims, np.int64),
         np.empty(dims, np.int64), np.empty(slots, np.int64), np.empty(slots, np.int64),
-        np.empty((2, ranks)), np.empty(2 * MOST_ROWS, np.int64), np.empty((2, MOST_SORTS, 2), np.int64),
+        np.empty((2, ranks), np.int64), np.empty(task.width, np.int64), np.empty(2 * MOST_ROWS, np.int64), np.empty((2, MOST_SORTS, 2), np.int64),
         np.empty((3, MOST_SORTS, MOST_RECEIVERS, 6), np.int64),
     )  # fmt: skip
