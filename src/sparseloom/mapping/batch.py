@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from sparseloom.workload.workload import Workload
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+Number = TypeVar("Number", np.int64, np.float64)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,19 @@ class Problem:
     def reduction(self) -> BoolArray:
         """Whether children's partial sums are added on their way up to each level, [S]."""
         return np.array([level.network.spatial_reduction for level in self.design.architecture.levels])
+
+
+def corner_of(projection: IntArray, places: NDArray[Number]) -> NDArray[Number]:
+    """Coordinates [R, N] of a tensor at ``places`` [D, N] of the iteration space; ``projection`` is [R, D]."""
+    found = np.zeros((len(projection), places.shape[1]), places.dtype)
+    for r, d in zip(*np.nonzero(projection), strict=True):
+        found[r] += places[d] if projection[r, d] == 1 else projection[r, d] * places[d]
+    return found
+
+
+def extents_of(projection: IntArray, sizes: NDArray[Number]) -> NDArray[Number]:
+    """Extents [R, N] of a tensor's boxes over ``sizes`` [D, N] coordinates of the iteration ranks; ``projection`` is [R, D]."""
+    return np.asarray(corner_of(projection, sizes - 1) + 1)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
 from sparseloom.fibertree.density import Density, Exchangeable
-from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
+from sparseloom.mapping.batch import IntArray, MappingBatch, Problem, extents_of
 from sparseloom.mapping.mapping import Mapping, check
 
 FloatArray = NDArray[np.float64]
@@ -52,12 +52,12 @@ def thin(problem: Problem, batch: MappingBatch, stored_leaders: bool = False) ->
     found: Thinning = {}
     if not safs:
         return found
-    nest = _Nest.of(problem, batch)
+    products = {depth: _Level.of(problem, batch, depth) for depth in (range(len(batch.keep)) if stored_leaders else skipping)}
     for t, name in enumerate(problem.tensors):
-        for depth in range(len(batch.keep)) if stored_leaders else skipping:
+        for depth, level in products.items():
             keepers = np.flatnonzero(batch.keep[: depth + 1, t])
             if keepers.size and design.features.format_of(design.architecture.names[keepers[-1]], name):
-                found[depth, t] = _thinned(problem, nest, depth, t, None)
+                found[depth, t] = _thinned(problem, level, t, None)
     for saf in safs:
         depth = design.architecture.index(saf.level)
         for target, leaders in ((saf.target, saf.leaders), *saf.alternatives):
@@ -66,7 +66,7 @@ def thin(problem: Problem, batch: MappingBatch, stored_leaders: bool = False) ->
             sources = [
                 problem.tensors.index(x) for x in leaders if not stored_leaders or _stored(problem, batch, depth, x)
             ]
-            shares = [_thinned(problem, nest, depth, x, t if held else None) for x in sources]
+            shares = [_thinned(problem, products[depth], x, t if held else None) for x in sources]
             ones = np.ones(len(batch))
             found[depth, t] = Thinned(*(np.prod([ones, *(getattr(s, f) for s in shares)], axis=0) for f in _FIELDS))
     return found
@@ -83,63 +83,72 @@ _FIELDS = ("used", "lanes_x", "lanes_y", "load")
 
 
 @dataclass(frozen=True)
-class _Nest:
-    """A batch's loops as products: ``inside[i]`` [L + 1, B, D] are coordinates of each rank that slots from i on cover,
-    ``repeats[i]`` those that temporal slots before i do."""
+class _Level:
+    """The loops of one level of a batch as products, in the ``slots`` where any mapping has one: ``bound``, ``rank``, ``kind``
+    [B, L] (bound 1 for loops of other levels); ``inside`` [L + 1, B, D] are coordinates of each rank that slots from i on cover,
+    with all levels further in, ``repeats`` [L + 1, B, D] those that temporal slots before i do."""
 
-    batch: MappingBatch
+    bound: IntArray
+    rank: IntArray
+    kind: IntArray
     inside: IntArray
     repeats: IntArray
 
     @classmethod
-    def of(cls, problem: Problem, batch: MappingBatch) -> _Nest:
-        count, slots = batch.bound.shape
-        factors = np.ones((2, slots + 1, count, len(problem.ranks)), np.int64)
-        slot, every = np.arange(slots)[:, None], np.arange(count)
-        factors[0, slot, every, batch.rank.T] = batch.bound.T
-        factors[1, slot + 1, every, batch.rank.T] = np.where(batch.place % 3 == 0, batch.bound, 1).T
-        return cls(batch, np.cumprod(factors[0, ::-1], axis=0)[::-1], np.cumprod(factors[1], axis=0))
+    def of(cls, problem: Problem, batch: MappingBatch, depth: int) -> _Level:
+        level = batch.place // 3
+        slots = np.flatnonzero((level == depth).any(axis=0))
+        rank, kind = batch.rank[:, slots], batch.place[:, slots] % 3
+        bound = np.where(level[:, slots] == depth, batch.bound[:, slots], 1)
+        count, dims = len(batch), len(problem.ranks)
+        inside = np.ones((len(slots) + 1, count, dims), np.int64)
+        further = np.where(level > depth, batch.bound, 1)
+        for d in range(dims):
+            inside[-1, :, d] = np.prod(np.where(batch.rank == d, further, 1), axis=1)
+        repeats, every = np.ones_like(inside), np.arange(count)
+        for i in range(len(slots)):
+            repeats[i + 1] = repeats[i]
+            repeats[i + 1, every, rank[:, i]] *= np.where(kind[:, i] == 0, bound[:, i], 1)
+        for i in range(len(slots) - 1, -1, -1):
+            inside[i] = inside[i + 1]
+            inside[i, every, rank[:, i]] *= bound[:, i]
+        return cls(bound, rank, kind, inside, repeats)
 
-    def repeated(self, depth: int, at: tuple[IntArray, IntArray], follower: NDArray[np.bool_]) -> IntArray:
-        """Coordinates over which temporal loops outside loops ``at``, within their level, repeat what a follower with these ranks
-        holds, [M, D]."""
-        batch = self.batch
-        moves = (batch.place % 3 == 0) & (batch.bound > 1) & follower[batch.rank]
-        ends = np.where(moves | (batch.place // 3 < depth), np.arange(1, batch.bound.shape[1] + 1), 0)
-        start = np.concatenate([np.zeros((len(batch), 1), np.int64), np.maximum.accumulate(ends, axis=1)], axis=1)[at]
+    def repeated(self, at: tuple[IntArray, IntArray], follower: NDArray[np.bool_]) -> IntArray:
+        """Coordinates over which temporal loops outside loops ``at`` repeat what a follower with these ranks holds, [M, D]."""
+        moves = (self.kind == 0) & (self.bound > 1) & follower[self.rank]
+        ends = np.where(moves, np.arange(1, self.bound.shape[1] + 1), 0)
+        start = np.concatenate([np.zeros((len(ends), 1), np.int64), np.maximum.accumulate(ends, axis=1)], axis=1)[at]
         wide = self.repeats[at[1], at[0]] // self.repeats[start, at[0]]
-        return np.asarray(np.where(follower[batch.rank[at]][:, None], wide, 1))
+        return np.asarray(np.where(follower[self.rank[at]][:, None], wide, 1))
 
 
-def _thinned(problem: Problem, nest: _Nest, depth: int, source: int, target: int | None) -> Thinned:
+def _thinned(problem: Problem, level: _Level, source: int, target: int | None) -> Thinned:
     """How far the nonempty elements of ``source`` thin the spatial loops of a level, for a follower ``target`` that is held
     further in."""
-    indexes, batch = np.asarray(problem.projections.any(axis=1), np.bool_), nest.batch
-    spatial = (batch.place // 3 == depth) & (batch.place % 3 > 0)
-    slots = np.flatnonzero(spatial.any(axis=0))
-    here = spatial[:, slots] & (batch.bound[:, slots] > 1) & indexes[source, batch.rank[:, slots]]
-    mapping, slot = np.nonzero(here)
-    slot = slots[slot]
+    indexes = np.asarray(problem.projections.any(axis=1), np.bool_)
+    mapping, slot = np.nonzero((level.kind > 0) & (level.bound > 1) & indexes[source, level.rank])
     at = (mapping, slot)
-    part, whole = nest.inside[slot + 1, mapping], nest.inside[slot, mapping]
+    part, whole = level.inside[slot + 1, mapping], level.inside[slot, mapping]
     if target is not None:
-        wide = nest.repeated(depth, at, indexes[target])
+        wide = level.repeated(at, indexes[target])
         part, whole = part * wide, whole * wide
-    used, some, lanes = np.ones(len(batch)), np.ones(len(batch)), np.ones((2, len(batch)))
+    count = len(level.bound)
+    used, some, lanes = np.ones(count), np.ones(count), np.ones((2, count))
     if mapping.size:
         outermost = np.flatnonzero(np.diff(mapping, prepend=-1))
         innermost = np.append(outermost[1:], mapping.size) - 1
         used[mapping[innermost]] = 1 - _empty(problem, source, part[innermost])
         some[mapping[outermost]] = 1 - _empty(problem, source, whole[outermost])
-        shares = np.minimum(_most_elements(problem, source, whole, part) / batch.bound[at], 1)
-        np.multiply.at(lanes, (batch.place[at] % 3 - 1, mapping), shares)
-    return Thinned(used, lanes[0], lanes[1], np.divide(some, used, out=np.ones(len(batch)), where=used > 0))
+        shares = np.minimum(_most_elements(problem, source, whole, part) / level.bound[at], 1)
+        np.multiply.at(lanes, (level.kind[at] - 1, mapping), shares)
+    return Thinned(used, lanes[0], lanes[1], np.divide(some, used, out=np.ones(count), where=used > 0))
 
 
 def _box(problem: Problem, t: int, extents: IntArray) -> list[IntArray]:
     """Extents of the tensor's box over coordinates [N, D] of the iteration ranks, one array for each tensor rank."""
     shape = problem.workload.density(problem.tensors[t]).tensor_shape
-    return list(problem.projections[t][: len(shape)] @ (np.minimum(extents, problem.shape).T - 1) + 1)
+    return list(extents_of(problem.projections[t][: len(shape)], np.minimum(extents, problem.shape).T))
 
 
 def _empty(problem: Problem, t: int, extents: IntArray) -> FloatArray:
@@ -188,20 +197,14 @@ def _of_tensors(problem: Problem, batch: MappingBatch, thinning: Thinning, depth
     return [thinning.get((depth, t), ones) for t in range(len(problem.tensors))]
 
 
-def within_fanout(problem: Problem, batch: MappingBatch, shares: FloatArray) -> NDArray[np.bool_]:
-    """Whether the lanes that spatial loops need are there, [B]; ``shares`` as from :func:`lane_shares`."""
-    places = 3 * len(batch.keep)
-    lanes = np.zeros((places, len(batch)))
-    logs = np.log2(batch.bound)
-    for slot in range(batch.bound.shape[1]):
-        some = batch.place[:, slot]
-        if (some == some[0]).all():
-            lanes[some[0]] += logs[:, slot]
-        else:
-            np.add.at(lanes, (some, np.arange(len(batch))), logs[:, slot])
-    limits = np.array([problem.design.architecture.fanout(depth) for depth in range(len(batch.keep))])
-    needed = np.exp2(lanes.reshape(-1, 3, len(batch))[:, 1:]) * shares
-    return np.asarray((np.round(needed) <= limits[:, :, None]).all(axis=(0, 1)))
+def within_fanout(problem: Problem, lanes: FloatArray, shares: FloatArray) -> NDArray[np.bool_]:
+    """Whether there are as many lanes as spatial loops need, [B]: the shares [S, 2, B] (see :func:`lane_shares`) of ``lanes``
+    [B, S, 2], the product of a level's bounds along X and Y."""
+    limits = np.array([problem.design.architecture.fanout(depth) for depth in range(lanes.shape[1])])
+    fits = np.ones(len(lanes), np.bool_)
+    for depth, axis in np.ndindex(limits.shape):
+        fits &= np.round(lanes[:, depth, axis] * shares[depth, axis]) <= limits[depth, axis]
+    return fits
 
 
 def check_mapping(

@@ -16,7 +16,7 @@ from sparseloom.mapping.lanes import thin, within_fanout
 from sparseloom.model import occupancy
 from sparseloom.model.activity import Activity, activity
 from sparseloom.model.classes import ClassSource
-from sparseloom.model.dataflow import lay_out
+from sparseloom.model.dataflow import Nests, lay_out
 from sparseloom.model.events import Events
 from sparseloom.model.microarch import Share, holdings, price, whole_cycles
 from sparseloom.model.sparse import Computes, Filter
@@ -61,7 +61,7 @@ def _chunk(problem: Problem, batch: MappingBatch) -> Evaluations:
     nests = lay_out(problem, batch)
     irregular = np.zeros(len(batch), np.bool_)
     source = ClassSource(problem, nests, irregular)
-    found = _priced(problem, batch, activity(Filter(problem, source), batch, nests, thin(problem, batch)))
+    found = _priced(problem, nests, activity(Filter(problem, source), batch, nests, thin(problem, batch)))
     if irregular.any():
         at = np.flatnonzero(irregular)
         _replace(found, at, joined([by_events(problem, batch[b : b + 1]) for b in at]))
@@ -72,15 +72,15 @@ def by_events(problem: Problem, batch: MappingBatch) -> Evaluations:
     """The one mapping of ``batch``, by its events: slow, and right for whatever mapping."""
     nests = lay_out(problem, batch)
     events = Events(nests.loops[0, :, : nests.count[0]], problem.shape)
-    return _priced(problem, batch, activity(Filter(problem, events), batch, nests, thin(problem, batch)))
+    return _priced(problem, nests, activity(Filter(problem, events), batch, nests, thin(problem, batch)))
 
 
-def _priced(problem: Problem, batch: MappingBatch, active: Activity) -> Evaluations:
+def _priced(problem: Problem, nests: Nests, active: Activity) -> Evaluations:
     levels, unit = problem.design.architecture.levels, problem.design.architecture.compute
     computes = active.computes
     energy = sum(getattr(computes, o) * unit.energy.pj("compute", o) for o in OUTCOMES)
     cycles = computes.busiest
-    valid = within_fanout(problem, batch, active.lanes)
+    valid = within_fanout(problem, nests.lanes, active.lanes)
     for depth, level in enumerate(levels):
         shares = active.shares[level.name]
         cost = price(level, shares, active.instances[:, depth], level.energy.pj)

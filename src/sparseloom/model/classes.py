@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.mapping.batch import BoolArray, IntArray, Problem
+from sparseloom.mapping.batch import BoolArray, IntArray, Problem, extents_of
 from sparseloom.model.dataflow import Nests
 from sparseloom.model.events import Box, Edge, Wanted
 from sparseloom.model.products import emit_batch
@@ -120,8 +120,8 @@ class ClassSource:
         inside one, it stands for all.
         """
         nests, projection = self.nests, edge.projection
-        extents = projection @ (self.nominal(edge.child).T - 1) + 1
-        means = projection @ (self.problem.shape / nests.pieces[:, edge.child] - 1).T + 1
+        extents = extents_of(projection, self.nominal(edge.child))
+        means = extents_of(projection, (self.problem.shape / nests.pieces[:, edge.child]).T)
         box, points, times = (np.zeros_like(extents), extents), np.prod(means, axis=0), np.ones(self.mappings)
         listed = self._crossed(edge, wanted)
         if not listed.size:
@@ -150,7 +150,12 @@ class ClassSource:
         return np.flatnonzero(crossed)
 
     def nominal(self, level: int) -> IntArray:
-        return np.minimum(self.nests.tile[:, level], self.problem.shape)
+        return np.asarray(self._nominal[level])
+
+    @cached_property
+    def _nominal(self) -> IntArray:
+        """Coordinates of a tile of every level, at most the shape, [S + 1, D, B]."""
+        return np.ascontiguousarray(np.minimum(self.nests.tile, self.problem.shape).transpose(1, 2, 0))
 
     def busiest(self, busy: FloatArray, rows: Classes) -> FloatArray:
         """The computes of the first instance: none has more points."""

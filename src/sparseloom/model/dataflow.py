@@ -94,9 +94,13 @@ def count_dense(problem: Problem, batch: MappingBatch, conventions: Conventions)
 
 class Nests(NamedTuple):
     """The loop nests of a batch: ``loops`` [B, 6, L], of which the first ``count`` [B] are filled (see :data:`RANK`), with
-    ``tile`` and ``instances`` as in :class:`DenseTraffic`. ``order[b, begin[b, d] : begin[b, d + 1]]`` are the loops of rank d,
-    outermost first; ``perfect`` [B, D] tells whether they waste no iteration, ``aligned`` [B, D] whether each of them lies within
-    a part of every split or steps over whole parts. ``pieces`` [B, S + 1, D] are the tiles of a level that a rank is in."""
+    ``tile`` and ``instances`` as in :class:`DenseTraffic`.
+
+    ``order[b, begin[b, d] : begin[b, d + 1]]`` are the loops of rank d, outermost first; ``perfect`` [B, D] tells whether they
+    waste no iteration, ``aligned`` [B, D] whether each of them lies within a part of every split or steps over whole parts.
+    ``pieces`` [B, S + 1, D] are the tiles of a level that a rank is in, ``lanes`` [B, S, 2] the product of the bounds of a level's
+    spatial loops along X and Y.
+    """
 
     loops: IntArray
     count: IntArray  # type: ignore[assignment]
@@ -106,6 +110,7 @@ class Nests(NamedTuple):
     aligned: BoolArray
     tile: IntArray
     pieces: IntArray
+    lanes: FloatArray
     instances: FloatArray
 
     def of(self, some: IntArray | slice) -> Nests:
@@ -123,7 +128,7 @@ def lay_out(problem: Problem, batch: MappingBatch) -> Nests:
         np.empty((count, 6, slots), np.int64), np.empty(count, np.int64), np.empty((count, slots), np.int64),
         np.empty((count, ranks + 1), np.int64), np.empty((count, ranks), np.bool_), np.empty((count, ranks), np.bool_),
         np.empty((count, levels + 1, ranks), np.int64), np.empty((count, levels + 1, ranks), np.int64),
-        np.empty((count, levels + 1)),
+        np.empty((count, levels, 2)), np.empty((count, levels + 1)),
     )  # fmt: skip
     _lay_out(batch.rank, batch.bound, batch.place, problem.shape, problem.cuts, *nests)
     return nests
@@ -131,7 +136,7 @@ def lay_out(problem: Problem, batch: MappingBatch) -> Nests:
 
 @kernel
 def _lay_out(
-    rank, bound, place, shape, cuts, loops, count, order, begin, perfect, aligned, tile, pieces, instances
+    rank, bound, place, shape, cuts, loops, count, order, begin, perfect, aligned, tile, pieces, lanes, instances
 ):
     for b in range(len(bound)):
         n = fill_nest(rank[b], bound[b], place[b], shape, loops[b])
@@ -142,6 +147,10 @@ def _lay_out(
         _set_aligned(loops[b], n, shape, cuts, aligned[b])
         _tiles_and_instances(loops[b], n, shape, tile[b], instances[b])
         _set_pieces(loops[b], n, shape, perfect[b], tile[b], pieces[b])
+        lanes[b] = 1.0
+        for i in range(n):
+            if loops[b, KIND, i] != 0:
+                lanes[b, loops[b, LEVEL, i], loops[b, KIND, i] - 1] *= loops[b, BOUND, i]
 
 
 @kernel

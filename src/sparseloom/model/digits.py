@@ -33,8 +33,11 @@ MOST_CLASSES = 256
 @kernel
 def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, indexed, states, classes, uncut, own):
     """Write the classes of each rank whose tiles nothing cuts short to ``own[d]``, one for each residue of its first coordinate
-    by ``modulus`` (1 where residues do not matter: the tiles of aligned loops do not cross parts, and the advancing loop tells
-    which parts change), and their number to ``classes``; only of ranks where that is 0. A rank with one class is ``uncut``: it needs no more than :func:`advance` and :func:`come_to_rest` for steps further out.
+    by ``modulus``, and their number to ``classes``; only of ranks where that is 0.
+
+    Where the modulus is 1, residues do not matter: the tiles of aligned loops do not cross parts, and the advancing loop
+    tells which parts change. A rank with one class is ``uncut``: it needs no more than :func:`advance` and
+    :func:`come_to_rest` for steps further out.
 
     Bit k of ``free[i]`` says whether loop i of the ``nest`` varies within the k-th judge's transfer, ``looked[k, d]`` whether
     its extent is wanted. ``carry`` says which steps: those at which loop carry / 2

@@ -595,11 +595,11 @@ class Events:
         return (low, high), np.prod(high - low, axis=0).astype(np.float64), times, np.zeros(low.shape[1], np.int64)
 
     def nominal(self, level: int) -> IntArray:
-        """Coordinates of a tile of a level where no bound is cut short, at most the shape, [1, D]."""
+        """Coordinates of a tile of a level where no bound is cut short, at most the shape, [D, 1]."""
         extents = np.ones(self.shape.size, np.int64)
         inside = self.nest[:, self.nest[LEVEL] >= level]
         np.multiply.at(extents, inside[RANK], inside[BOUND])
-        return np.minimum(extents, self.shape)[None]
+        return np.minimum(extents, self.shape)[:, None]
 
     def busiest(self, busy: FloatArray, rows: Rows) -> FloatArray:
         """The most computes of one instance: of those that places tell apart, each with the most points elsewhere."""

@@ -15,28 +15,29 @@ ALL, REACHING, UNSKIPPED, ACTUAL = range(4)
 
 
 def gathered(
-    mappings: int,
     mapping: NDArray[np.int64],
     weight: FloatArray,
     survival: FloatArray,
     words: FloatArray,
     blocks: FloatArray,
     units: FloatArray,
+    widths: FloatArray,
     leads: bool,
 ) -> list[FloatArray]:
-    """Words [B, 4], blocks [B, 4] and units [B, ranks, 2, 4] of the ``mappings``, by stage.
+    """Words [B, 4], blocks [B, 4], units [B, ranks, 2, 4] and their bits [B, 4], by stage.
 
     Of each of N rows: its ``mapping``, how often it occurs (``weight``) and what share ``survival`` [N, 4] reaches each stage; the
-    ``words``, ``blocks`` [N] and ``units`` [N, ranks, 2] of one transfer. What ``leads`` has its metadata read whatever
-    becomes of its data.
+    ``words``, ``blocks`` [N] and ``units`` [N, ranks, 2] of one transfer. ``widths`` [B, ranks, 2] are bits of a unit. What
+    ``leads`` has its metadata read whatever becomes of its data.
     """
-    sums = [np.zeros((mappings, *shape, 4)) for shape in ((), (), units.shape[1:])]
-    _gather(mapping, weight, survival, np.asarray(words, np.float64), np.asarray(blocks, np.float64), units, leads, *sums)
+    sums = [np.zeros((len(widths), *shape, 4)) for shape in ((), (), units.shape[1:], ())]
+    of_row = (np.asarray(values, np.float64) for values in (words, blocks, units))
+    _gather(mapping, weight, survival, *of_row, widths, leads, *sums)
     return sums
 
 
 @kernel
-def _gather(mapping, weight, survival, words, blocks, units, leads, words_sum, blocks_sum, units_sum):
+def _gather(mapping, weight, survival, words, blocks, units, widths, leads, words_sum, blocks_sum, units_sum, bits_sum):
     """Add what each row moves to the sums of its mapping, by stage."""
     for row in range(len(mapping)):
         b = mapping[row]
@@ -50,4 +51,6 @@ def _gather(mapping, weight, survival, words, blocks, units, leads, words_sum, b
                 times = survival[row, REACHING] * weight[row]
             for rank in range(units.shape[1]):
                 for kind in range(2):
-                    units_sum[b, rank, kind, stage] += units[row, rank, kind] * times
+                    moved = units[row, rank, kind] * times
+                    units_sum[b, rank, kind, stage] += moved
+                    bits_sum[b, stage] += moved * widths[b, rank, kind]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.features import POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING
-from sparseloom.mapping.batch import BoolArray, IntArray, Problem
+from sparseloom.mapping.batch import BoolArray, IntArray, Problem, corner_of
 from sparseloom.model.dataflow import BOUND, KIND, LEVEL, RANK, STEP
 from sparseloom.model.events import Events
 from sparseloom.model.occupancy import is_certain
@@ -161,7 +161,7 @@ class LaneWalk:
 
     def _word(self, t: int) -> IntArray:
         """The word of a tensor that each compute uses, numbered in the order of coordinates."""
-        at = self.work.problem.projections[t][: len(self.work.rank_names(t))] @ self.rows.box[0]
+        at = corner_of(self.work.problem.projections[t][: len(self.work.rank_names(t))], self.rows.box[0])
         return np.asarray(np.ravel_multi_index(tuple(at), self.work.densities[t].tensor_shape))
 
     def reads(self, path: Path) -> bool:

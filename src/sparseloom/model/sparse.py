@@ -10,7 +10,7 @@ The meaning of every count is docs/oracle.md, sections 3 to 6.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING, Saf
 from sparseloom.fibertree.density import Density, Exchangeable, Uniform
 from sparseloom.fibertree.format import Format
-from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
+from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem, corner_of, extents_of
 from sparseloom.model.events import Box, Edge, Wanted
 from sparseloom.model.gather import ACTUAL, REACHING, UNSKIPPED, gathered
 from sparseloom.model.occupancy import is_certain, joint_nonempty, own_blocks, shared_blocks, stored_words
@@ -118,7 +118,7 @@ class Source(Protocol):
         ...
 
     def nominal(self, level: int) -> IntArray:
-        """Coordinates of a tile of a level where no bound is cut short, at most the shape, [B, D]."""
+        """Coordinates of a tile of a level where no bound is cut short, at most the shape, [D, B]."""
         ...
 
     def busiest(self, busy: FloatArray, rows: Any) -> FloatArray:
@@ -213,6 +213,8 @@ class Filter:
 
     problem: Problem
     source: Source
+    _nominal: dict[tuple[int, int], IntArray] = field(default_factory=dict, repr=False, compare=False)
+    _widths: dict[tuple[int, int], FloatArray] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def densities(self) -> tuple[Density, ...]:
@@ -245,7 +247,8 @@ class Filter:
     def tile_of(self, tensor: int, span: Box) -> Box:
         """The box of ``tensor`` over ranges of the iteration ranks [D, N]."""
         access = self.problem.projections[tensor][: len(self.rank_names(tensor))]
-        return access @ span[0], access @ (span[1] - 1) + 1
+        low = corner_of(access, span[0])
+        return low, low + extents_of(access, span[1] - span[0])
 
     def tiles(self, tensor: int, level: int) -> Tiles:
         """What a level holds of a tensor."""
@@ -278,13 +281,20 @@ class Filter:
 
     def nominal(self, tensor: int, level: int) -> IntArray:
         """Extents of a tensor's tile at a level where no bound is cut short, [ranks, B]."""
-        access = self.problem.projections[tensor][: len(self.rank_names(tensor))]
-        return np.asarray(access @ (self.source.nominal(level).T - 1) + 1)
+        known = self._nominal.get((tensor, level))
+        if known is None:
+            access = self.problem.projections[tensor][: len(self.rank_names(tensor))]
+            known = self._nominal[tensor, level] = extents_of(access, self.source.nominal(level))
+        return known
 
-    def widths(self, tensor: int, level: int, form: Format) -> IntArray:
+    def widths(self, tensor: int, level: int, form: Format) -> FloatArray:
         """Bits of the units of a format at a level, [B, ranks, 2]: those of its nominal tile."""
-        tile = self.nominal(tensor, level)
-        return form.widths(self.rank_names(tensor), list(np.zeros_like(tile)), list(tile))
+        known = self._widths.get((tensor, level))
+        if known is None:
+            tile = self.nominal(tensor, level)
+            found = form.widths(self.rank_names(tensor), list(np.zeros_like(tile)), list(tile))
+            known = self._widths[tensor, level] = found.astype(np.float64)
+        return known
 
     def joint(self, rows: Rows, judged: Sequence[tuple[int, Judge]]) -> list[FloatArray | float]:
         """For each tensor X, P(all tiles of X that it is judged by are nonempty); ``judged`` pairs a span with a judge."""
@@ -433,7 +443,7 @@ class Filter:
         if navigated and len(form.ranks) > 1:
             single = single_coordinate(form, names, list(box[0]), list(box[1]))
             units = np.where((single & _unchanged(form, names, rows))[..., None], 0.0, units)
-        return np.asarray(units), np.asarray(self.widths(tensor, level, form), dtype=np.float64)
+        return np.asarray(units), self.widths(tensor, level, form)
 
 
 def _of_distinct(form: Format, density: Density, names: tuple[str, ...], box: Box) -> FloatArray:
@@ -503,9 +513,8 @@ class _Sums:
     ) -> None:
         """Add one transfer of each row, ``weight`` [N] times, by stage; a leader's metadata is read whatever becomes of it."""
         words, blocks, *metadata = moved
-        units, widths = metadata if metadata else (np.zeros((len(words), 0, 2)), np.zeros((1, 0, 2)))
-        sums = gathered(self.mappings, rows.mapping, weight, survival, words, blocks, units, leads)
-        sums.append((sums[2] * widths[..., None]).sum(axis=(1, 2)))
+        units, widths = metadata if metadata else (np.zeros((len(words), 0, 2)), np.zeros((self.mappings, 0, 2)))
+        sums = gathered(rows.mapping, weight, survival, words, blocks, units, widths, leads)
         known = self.values.get(name)
         self.values[name] = [a + b for a, b in zip(known, sums, strict=True)] if known else sums
 
@@ -597,7 +606,7 @@ def unskipped_chance(work: Filter, rows: Rows, judged: Sequence[Path], tensors: 
 
 def nonzero_chance(work: Filter, rows: Rows, t: int) -> FloatArray:
     """P(the word of a tensor that a compute uses is not zero), [N]."""
-    low = work.problem.projections[t][: len(work.rank_names(t))] @ rows.box[0]
+    low = corner_of(work.problem.projections[t][: len(work.rank_names(t))], rows.box[0])
     return np.broadcast_to(work.densities[t].expected_occupancy(list(low), list(low + 1)), rows.groups.shape)
 
 

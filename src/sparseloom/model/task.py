@@ -105,6 +105,7 @@ def room_for(task: Task, slots: int) -> Room:
     return Room(
         np.empty((dims, MOST_CLASSES + 1, columns)), np.empty((2, MOST_CLASSES + 1, columns)), np.empty(dims, np.int64),
         np.empty(dims, np.int64), np.empty(slots, np.int64), np.empty(slots, np.int64),
-        np.empty((2, ranks), np.int64), np.empty(task.width, np.int64), np.empty(2 * MOST_ROWS, np.int64), np.empty((2, MOST_SORTS, 2), np.int64),
+        np.empty((2, ranks), np.int64), np.empty(task.width, np.int64), np.empty(2 * MOST_ROWS, np.int64),
+        np.empty((2, MOST_SORTS, 2), np.int64),
         np.empty((3, MOST_SORTS, MOST_RECEIVERS, 6), np.int64),
     )  # fmt: skip
