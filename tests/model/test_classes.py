@@ -19,9 +19,9 @@ from sparseloom.mapping.lanes import thin
 from sparseloom.model.activity import Activity, activity
 from sparseloom.model.batch import evaluate_batch
 from sparseloom.model.classes import ClassSource
-from sparseloom.model.dataflow import lay_out
 from sparseloom.model.evaluate import evaluate
 from sparseloom.model.events import Events
+from sparseloom.model.nests import lay_out
 from sparseloom.model.sparse import Filter
 from sparseloom.workload.file import build as build_workload
 
@@ -92,7 +92,9 @@ def test_receivers_that_differ_are_classed_as_their_events_are(name: str, merges
         f"  - {{level: L1, keep: [{held}], temporal: [{inner}]}}\n"
     )
     node = document.parse(text)
-    case = Case(build_workload(node.get("workload")), build_design(node.get("design")), build_mapping(node.get("mapping")))
+    case = Case(
+        build_workload(node.get("workload")), build_design(node.get("design")), build_mapping(node.get("mapping"))
+    )
     by_class, by_event, irregular = counted(case)
     assert not irregular
     assert_same(by_class, by_event)
@@ -133,7 +135,9 @@ def test_a_batch_has_the_results_of_its_mappings() -> None:
     assert found.valid.tolist() == [bool(each.valid[0]) for each in alone]
 
 
-@pytest.mark.parametrize(("name", "count"), [("eyeriss-alexnet-conv2", 30), ("stc-flexible-rle-dual-m128-k1152-n1024", 15)])
+@pytest.mark.parametrize(
+    ("name", "count"), [("eyeriss-alexnet-conv2", 30), ("stc-flexible-rle-dual-m128-k1152-n1024", 15)]
+)
 def test_random_mappings_of_published_designs_are_as_their_events(name: str, count: int) -> None:
     from benchmarks.draw import draw
 

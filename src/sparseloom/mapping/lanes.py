@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,12 +52,19 @@ def thin(problem: Problem, batch: MappingBatch, stored_leaders: bool = False) ->
     found: Thinning = {}
     if not safs:
         return found
-    products = {depth: _Level.of(problem, batch, depth) for depth in (range(len(batch.keep)) if stored_leaders else skipping)}
+    products = {
+        depth: _Level.of(problem, batch, depth) for depth in (range(len(batch.keep)) if stored_leaders else skipping)
+    }
+
+    @cache
+    def thinned(depth: int, source: int, target: int | None) -> Thinned:
+        return _thinned(problem, products[depth], source, target)
+
     for t, name in enumerate(problem.tensors):
-        for depth, level in products.items():
+        for depth in products:
             keepers = np.flatnonzero(batch.keep[: depth + 1, t])
             if keepers.size and design.features.format_of(design.architecture.names[keepers[-1]], name):
-                found[depth, t] = _thinned(problem, level, t, None)
+                found[depth, t] = thinned(depth, t, None)
     for saf in safs:
         depth = design.architecture.index(saf.level)
         for target, leaders in ((saf.target, saf.leaders), *saf.alternatives):
@@ -66,10 +73,15 @@ def thin(problem: Problem, batch: MappingBatch, stored_leaders: bool = False) ->
             sources = [
                 problem.tensors.index(x) for x in leaders if not stored_leaders or _stored(problem, batch, depth, x)
             ]
-            shares = [_thinned(problem, products[depth], x, t if held else None) for x in sources]
-            ones = np.ones(len(batch))
-            found[depth, t] = Thinned(*(np.prod([ones, *(getattr(s, f) for s in shares)], axis=0) for f in _FIELDS))
+            shares = [thinned(depth, x, t if held else None) for x in sources]
+            ones = Thinned(*np.ones((len(_FIELDS), len(batch))))
+            found[depth, t] = reduce(_both, shares) if shares else ones
     return found
+
+
+def _both(a: Thinned, b: Thinned) -> Thinned:
+    """What is left where two leaders thin a follower's loops."""
+    return Thinned(*(getattr(a, name) * getattr(b, name) for name in _FIELDS))
 
 
 def _stored(problem: Problem, batch: MappingBatch, depth: int, name: str) -> bool:
@@ -275,12 +287,19 @@ def packing(problem: Problem, batch: MappingBatch, tile: IntArray) -> dict[tuple
 def _passes(density: Density, lanes: int, *tile: int) -> tuple[float, float, float, float]:
     """The most lanes in use, as a share and one at least; their mean share in use while there is work; mean passes; mean
     nonzeros. Of a ``tile`` given by its extents, or by its points if only those matter."""
-    occupancy, chance = density.of_points(*tile) if isinstance(density, Exchangeable) else density.occupancy_distribution(tile)
+    occupancy, chance = (
+        density.of_points(*tile) if isinstance(density, Exchangeable) else density.occupancy_distribution(tile)
+    )
     passes = np.ceil(occupancy / lanes)
     most = np.clip(occupancy[chance > 0].max(), 1, lanes)
     working = (occupancy / (lanes * np.maximum(passes, 1))) @ chance
     some = chance[occupancy > 0].sum()
-    return float(most / lanes), float(working / some) if some else 1.0, float(passes @ chance), float(occupancy @ chance)
+    return (
+        float(most / lanes),
+        float(working / some) if some else 1.0,
+        float(passes @ chance),
+        float(occupancy @ chance),
+    )
 
 
 def forget() -> None:

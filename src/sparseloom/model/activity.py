@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING
 from sparseloom.mapping.batch import MappingBatch
 from sparseloom.mapping.lanes import Packed, Thinning, lane_load, lane_shares, packing
-from sparseloom.model.dataflow import DenseTraffic, Nests
+from sparseloom.model.dataflow import DenseTraffic
 from sparseloom.model.events import Events
 from sparseloom.model.lanewalk import LaneWalk, is_walked
 from sparseloom.model.microarch import Share
+from sparseloom.model.nests import Nests
 from sparseloom.model.sparse import Computes, Filter, Moved, Path, Tiles, Traffic, filter_computes, paths_of
 
 FloatArray = NDArray[np.float64]

@@ -367,7 +367,14 @@ class AverageInstance:
         return {"read": words.read, "fill": words.fill}
 
     def _packed(
-        self, depth: int, t: int, fills: float, result: dict[str, Moved | None], block_words: int, waste: float, used: float
+        self,
+        depth: int,
+        t: int,
+        fills: float,
+        result: dict[str, Moved | None],
+        block_words: int,
+        waste: float,
+        used: float,
     ) -> Moved:
         """Reads of a position-skipping tensor: its stored words once for each pass of the other one over its lanes."""
         passes = [float(packed.passes[0]) for (_, other), packed in self.packing.items() if other != t]

@@ -16,9 +16,9 @@ from sparseloom.mapping.lanes import thin, within_fanout
 from sparseloom.model import occupancy
 from sparseloom.model.activity import Activity, activity
 from sparseloom.model.classes import ClassSource
-from sparseloom.model.dataflow import Nests, lay_out
 from sparseloom.model.events import Events
 from sparseloom.model.microarch import Share, holdings, price, whole_cycles
+from sparseloom.model.nests import Nests, lay_out
 from sparseloom.model.sparse import Computes, Filter
 
 FloatArray = NDArray[np.float64]

@@ -79,11 +79,17 @@ class Conventions:
                 fix = f"give one of {', '.join((default, *others))}"
                 faults.append(Fault(f"unknown choice '{value}' of the convention {name}", path=name, fix=fix))
             elif clean and name != "energy" and value != default:
-                what = f"{name} {value} is part of reasoning by proportion, but metadata {self.metadata} asks for events"
+                what = (
+                    f"{name} {value} is part of reasoning by proportion, but metadata {self.metadata} asks for events"
+                )
                 faults.append(Fault(what, path=name, fix=f"take {default}, or start from a profile of Sparseloop's"))
             elif not clean and name in TOGETHER and value == default:
-                what = f"{name} {value} belongs to reasoning by events, but metadata {self.metadata} asks for proportion"
-                faults.append(Fault(what, path=name, fix=f"take {' or '.join(others)}, or start from the clean profile"))
+                what = (
+                    f"{name} {value} belongs to reasoning by events, but metadata {self.metadata} asks for proportion"
+                )
+                faults.append(
+                    Fault(what, path=name, fix=f"take {' or '.join(others)}, or start from the clean profile")
+                )
         if faults:
             raise InputError(faults)
 

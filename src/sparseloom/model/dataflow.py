@@ -12,44 +12,19 @@ The meaning of every count is docs/oracle.md, sections 1 and 2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any
 
-import numba
 import numpy as np
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from sparseloom.mapping.batch import MappingBatch, Problem
+from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
 from sparseloom.model.conventions import Conventions
+from sparseloom.model.kernel import kernel
+from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP, configurations, fill_nest, is_perfect, tiles_and_instances
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
-
-
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile ``function`` with Numba, caching the machine code beside the source."""
-    return cast(Callable[..., Any], numba.njit(cache=True, nogil=True, error_model="numpy")(function))
-
-
-@intrinsic
-def _pointer(_context, address, array):
-    if array.layout != "C":
-        raise numba.errors.TypingError("only contiguous arrays can be borrowed")
-
-    def generate(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return numba.types.CPointer(array.dtype)(address, array), generate
-
-
-@kernel
-def borrowed(array):
-    """The same array without an owner, for kernels that hand out many parts of one: counting the references to its owner takes
-    more time than their work. The array has to live longer."""
-    return numba.carray(_pointer(array.ctypes.data, array), array.shape)
 
 
 @dataclass(frozen=True)
@@ -92,156 +67,18 @@ def count_dense(problem: Problem, batch: MappingBatch, conventions: Conventions)
     return DenseTraffic(*numbers)
 
 
-class Nests(NamedTuple):
-    """The loop nests of a batch: ``loops`` [B, 6, L], of which the first ``count`` [B] are filled (see :data:`RANK`), with
-    ``tile`` and ``instances`` as in :class:`DenseTraffic`.
-
-    ``order[b, begin[b, d] : begin[b, d + 1]]`` are the loops of rank d, outermost first; ``perfect`` [B, D] tells whether they
-    waste no iteration, ``aligned`` [B, D] whether each of them lies within a part of every split or steps over whole parts.
-    ``pieces`` [B, S + 1, D] are the tiles of a level that a rank is in, ``lanes`` [B, S, 2] the product of the bounds of a level's
-    spatial loops along X and Y.
-    """
-
-    loops: IntArray
-    count: IntArray  # type: ignore[assignment]
-    order: IntArray
-    begin: IntArray
-    perfect: BoolArray
-    aligned: BoolArray
-    tile: IntArray
-    pieces: IntArray
-    lanes: FloatArray
-    instances: FloatArray
-
-    def of(self, some: IntArray | slice) -> Nests:
-        """The nests of some mappings of the batch."""
-        parts: Sequence[Any] = [part[some] for part in self]
-        return Nests(*parts)
-
-
-def lay_out(problem: Problem, batch: MappingBatch) -> Nests:
-    """The nests of ``batch``. A loop over parts of a split tensor rank and over what is in them stands as two, so that few
-    loops have both to do."""
-    count, slots = len(batch), max(1, int((batch.bound > 1).sum(axis=1).max())) + len(problem.cuts)
-    levels, ranks = len(batch.keep), len(problem.ranks)
-    nests = Nests(
-        np.empty((count, 6, slots), np.int64), np.empty(count, np.int64), np.empty((count, slots), np.int64),
-        np.empty((count, ranks + 1), np.int64), np.empty((count, ranks), np.bool_), np.empty((count, ranks), np.bool_),
-        np.empty((count, levels + 1, ranks), np.int64), np.empty((count, levels + 1, ranks), np.int64),
-        np.empty((count, levels, 2)), np.empty((count, levels + 1)),
-    )  # fmt: skip
-    _lay_out(batch.rank, batch.bound, batch.place, problem.shape, problem.cuts, *nests)
-    return nests
-
-
-@kernel
-def _lay_out(
-    rank, bound, place, shape, cuts, loops, count, order, begin, perfect, aligned, tile, pieces, lanes, instances
-):
-    for b in range(len(bound)):
-        n = fill_nest(rank[b], bound[b], place[b], shape, loops[b])
-        for c in range(len(cuts)):
-            n = _cut(loops[b], n, cuts[c, 0], cuts[c, 1])
-        count[b] = n
-        _by_rank(loops[b], n, shape, order[b], begin[b], perfect[b])
-        _set_aligned(loops[b], n, shape, cuts, aligned[b])
-        _tiles_and_instances(loops[b], n, shape, tile[b], instances[b])
-        _set_pieces(loops[b], n, shape, perfect[b], tile[b], pieces[b])
-        lanes[b] = 1.0
-        for i in range(n):
-            if loops[b, KIND, i] != 0:
-                lanes[b, loops[b, LEVEL, i], loops[b, KIND, i] - 1] *= loops[b, BOUND, i]
-
-
-@kernel
-def _set_aligned(nest, n, shape, cuts, aligned):
-    """Write whether each loop of a rank lies within a part of every split or steps over whole parts."""
-    aligned[:] = True
-    for i in range(n if len(cuts) else 0):
-        for c in range(len(cuts)):
-            d, size = cuts[c, 0], cuts[c, 1]
-            if nest[RANK, i] == d and size < shape[d] and nest[STEP, i] % size and size % (nest[STEP, i] * nest[BOUND, i]):
-                aligned[d] = False
-
-
-@kernel
-def _set_pieces(nest, n, shape, perfect, tile, pieces):
-    """Write how many tiles of each level a rank is in."""
-    for d in range(len(shape)):
-        for depth in range(len(pieces)):
-            if perfect[d]:
-                pieces[depth, d] = shape[d] // tile[depth, d]
-            else:
-                full, tail = _configurations(nest, n, d, n, depth, depth, False, -1)
-                pieces[depth, d] = full + tail
-
-
-@kernel
-def _cut(nest, n, d, size):
-    """Make two loops of the one over rank ``d`` that steps over parts of ``size`` coordinates and over what is in them, if its
-    bound allows; returns how many loops there are."""
-    for i in range(n):
-        step, bound = nest[STEP, i], nest[BOUND, i]
-        if nest[RANK, i] == d and step < size < step * bound:
-            inside = size // step
-            if size % step or bound % inside:
-                return n
-            for k in range(n, i, -1):
-                nest[:, k] = nest[:, k - 1]
-            nest[BOUND, i], nest[STEP, i], nest[TAIL, i] = bound // inside, size, nest[TAIL, i] // inside
-            nest[BOUND, i + 1], nest[TAIL, i + 1] = inside, nest[TAIL, i + 1] % inside
-            return n + 1
-    return n
-
-
-@kernel
-def _by_rank(nest, n, shape, order, begin, perfect):
-    """Write the loops of each rank, outermost first, and whether their bounds multiply to its shape."""
-    at = 0
-    for d in range(len(shape)):
-        begin[d] = at
-        size = 1
-        for i in range(n):
-            if nest[RANK, i] == d:
-                order[at] = i
-                at += 1
-                size *= nest[BOUND, i]
-        perfect[d] = size == shape[d]
-    begin[len(shape)] = at
-
-
-@kernel
-def _tiles_and_instances(nest, n, shape, tile, instances):
-    """Nominal tiles of each level, [S + 1, D], and instances that have a point at the first step, [S + 1]."""
-    levels = len(tile) - 1
-    tile[:] = 1
-    perfect = np.ones(len(shape), np.int64)
-    for i in range(n):
-        d = nest[RANK, i]
-        perfect[d] *= nest[BOUND, i]
-        for depth in range(nest[LEVEL, i] + 1):
-            tile[depth, d] *= nest[BOUND, i]
-    instances[:] = 1.0
-    for i in range(n):
-        if nest[KIND, i] != 0 and perfect[nest[RANK, i]] == shape[nest[RANK, i]]:
-            instances[nest[LEVEL, i] + 1 :] *= nest[BOUND, i]
-    for d in range(len(shape)):
-        if perfect[d] != shape[d]:
-            for depth in range(1, levels + 1):
-                full, tail = _configurations(nest, n, d, -1, depth, depth, False, -1)
-                instances[depth] *= full + tail
-
-
 @kernel
 def _count_batch(
     rank, bound, place, keep, shape, projections, multicast, reduction, same_stride, counts, tile, instances
 ):
     count, slots = bound.shape
     levels, tensors = keep.shape
-    nest = np.empty((6, slots), np.int64)
+    nest, perfect = np.empty((6, slots), np.int64), np.empty(len(shape), np.bool_)
     for b in range(count):
         n = fill_nest(rank[b], bound[b], place[b], shape, nest)
-        _tiles_and_instances(nest, n, shape, tile[b], instances[b])
+        for d in range(len(shape)):
+            perfect[d] = is_perfect(nest, n, d, shape)
+        tiles_and_instances(nest, n, shape, perfect, tile[b], instances[b])
         for t in range(tensors):
             output = t == tensors - 1
             parent = -1
@@ -256,64 +93,6 @@ def _count_batch(
                             counts[:, b, :, t],
                         )  # fmt: skip
                     parent = child
-
-
-RANK, BOUND, LEVEL, KIND, STEP, TAIL = range(6)
-"""Rows of a nest: for each loop with more than one iteration, outermost first, its rank, bound, level, kind (0 temporal,
-1 along X, 2 along Y), step (coordinates it advances by) and last digit (that of the rank's largest coordinate)."""
-
-
-@kernel
-def fill_nest(rank, bound, place, shape, nest):
-    """Write the loops with more than one iteration into ``nest`` [6, L]; returns their number."""
-    n = 0
-    for i in range(len(bound)):
-        if bound[i] > 1:
-            nest[RANK, n], nest[BOUND, n] = rank[i], bound[i]
-            nest[LEVEL, n], nest[KIND, n] = place[i] // 3, place[i] % 3
-            n += 1
-    for i in range(n):
-        step = 1
-        for k in range(i + 1, n):
-            if nest[RANK, k] == nest[RANK, i]:
-                step *= nest[BOUND, k]
-        nest[STEP, i] = step
-        nest[TAIL, i] = (shape[nest[RANK, i]] - 1) // step % nest[BOUND, i]
-    return n
-
-
-def nest_of(problem: Problem, batch: MappingBatch) -> IntArray:
-    """The loops with more than one iteration of the first mapping of ``batch``, [6, n]."""
-    table = np.empty((6, batch.bound.shape[1]), np.int64)
-    return table[:, : int(fill_nest(batch.rank[0], batch.bound[0], batch.place[0], problem.shape, table))]
-
-
-@kernel
-def _configurations(nest, n, d, carry, child, parent, merged, ahead):
-    """Existing digits of rank ``d`` outside level ``child`` at the steps in which loop ``carry`` advances.
-
-    Temporal loops inside ``carry`` are at digit 0, it itself at 1 or more, those outside it anywhere (``carry = -1``: the
-    first step, ``carry = n``: all steps). Loop ``ahead``, if any, is fixed at digit 1. Spatial loops are anywhere, but at
-    digit 0 between ``parent`` and ``child`` if ``merged``. Returns the number of tiles other than the rank's last one, and
-    1 if the last one is among them.
-    """
-    full, tail = 0, 1
-    for i in range(n):
-        if nest[RANK, i] != d or nest[LEVEL, i] >= child:
-            continue
-        low, high, last = 0, nest[BOUND, i], nest[TAIL, i]
-        if nest[KIND, i] != 0:
-            if merged and nest[LEVEL, i] >= parent:
-                high = 1
-        elif i == ahead:
-            low, high = 1, 2
-        elif i > carry:
-            high = 1
-        elif i == carry:
-            low = 1
-        full = full * (high - low) + (max(0, min(high, last) - low) if tail else 0)
-        tail = 1 if tail and low <= last < high else 0
-    return full, tail
 
 
 @kernel
@@ -341,9 +120,9 @@ def _count_edge(nest, n, parent, child, levels, projection, shape, output, merge
         groups = receivers = 1.0
         for d in range(dims):
             if not projection[:, d].any():
-                full, tail = _configurations(nest, n, d, carry, child, parent, False, -1)
+                full, tail = configurations(nest, n, d, carry, child, parent, False, -1)
                 receivers *= full + tail
-                full, tail = _configurations(nest, n, d, carry, child, parent, merge, -1)
+                full, tail = configurations(nest, n, d, carry, child, parent, merge, -1)
                 groups *= full + tail
         reuse = hold and carry >= 0 and (not same_stride or _same_stride(nest, n, projection, carry, child))
         total[:] = 1.0
@@ -369,14 +148,14 @@ def _count_first(nest, n, parent, child, levels, projection, shape, merge, count
     groups = receivers = words = transfers = 1.0
     for d in range(projection.shape[1]):
         if projection[:, d].any():
-            full, tail = _configurations(nest, n, d, n, child, parent, False, -1)
+            full, tail = configurations(nest, n, d, n, child, parent, False, -1)
             tile = _tile(nest, n, d, child)
             words *= full * tile + tail * ((shape[d] - 1) % tile + 1)
             transfers *= full + tail
         else:
-            full, tail = _configurations(nest, n, d, -1, child, parent, False, -1)
+            full, tail = configurations(nest, n, d, -1, child, parent, False, -1)
             receivers *= full + tail
-            full, tail = _configurations(nest, n, d, -1, child, parent, merge, -1)
+            full, tail = configurations(nest, n, d, -1, child, parent, merge, -1)
             groups *= full + tail
     counts[2, parent] += groups * words
     counts[6, parent] += groups * transfers
@@ -460,7 +239,7 @@ def _single_rank_sums(nest, n, projection_row, shape, carry, child, parent, sums
     factor = projection_row[d]
     tile = _tile(nest, n, d, child)
     whole = factor * (tile - 1) + 1
-    full, tail = _configurations(nest, n, d, carry, child, parent, False, -1)
+    full, tail = configurations(nest, n, d, carry, child, parent, False, -1)
     sums[2] = full * whole + tail * (factor * ((shape[d] - 1) % tile) + 1)
     sums[3] = full + tail
     inside = -1
@@ -472,7 +251,7 @@ def _single_rank_sums(nest, n, projection_row, shape, carry, child, parent, sums
     elif inside < 0:
         sums[6], sums[7] = sums[2], sums[3]
     else:
-        full, tail = _configurations(nest, n, d, carry, child, parent, False, inside)
+        full, tail = configurations(nest, n, d, carry, child, parent, False, inside)
         sums[6] = sums[2] - (full + tail) * whole
         sums[7] = sums[3] - (full + tail)
 
@@ -485,7 +264,7 @@ def _perfect_rank_sums(nest, n, projection_row, shape, carry, child, parent, sam
     for d in range(len(projection_row)):
         if projection_row[d]:
             length += projection_row[d] * (_tile(nest, n, d, child) - 1)
-            full, tail = _configurations(nest, n, d, carry, child, parent, False, -1)
+            full, tail = configurations(nest, n, d, carry, child, parent, False, -1)
             count *= full + tail
     sums[2], sums[3] = count * length, count
     sums[6] = sums[7] = 0.0

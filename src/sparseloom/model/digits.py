@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparseloom.model.dataflow import BOUND, RANK, STEP, TAIL, kernel
+from sparseloom.model.kernel import kernel
+from sparseloom.model.nests import BOUND, RANK, STEP, TAIL
 
 TILE, TIME, REST, MERGED, SPREAD, PLACE = range(6)
 """What a loop is to an edge: inside the child's tile; temporal around it, up to the period's end or after; spatial between
@@ -247,7 +248,23 @@ def cut_classes(
         kind = role[i]
         if kind == TIME or kind >= SPREAD:
             count = _split(
-                now, count, whole, nest, i, kind, free, looked, d, carry, side, indexed, ordered, steps, modulus, after, new
+                now,
+                count,
+                whole,
+                nest,
+                i,
+                kind,
+                free,
+                looked,
+                d,
+                carry,
+                side,
+                indexed,
+                ordered,
+                steps,
+                modulus,
+                after,
+                new,
             )
             if count < 0:
                 return -1
@@ -329,7 +346,9 @@ def _vary(now, c, whole, nest, i, kind, free, looked, d):
 
 
 @kernel
-def _split(now, count, whole, nest, i, kind, free, looked, d, carry, side, indexed, ordered, steps, modulus, after, new):
+def _split(
+    now, count, whole, nest, i, kind, free, looked, d, carry, side, indexed, ordered, steps, modulus, after, new
+):
     """Write to ``after`` the classes into which a loop of fixed digits splits ``count`` classes: digits below the tail, at it,
     above it. Returns how many there are, -1 for too many."""
     tail, step = nest[TAIL, i], nest[STEP, i]
@@ -341,7 +360,9 @@ def _split(now, count, whole, nest, i, kind, free, looked, d, carry, side, index
     # on the side only digit 0 is counted of loops that repeat what was seen, or of other instances
     zero_only = kind == TIME and not indexed if side == FIRST else side == ORIGIN and kind != TIME
     # below and above the tail, what the inner digits are often makes no difference
-    alike = modulus == 1 and not (steps and kind == SPREAD) and not (indexed and ordered and kind == TIME and 2 * i > carry)
+    alike = (
+        modulus == 1 and not (steps and kind == SPREAD) and not (indexed and ordered and kind == TIME and 2 * i > carry)
+    )
     for k in range(len(looked)):
         alike = alike and not (looked[k, d] and free[i] >> k & 1)
     period = 1

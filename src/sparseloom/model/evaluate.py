@@ -24,7 +24,7 @@ from sparseloom.model.averagecost import latency_cycles, of_average_instances, r
 from sparseloom.model.classes import ClassSource
 from sparseloom.model.conventions import SPARSELOOM, Conventions
 from sparseloom.model.conversion import refuse_conversions, with_conversions
-from sparseloom.model.dataflow import count_dense, lay_out, nest_of
+from sparseloom.model.dataflow import count_dense
 from sparseloom.model.energy import action_energy
 from sparseloom.model.events import Events
 from sparseloom.model.explain import assumptions, bottleneck
@@ -40,6 +40,7 @@ from sparseloom.model.microarch import (
     price,
     whole_cycles,
 )  # fmt: skip
+from sparseloom.model.nests import lay_out, nest_of
 from sparseloom.model.sparse import Computes, Filter
 from sparseloom.model.statecompute import classify
 from sparseloom.results.actions import ComputeActions, LevelActions, Outcomes, RankUnits, TensorActions
@@ -83,7 +84,9 @@ def evaluate(
         average = AverageInstance(problem, batch, mapping, dense, conventions, said, thinning, work)
         traffic = _by_proportion(average)
         traffic.instances[:, :-1] = average.dense.instances[:, :-1]
-        traffic.instances[:, 1:-1] *= np.cumprod(np.prod(lane_shares(problem, batch, thinning), axis=1), axis=0).T[:, :-1]
+        traffic.instances[:, 1:-1] *= np.cumprod(np.prod(lane_shares(problem, batch, thinning), axis=1), axis=0).T[
+            :, :-1
+        ]
     instances = traffic.instances
     raw = details.ert if details else {}
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.mapping.batch import IntArray
-from sparseloom.model.dataflow import BOUND, KIND, LEVEL, RANK, STEP
+from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.model.dataflow import kernel
+from sparseloom.model.kernel import kernel
 
 FloatArray = NDArray[np.float64]
 

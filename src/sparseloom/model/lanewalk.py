@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.features import POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING
 from sparseloom.mapping.batch import BoolArray, IntArray, Problem, corner_of
-from sparseloom.model.dataflow import BOUND, KIND, LEVEL, RANK, STEP
 from sparseloom.model.events import Events
+from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP
 from sparseloom.model.occupancy import is_certain
 from sparseloom.model.sparse import (
     Computes,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparseloom.model.dataflow import BOUND, KIND, LEVEL, RANK, STEP, borrowed, kernel
 from sparseloom.model.digits import (
     ASIDE,
     BACK,
@@ -36,6 +35,8 @@ from sparseloom.model.digits import (
     merge_residues,
     whole_classes,
 )
+from sparseloom.model.kernel import borrowed, kernel
+from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP
 from sparseloom.model.receivers import listed_classes, main_rank, needs_list
 from sparseloom.model.task import MOST_ROWS
 
@@ -68,7 +69,13 @@ def emit_batch(
     judges, looked, watch, splits = borrowed(judges), borrowed(looked), borrowed(watch), borrowed(splits)
     parts, modulus, whole = borrowed(parts), borrowed(modulus), borrowed(whole)
     own, states, classes, chosen = borrowed(own), borrowed(states), borrowed(classes), borrowed(chosen)
-    role, free, moves, hashed, table = borrowed(role), borrowed(free), borrowed(moves), borrowed(hashed), borrowed(table)
+    role, free, moves, hashed, table = (
+        borrowed(role),
+        borrowed(free),
+        borrowed(moves),
+        borrowed(hashed),
+        borrowed(table),
+    )
     row, counts, sorts, lists = borrowed(row), borrowed(counts), borrowed(sorts), borrowed(lists)
     for b in range(done, len(count)):
         nest, n = loops[b], count[b]
@@ -79,7 +86,9 @@ def emit_batch(
         ordered = before and (len(watch) > 0 or _needs_order(nest, n, perfect[b], projection, indexed, window, role))
         share = _merged_share(nest, n, projection, window, mains, role) if sliding and merge else 1.0
         if (sliding or steps) and not perfect[b].all():
-            fits = fits and _mark_listed(nest, n, projection, window, perfect[b], role, looked, ordered, hold, steps, share, mains)
+            fits = fits and _mark_listed(
+                nest, n, projection, window, perfect[b], role, looked, ordered, hold, steps, share, mains
+            )
             by_window = (window & (mains >= 0)).any()
         if share < 1.0:
             share = _merged_share(nest, n, projection, window, mains, role)
@@ -102,7 +111,9 @@ def emit_batch(
             moving = nest[RANK, at] if at >= 0 and carry % 2 == 0 else -1
             if moving >= 0 and uncut[moving]:
                 advance(nest, at, side, indexed, own)
-            whole_classes(nest, n, perfect[b], unit, role, free, looked, carry, side, indexed, states, classes, uncut, own)
+            whole_classes(
+                nest, n, perfect[b], unit, role, free, looked, carry, side, indexed, states, classes, uncut, own
+            )
             for d in range(dims):
                 if classes[d] == 0 and fits:
                     classes[d] = cut_classes(
@@ -201,7 +212,9 @@ def _varying(nest, n, judges, k, levels, free):
     last = n
     if child < levels:
         last = n - 1
-        while last >= 0 and not (nest[KIND, last] == 0 and nest[LEVEL, last] < child and judges[k, 3 + nest[RANK, last]]):
+        while last >= 0 and not (
+            nest[KIND, last] == 0 and nest[LEVEL, last] < child and judges[k, 3 + nest[RANK, last]]
+        ):
             last -= 1
     for i in range(n):
         window = judges[k, 3 + nest[RANK, i]]
@@ -422,7 +435,10 @@ def _joined(counts, table, row, start, at, hashed):
     place = (key ^ (key >> 17)) & (len(hashed) - 1)
     while hashed[place] >= start:
         known = hashed[place]
-        same = counts[ROW_RECEIVERS, known] == counts[ROW_RECEIVERS, at] and counts[ROW_POINTS, known] == counts[ROW_POINTS, at]
+        same = (
+            counts[ROW_RECEIVERS, known] == counts[ROW_RECEIVERS, at]
+            and counts[ROW_POINTS, known] == counts[ROW_POINTS, at]
+        )
         for k in range(len(row) if same else 0):
             if table[k, known] != row[k]:
                 same = False

@@ -7,7 +7,6 @@ digits that all receivers share is where, from the outermost in, they first leav
 
 from __future__ import annotations
 
-from sparseloom.model.dataflow import BOUND, RANK, STEP, TAIL, kernel
 from sparseloom.model.digits import (
     ASIDE,
     BACK,
@@ -25,6 +24,8 @@ from sparseloom.model.digits import (
     TIME,
     join,
 )
+from sparseloom.model.kernel import kernel
+from sparseloom.model.nests import BOUND, RANK, STEP, TAIL
 
 MOST_SORTS = 512
 """Sorts of steps of one rank."""
@@ -68,7 +69,9 @@ def main_rank(r, projection, looked):
 
 
 @kernel
-def listed_classes(nest, order, begin, r, main, projection, role, carry, merge, steps, part, sorts, lists, classes, own):
+def listed_classes(
+    nest, order, begin, r, main, projection, role, carry, merge, steps, part, sorts, lists, classes, own
+):
     """Write the classes of tensor rank ``r`` to ``own[main]``, as if it were that rank's alone; returns whether they fit.
 
     ``sorts`` [2, MOST_SORTS, 2] and ``lists`` [3, MOST_SORTS, MOST_RECEIVERS, 6] are room for work. Other terms are those of
@@ -179,7 +182,9 @@ def _list_rank(nest, order, begin, end, role, carry, part, sorts, lists):
     residue = 0
     for at in range(begin, end + 1):
         if at == end:
-            found = _add_sort(nest, order, begin, end, role, carry, part, end, 0, 1, residue, receivers, found, sorts, lists)
+            found = _add_sort(
+                nest, order, begin, end, role, carry, part, end, 0, 1, residue, receivers, found, sorts, lists
+            )
             break
         i = order[at]
         if not (role[i] == TIME or role[i] == PLACE) or (role[i] == TIME and 2 * i > carry):
@@ -200,7 +205,9 @@ def _list_rank(nest, order, begin, end, role, carry, part, sorts, lists):
 
 
 @kernel
-def _add_sort(nest, order, begin, end, role, carry, part, leaves, start, times, residue, receivers, found, sorts, lists):
+def _add_sort(
+    nest, order, begin, end, role, carry, part, leaves, start, times, residue, receivers, found, sorts, lists
+):
     """Add the sort of steps whose digits leave the tail at loop ``order[leaves]``, having one of ``times`` digits from ``start`` on
     there, and any further in; one sort for each residue by ``part``."""
     first = found

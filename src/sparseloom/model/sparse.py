@@ -27,6 +27,7 @@ from sparseloom.model.occupancy import is_certain, joint_nonempty, own_blocks, s
 
 FloatArray = NDArray[np.float64]
 
+
 @dataclass(frozen=True)
 class Judge:
     """A feature at the edge it judges: ``kind``, and the numbers of its leader tensors. ``each`` receiver is judged on its own
@@ -568,7 +569,11 @@ def compute_rows(
     positions = work.positions(involved, False, 0) | everywhere
     judges = tuple(path.edge for path in judged)
     wanted = Wanted(
-        judges=judges, looked_at=work.looked_at(judged), positions=positions, offsets=_offsets(work, judged), origin=True
+        judges=judges,
+        looked_at=work.looked_at(judged),
+        positions=positions,
+        offsets=_offsets(work, judged),
+        origin=True,
     )
     (rows,) = work.source.transfers(points, wanted)
     return judged, rows

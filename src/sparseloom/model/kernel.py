@@ -1,0 +1,32 @@
+"""How this package compiles its inner loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numba
+from numba.extending import intrinsic
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile ``function`` with Numba, caching the machine code beside the source."""
+    return cast(Callable[..., Any], numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+
+
+@intrinsic
+def _pointer(_context, address, array):
+    if array.layout != "C":
+        raise numba.errors.TypingError("only contiguous arrays can be borrowed")
+
+    def generate(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return numba.types.CPointer(array.dtype)(address, array), generate
+
+
+@kernel
+def borrowed(array):
+    """The same array without an owner, for kernels that hand out many parts of one: counting the references to its owner takes
+    more time than their work. The array has to live longer."""
+    return numba.carray(_pointer(array.ctypes.data, array), array.shape)

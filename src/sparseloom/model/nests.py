@@ -1,0 +1,222 @@
+"""Loop nests of a batch of mappings, laid out for the kernels: what each loop is, and what its levels hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
+from sparseloom.model.kernel import borrowed, kernel
+
+FloatArray = NDArray[np.float64]
+
+RANK, BOUND, LEVEL, KIND, STEP, TAIL = range(6)
+"""Rows of a nest: for each loop with more than one iteration, outermost first, its rank, bound, level, kind (0 temporal,
+1 along X, 2 along Y), step (coordinates it advances by) and last digit (that of the rank's largest coordinate)."""
+
+
+class Nests(NamedTuple):
+    """The loop nests of a batch: ``loops`` [B, 6, L], of which the first ``count`` [B] are filled (see :data:`RANK`), with
+    ``tile`` and ``instances`` as in :class:`sparseloom.model.dataflow.DenseTraffic`.
+
+    ``order[b, begin[b, d] : begin[b, d + 1]]`` are the loops of rank d, outermost first; ``perfect`` [B, D] tells whether they
+    waste no iteration, ``aligned`` [B, D] whether each of them lies within a part of every split or steps over whole parts.
+    ``pieces`` [B, S + 1, D] are the tiles of a level that a rank is in, ``lanes`` [B, S, 2] the product of the bounds of a level's
+    spatial loops along X and Y.
+    """
+
+    loops: IntArray
+    count: IntArray  # type: ignore[assignment]
+    order: IntArray
+    begin: IntArray
+    perfect: BoolArray
+    aligned: BoolArray
+    tile: IntArray
+    pieces: IntArray
+    lanes: FloatArray
+    instances: FloatArray
+
+    def of(self, some: IntArray | slice) -> Nests:
+        """The nests of some mappings of the batch."""
+        parts: Sequence[Any] = [part[some] for part in self]
+        return Nests(*parts)
+
+
+def lay_out(problem: Problem, batch: MappingBatch) -> Nests:
+    """The nests of ``batch``. A loop over parts of a split tensor rank and over what is in them stands as two, so that few
+    loops have both to do."""
+    count, slots = len(batch), max(1, int((batch.bound > 1).sum(axis=1).max())) + len(problem.cuts)
+    levels, ranks = len(batch.keep), len(problem.ranks)
+    nests = Nests(
+        np.empty((count, 6, slots), np.int64), np.empty(count, np.int64), np.empty((count, slots), np.int64),
+        np.empty((count, ranks + 1), np.int64), np.empty((count, ranks), np.bool_), np.empty((count, ranks), np.bool_),
+        np.empty((count, levels + 1, ranks), np.int64), np.empty((count, levels + 1, ranks), np.int64),
+        np.empty((count, levels, 2)), np.empty((count, levels + 1)),
+    )  # fmt: skip
+    _lay_out(batch.rank, batch.bound, batch.place, problem.shape, problem.cuts, *nests)
+    return nests
+
+
+@kernel
+def _lay_out(
+    rank, bound, place, shape, cuts, loops, count, order, begin, perfect, aligned, tile, pieces, lanes, instances
+):
+    loops, order, begin, perfect = borrowed(loops), borrowed(order), borrowed(begin), borrowed(perfect)
+    aligned, tile, pieces = borrowed(aligned), borrowed(tile), borrowed(pieces)
+    lanes, instances = borrowed(lanes), borrowed(instances)
+    for b in range(len(bound)):
+        nest = loops[b]
+        n = fill_nest(rank[b], bound[b], place[b], shape, nest)
+        for c in range(len(cuts)):
+            n = _cut(nest, n, cuts[c, 0], cuts[c, 1])
+        count[b] = n
+        _by_rank(nest, n, shape, order[b], begin[b], perfect[b])
+        _set_aligned(nest, n, shape, cuts, aligned[b])
+        tiles_and_instances(nest, n, shape, perfect[b], tile[b], instances[b])
+        _set_pieces(nest, n, shape, perfect[b], pieces[b])
+        lanes[b] = 1.0
+        for i in range(n):
+            if nest[KIND, i] != 0:
+                lanes[b, nest[LEVEL, i], nest[KIND, i] - 1] *= nest[BOUND, i]
+
+
+@kernel
+def _set_aligned(nest, n, shape, cuts, aligned):
+    """Write whether each loop of a rank lies within a part of every split or steps over whole parts."""
+    aligned[:] = True
+    for i in range(n if len(cuts) else 0):
+        for c in range(len(cuts)):
+            d, size, step = cuts[c, 0], cuts[c, 1], nest[STEP, i]
+            within = step * nest[BOUND, i] <= size
+            if nest[RANK, i] == d and size < shape[d] and (size % (step * nest[BOUND, i]) if within else step % size):
+                aligned[d] = False
+
+
+@kernel
+def _set_pieces(nest, n, shape, perfect, pieces):
+    """Write how many tiles of each level a rank is in."""
+    pieces[:] = 1
+    for i in range(n):
+        d = nest[RANK, i]
+        for depth in range(nest[LEVEL, i] + 1, len(pieces)):
+            pieces[depth, d] *= nest[BOUND, i]
+    for d in range(len(shape)):
+        for depth in range(1, 1 if perfect[d] else len(pieces)):
+            full, tail = configurations(nest, n, d, n, depth, depth, False, -1)
+            pieces[depth, d] = full + tail
+
+
+@kernel
+def _cut(nest, n, d, size):
+    """Make two loops of the one over rank ``d`` that steps over parts of ``size`` coordinates and over what is in them, if its
+    bound allows; returns how many loops there are."""
+    for i in range(n):
+        step, bound = nest[STEP, i], nest[BOUND, i]
+        if nest[RANK, i] == d and step < size < step * bound:
+            inside = size // step
+            if size % step or bound % inside:
+                return n
+            for k in range(n, i, -1):
+                nest[:, k] = nest[:, k - 1]
+            nest[BOUND, i], nest[STEP, i], nest[TAIL, i] = bound // inside, size, nest[TAIL, i] // inside
+            nest[BOUND, i + 1], nest[TAIL, i + 1] = inside, nest[TAIL, i + 1] % inside
+            return n + 1
+    return n
+
+
+@kernel
+def _by_rank(nest, n, shape, order, begin, perfect):
+    """Write the loops of each rank, outermost first, and whether they waste no iteration."""
+    at = 0
+    for d in range(len(shape)):
+        begin[d] = at
+        for i in range(n):
+            if nest[RANK, i] == d:
+                order[at] = i
+                at += 1
+        perfect[d] = is_perfect(nest, n, d, shape)
+    begin[len(shape)] = at
+
+
+@kernel
+def is_perfect(nest, n, d, shape):
+    """Whether the bounds of rank ``d`` multiply to its shape."""
+    for i in range(n):
+        if nest[RANK, i] == d:
+            return nest[STEP, i] * nest[BOUND, i] == shape[d]
+    return shape[d] == 1
+
+
+@kernel
+def tiles_and_instances(nest, n, shape, perfect, tile, instances):
+    """Nominal tiles of each level, [S + 1, D], and instances that have a point at the first step, [S + 1]."""
+    levels = len(tile) - 1
+    tile[:] = 1
+    instances[:] = 1.0
+    for i in range(n):
+        d = nest[RANK, i]
+        for depth in range(nest[LEVEL, i] + 1):
+            tile[depth, d] *= nest[BOUND, i]
+        for depth in range(nest[LEVEL, i] + 1, levels + 1 if nest[KIND, i] != 0 and perfect[d] else 0):
+            instances[depth] *= nest[BOUND, i]
+    for d in range(len(shape)):
+        for depth in range(1, 1 if perfect[d] else levels + 1):
+            full, tail = configurations(nest, n, d, -1, depth, depth, False, -1)
+            instances[depth] *= full + tail
+
+
+@kernel
+def fill_nest(rank, bound, place, shape, nest):
+    """Write the loops with more than one iteration into ``nest`` [6, L]; returns their number."""
+    n = 0
+    for i in range(len(bound)):
+        if bound[i] > 1:
+            nest[RANK, n], nest[BOUND, n] = rank[i], bound[i]
+            nest[LEVEL, n], nest[KIND, n] = place[i] // 3, place[i] % 3
+            n += 1
+    for i in range(n - 1, -1, -1):
+        d, step = nest[RANK, i], 1
+        for k in range(i + 1, n):
+            if nest[RANK, k] == d:
+                step = nest[STEP, k] * nest[BOUND, k]
+                break
+        nest[STEP, i] = step
+        nest[TAIL, i] = (shape[d] - 1) // step % nest[BOUND, i]
+    return n
+
+
+def nest_of(problem: Problem, batch: MappingBatch) -> IntArray:
+    """The loops with more than one iteration of the first mapping of ``batch``, [6, n]."""
+    table = np.empty((6, batch.bound.shape[1]), np.int64)
+    return table[:, : int(fill_nest(batch.rank[0], batch.bound[0], batch.place[0], problem.shape, table))]
+
+
+@kernel
+def configurations(nest, n, d, carry, child, parent, merged, ahead):
+    """Existing digits of rank ``d`` outside level ``child`` at the steps in which loop ``carry`` advances.
+
+    Temporal loops inside ``carry`` are at digit 0, it itself at 1 or more, those outside it anywhere (``carry = -1``: the
+    first step, ``carry = n``: all steps). Loop ``ahead``, if any, is fixed at digit 1. Spatial loops are anywhere, but at
+    digit 0 between ``parent`` and ``child`` if ``merged``. Returns the number of tiles other than the rank's last one, and
+    1 if the last one is among them.
+    """
+    full, tail = 0, 1
+    for i in range(n):
+        if nest[RANK, i] != d or nest[LEVEL, i] >= child:
+            continue
+        low, high, last = 0, nest[BOUND, i], nest[TAIL, i]
+        if nest[KIND, i] != 0:
+            if merged and nest[LEVEL, i] >= parent:
+                high = 1
+        elif i == ahead:
+            low, high = 1, 2
+        elif i > carry:
+            high = 1
+        elif i == carry:
+            low = 1
+        full = full * (high - low) + (max(0, min(high, last) - low) if tail else 0)
+        tail = 1 if tail and low <= last < high else 0
+    return full, tail
