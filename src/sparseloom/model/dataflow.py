@@ -22,7 +22,17 @@ from numpy.typing import NDArray
 from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
 from sparseloom.model.conventions import Conventions
 from sparseloom.model.kernel import kernel
-from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP, configurations, fill_nest, is_perfect, tiles_and_instances
+from sparseloom.model.nests import (
+    BOUND,
+    KIND,
+    LEVEL,
+    RANK,
+    STEP,
+    configurations,
+    fill_nest,
+    is_perfect,
+    tiles_and_instances,
+)
 
 FloatArray = NDArray[np.float64]
 

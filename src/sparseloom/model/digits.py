@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparseloom.model.kernel import kernel
+from sparseloom.model.kernel import inlined
 from sparseloom.model.nests import BOUND, RANK, STEP, TAIL
 
 TILE, TIME, REST, MERGED, SPREAD, PLACE = range(6)
@@ -31,7 +31,7 @@ MOST_CLASSES = 256
 """Classes of one rank that are kept apart."""
 
 
-@kernel
+@inlined
 def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, indexed, states, classes, uncut, own):
     """Write the classes of each rank whose tiles nothing cuts short to ``own[d]``, one for each residue of its first coordinate
     by ``modulus``, and their number to ``classes``; only of ranks where that is 0.
@@ -96,7 +96,7 @@ def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, in
             classes[d] = 1 if uncut[d] else _by_residue(nest, n, d, role, carry, modulus[d], states, own)
 
 
-@kernel
+@inlined
 def advance(nest, at, side, indexed, own):
     """Turn the class of an uncut rank at all steps at which loops inside ``at``, one of its loops, are at 0 into that of those
     at which ``at`` advances. Where first visits are on the side, a rank that does not index keeps those at ``at`` = 0."""
@@ -107,7 +107,7 @@ def advance(nest, at, side, indexed, own):
         own[d, 0, ASIDE] = own[d, 0, ASIDE] / bound * (bound - 1)
 
 
-@kernel
+@inlined
 def come_to_rest(nest, at, side, indexed, own):
     """Turn the class that :func:`advance` left into that of all steps at which ``at`` and the loops inside it are at 0."""
     d, bound = nest[RANK, at], nest[BOUND, at]
@@ -118,7 +118,7 @@ def come_to_rest(nest, at, side, indexed, own):
         own[d, 0, ASIDE] /= bound - 1
 
 
-@kernel
+@inlined
 def is_single(d, projection):
     """Whether a rank is an index of one tensor rank, by itself."""
     found = 0
@@ -131,7 +131,7 @@ def is_single(d, projection):
     return found == 1
 
 
-@kernel
+@inlined
 def _by_residue(nest, n, d, role, carry, modulus, states, own):
     """Split the only class of a rank by the residue of its first coordinate; returns how many there are, 0 for too many."""
     if modulus > MOST_CLASSES:
@@ -172,7 +172,7 @@ def _by_residue(nest, n, d, role, carry, modulus, states, own):
     return count
 
 
-@kernel
+@inlined
 def merge_residues(nest, n, d, carry, projection, watch, splits, whole, states, classes, own):
     """Join classes of rank ``d`` that differ in residues which make no difference: an interval that lies within one part of
     every split is as good as one at the part's beginning, if it then moves to another part as often (``watch``). The rank is
@@ -214,7 +214,7 @@ def merge_residues(nest, n, d, carry, projection, watch, splits, whole, states, 
     classes[d] = found
 
 
-@kernel
+@inlined
 def changes(begin, extent, shift, before, step, whole):
     """Whether an interval that was ``before`` long and moved by ``shift`` to ``begin`` is another one in steps of ``step``."""
     if step == 1:
@@ -226,7 +226,7 @@ def changes(begin, extent, shift, before, step, whole):
     )
 
 
-@kernel
+@inlined
 def cut_classes(
     nest, order, begin, end, role, free, looked, d, carry, side, indexed, ordered, steps, modulus, states, own
 ):  # fmt: skip
@@ -294,7 +294,7 @@ def cut_classes(
     return found
 
 
-@kernel
+@inlined
 def _grow(whole, nest, i, kind, free, looked, d, carry):
     """Take a loop into the class of tiles that nothing cuts short."""
     bound = nest[BOUND, i]
@@ -315,7 +315,7 @@ def _grow(whole, nest, i, kind, free, looked, d, carry):
         whole[BACK] += reach
 
 
-@kernel
+@inlined
 def _furthest(value, whole, step, tail):
     """Extent of a view in which a loop varies, at the tail; 0 if no digit exists."""
     if value > 0:
@@ -323,7 +323,7 @@ def _furthest(value, whole, step, tail):
     return whole + (tail - 1) * step if tail > 0 else 0.0
 
 
-@kernel
+@inlined
 def _vary(now, c, whole, nest, i, kind, free, looked, d):
     """Take a loop that varies within a transfer, or is at 0 when it begins, into a class at the tail."""
     step, tail = nest[STEP, i], nest[TAIL, i]
@@ -345,7 +345,7 @@ def _vary(now, c, whole, nest, i, kind, free, looked, d):
         now[c, SIBLINGS] = whole[SIBLINGS]
 
 
-@kernel
+@inlined
 def _split(
     now, count, whole, nest, i, kind, free, looked, d, carry, side, indexed, ordered, steps, modulus, after, new
 ):
@@ -394,7 +394,7 @@ def _split(
     return found
 
 
-@kernel
+@inlined
 def _fix(inner, whole, branch, nest, i, kind, free, looked, d, carry, indexed, ordered, steps, new):
     """Write to ``new`` what becomes of a class of ``inner`` digits where loop ``i`` is below the tail (``branch`` -1), at it (0),
     above it (1), but for its counts."""
@@ -433,7 +433,7 @@ def _fix(inner, whole, branch, nest, i, kind, free, looked, d, carry, indexed, o
             new[SPANS + k] = _furthest(inner[SPANS + k], whole[SPANS + k], step, tail)
 
 
-@kernel
+@inlined
 def join(classes, found, row):
     """Add a class to those found, or its counts to an equal one. Returns how many there are, -1 for too many."""
     for c in range(found):

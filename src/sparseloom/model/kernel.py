@@ -14,6 +14,11 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     return cast(Callable[..., Any], numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As :func:`kernel`, made part of its callers: handing over many arrays takes more time than little work on them."""
+    return cast(Callable[..., Any], numba.njit(nogil=True, error_model="numpy", forceinline=True)(function))
+
+
 @intrinsic
 def _pointer(_context, address, array):
     if array.layout != "C":

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
-from sparseloom.model.kernel import borrowed, kernel
+from sparseloom.model.kernel import borrowed, inlined, kernel
 
 FloatArray = NDArray[np.float64]
 
@@ -83,7 +83,7 @@ def _lay_out(
                 lanes[b, nest[LEVEL, i], nest[KIND, i] - 1] *= nest[BOUND, i]
 
 
-@kernel
+@inlined
 def _set_aligned(nest, n, shape, cuts, aligned):
     """Write whether each loop of a rank lies within a part of every split or steps over whole parts."""
     aligned[:] = True
@@ -95,7 +95,7 @@ def _set_aligned(nest, n, shape, cuts, aligned):
                 aligned[d] = False
 
 
-@kernel
+@inlined
 def _set_pieces(nest, n, shape, perfect, pieces):
     """Write how many tiles of each level a rank is in."""
     pieces[:] = 1
@@ -109,7 +109,7 @@ def _set_pieces(nest, n, shape, perfect, pieces):
             pieces[depth, d] = full + tail
 
 
-@kernel
+@inlined
 def _cut(nest, n, d, size):
     """Make two loops of the one over rank ``d`` that steps over parts of ``size`` coordinates and over what is in them, if its
     bound allows; returns how many loops there are."""
@@ -127,7 +127,7 @@ def _cut(nest, n, d, size):
     return n
 
 
-@kernel
+@inlined
 def _by_rank(nest, n, shape, order, begin, perfect):
     """Write the loops of each rank, outermost first, and whether they waste no iteration."""
     at = 0
@@ -141,7 +141,7 @@ def _by_rank(nest, n, shape, order, begin, perfect):
     begin[len(shape)] = at
 
 
-@kernel
+@inlined
 def is_perfect(nest, n, d, shape):
     """Whether the bounds of rank ``d`` multiply to its shape."""
     for i in range(n):
@@ -150,7 +150,7 @@ def is_perfect(nest, n, d, shape):
     return shape[d] == 1
 
 
-@kernel
+@inlined
 def tiles_and_instances(nest, n, shape, perfect, tile, instances):
     """Nominal tiles of each level, [S + 1, D], and instances that have a point at the first step, [S + 1]."""
     levels = len(tile) - 1
@@ -168,7 +168,7 @@ def tiles_and_instances(nest, n, shape, perfect, tile, instances):
             instances[depth] *= full + tail
 
 
-@kernel
+@inlined
 def fill_nest(rank, bound, place, shape, nest):
     """Write the loops with more than one iteration into ``nest`` [6, L]; returns their number."""
     n = 0
@@ -194,7 +194,7 @@ def nest_of(problem: Problem, batch: MappingBatch) -> IntArray:
     return table[:, : int(fill_nest(batch.rank[0], batch.bound[0], batch.place[0], problem.shape, table))]
 
 
-@kernel
+@inlined
 def configurations(nest, n, d, carry, child, parent, merged, ahead):
     """Existing digits of rank ``d`` outside level ``child`` at the steps in which loop ``carry`` advances.
 

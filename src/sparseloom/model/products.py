@@ -35,7 +35,7 @@ from sparseloom.model.digits import (
     merge_residues,
     whole_classes,
 )
-from sparseloom.model.kernel import borrowed, kernel
+from sparseloom.model.kernel import borrowed, inlined, kernel
 from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP
 from sparseloom.model.receivers import listed_classes, main_rank, needs_list
 from sparseloom.model.task import MOST_ROWS
@@ -151,7 +151,7 @@ def emit_batch(
     return len(count), used
 
 
-@kernel
+@inlined
 def _outwards(role, at):
     """The next loop outside ``at`` that advances, -1 for none."""
     at -= 1
@@ -160,7 +160,7 @@ def _outwards(role, at):
     return at
 
 
-@kernel
+@inlined
 def _settles(nest, at, perfect, projection, watch, whole, hold, settled):
     """Whether all that is watched has changed, and nothing is held, whenever loop ``at`` or one outside it advances.
 
@@ -178,7 +178,7 @@ def _settles(nest, at, perfect, projection, watch, whole, hold, settled):
     return settled[: len(watch)].all() and (settled[len(watch)] or not hold)
 
 
-@kernel
+@inlined
 def _set_roles(nest, n, indexed, parent, child, levels, merge, judges, role, free):
     """Say what each loop is to the edge, and set bit k of those whose digits vary within the k-th judge's transfer: in the tile,
     in the period, over the group. Returns whether the judges' groups are those digits alone, and not receivers whose
@@ -204,7 +204,7 @@ def _set_roles(nest, n, indexed, parent, child, levels, merge, judges, role, fre
     return fits
 
 
-@kernel
+@inlined
 def _varying(nest, n, judges, k, levels, free):
     """Set bit ``k`` of loops whose digits vary within a judge's transfer: in the tile, in the period, over the group. Returns
     whether its groups are those digits alone, and not receivers whose windows happen to be equal."""
@@ -231,7 +231,7 @@ def _varying(nest, n, judges, k, levels, free):
     return True
 
 
-@kernel
+@inlined
 def _needs_order(nest, n, perfect, projection, indexed, window, role):
     """Whether what a transfer brings depends on the loop that advanced: with a sliding window, or where an imperfect bound
     inside the loop can leave a tile unchanged."""
@@ -249,7 +249,7 @@ def _needs_order(nest, n, perfect, projection, indexed, window, role):
     return False
 
 
-@kernel
+@inlined
 def _mark_listed(nest, n, projection, window, perfect, role, looked, ordered, hold, steps, share, mains):
     """Set the main rank in ``mains`` of tensor ranks whose receivers are listed; returns whether all can be."""
     fits = True
@@ -260,7 +260,7 @@ def _mark_listed(nest, n, projection, window, perfect, role, looked, ordered, ho
     return fits
 
 
-@kernel
+@inlined
 def _is_stale(r, projection, classes):
     """Whether the classes of some rank in the index of tensor rank ``r`` have to be made."""
     stale = False
@@ -269,7 +269,7 @@ def _is_stale(r, projection, classes):
     return stale
 
 
-@kernel
+@inlined
 def _merged_share(nest, n, projection, window, mains, role):
     """Groups over receivers, for tensor ranks whose intervals several receivers have in common (p + r), unless they are listed."""
     share = 1.0
@@ -302,7 +302,7 @@ def _merged_share(nest, n, projection, window, mains, role):
     return share
 
 
-@kernel
+@inlined
 def _multiply(
     nest, n, projection, indexed, watch, splits, parts, whole, carry, side, hold, ordered, steps, share, counts, table, start,
     used, b, own, classes, chosen, moves, row, hashed,
@@ -369,7 +369,7 @@ def _multiply(
     return used
 
 
-@kernel
+@inlined
 def _finish(row, ranks, old, hold, moves, watch, splits, parts, whole):
     """Complete a row: the common extents of new and old box, none if they are disjoint or nothing is held; which intervals
     changed; and the low corner, 0 where the interval lies in one part of every split. ``moves`` [2, R] are how far the box
@@ -401,7 +401,7 @@ def _finish(row, ranks, old, hold, moves, watch, splits, parts, whole):
                 row[low + r] = 0
 
 
-@kernel
+@inlined
 def _step_points(row, projection, own, chosen, moves, holds):
     """Points that all receivers of one parent instance get at a step, for tensor ranks whose receivers differ."""
     ranks, dims = projection.shape
@@ -425,7 +425,7 @@ def _step_points(row, projection, own, chosen, moves, holds):
     return new - (held if holds else 0.0)
 
 
-@kernel
+@inlined
 def _joined(counts, table, row, start, at, hashed):
     """Keep column ``at``, of which ``row`` is the copy, as a class of its own, or add its counts to an equal one from ``start`` on;
     returns the columns used."""

@@ -24,7 +24,7 @@ from sparseloom.model.digits import (
     TIME,
     join,
 )
-from sparseloom.model.kernel import kernel
+from sparseloom.model.kernel import inlined
 from sparseloom.model.nests import BOUND, RANK, STEP, TAIL
 
 MOST_SORTS = 512
@@ -37,7 +37,7 @@ EXISTS, OFFSET, TILE_EXTENT, OLD_OFFSET, OLD_EXTENT, MULTIPLE = range(6)
 receivers share; their extents. In place of a receiver's OFFSET and beyond, of a group in the same columns, MULTIPLE receivers."""
 
 
-@kernel
+@inlined
 def needs_list(nest, n, r, projection, window, perfect, role, ordered, steps, share):
     """Whether the receivers of tensor rank ``r`` differ in what matters."""
     spread = uneven = timed = False
@@ -52,7 +52,7 @@ def needs_list(nest, n, r, projection, window, perfect, role, ordered, steps, sh
     return (window[r] and (steps or share < 1.0)) or (steps and ordered and timed)
 
 
-@kernel
+@inlined
 def main_rank(r, projection, looked):
     """The rank that stands for all that index tensor rank ``r`` when its receivers are listed; -1 if they cannot be."""
     main = -1
@@ -68,7 +68,7 @@ def main_rank(r, projection, looked):
     return main if (projection[r] != 0).sum() <= 2 else -1
 
 
-@kernel
+@inlined
 def listed_classes(
     nest, order, begin, r, main, projection, role, carry, merge, steps, part, sorts, lists, classes, own
 ):
@@ -131,14 +131,14 @@ def listed_classes(
     return True
 
 
-@kernel
+@inlined
 def _common(groups, g):
     low = max(groups[g, OFFSET], groups[g, OLD_OFFSET])
     high = min(groups[g, OFFSET] + groups[g, TILE_EXTENT], groups[g, OLD_OFFSET] + groups[g, OLD_EXTENT])
     return max(0, high - low)
 
 
-@kernel
+@inlined
 def _list_groups(first, spread0, second, spread1, factor, merge, old, groups):
     """The groups of the receivers that two ranks spread over: those with equal intervals now and before, if ``merge``."""
     number = 0
@@ -168,7 +168,7 @@ def _list_groups(first, spread0, second, spread1, factor, merge, old, groups):
     return number
 
 
-@kernel
+@inlined
 def _list_rank(nest, order, begin, end, role, carry, part, sorts, lists):
     """The sorts of steps of one rank: for each how many steps and the residue of what receivers share (``sorts``), and its
     receivers (``lists``). Returns how many sorts and receivers, -1 for too many."""
@@ -204,7 +204,7 @@ def _list_rank(nest, order, begin, end, role, carry, part, sorts, lists):
     return found, receivers
 
 
-@kernel
+@inlined
 def _add_sort(
     nest, order, begin, end, role, carry, part, leaves, start, times, residue, receivers, found, sorts, lists
 ):
@@ -252,7 +252,7 @@ def _add_sort(
     return found
 
 
-@kernel
+@inlined
 def _receiver(nest, order, begin, end, role, carry, leaves, start, number, entry):
     """Write receiver ``number`` at steps of a sort to ``entry``."""
     last = low = offset = 0
@@ -283,7 +283,7 @@ def _receiver(nest, order, begin, end, role, carry, leaves, start, number, entry
     entry[OLD_EXTENT] = _reach(nest, order, begin, end, role, old, last) - old + 1
 
 
-@kernel
+@inlined
 def _reach(nest, order, begin, end, role, low, last):
     """The largest coordinate, ``last`` at most, of the tile that begins at ``low``."""
     reach = low
