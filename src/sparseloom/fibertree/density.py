@@ -122,6 +122,10 @@ class Exchangeable(Density):
     def of_points(self, points: int) -> tuple[IntArray, FloatArray]:
         """Occupancies of any given set of ``points`` points, ascending, and their probabilities."""
 
+    @abstractmethod
+    def mean_parts(self, points: ArrayLike, size: ArrayLike) -> FloatArray:
+        """Mean of ceil(X / size), elementwise, where X is the nonzeros of ``points`` points: parts of ``size`` that they fill."""
+
     @property
     def coordinate_dependent(self) -> bool:
         return False
@@ -160,6 +164,9 @@ class Dense(Exchangeable):
 
     def of_points(self, points: int) -> tuple[IntArray, FloatArray]:
         return np.array([points], dtype=np.int64), np.ones(1)
+
+    def mean_parts(self, points: ArrayLike, size: ArrayLike) -> FloatArray:
+        return np.asarray(np.ceil(np.asarray(points) / size))
 
     def draw(self, rng: np.random.Generator) -> BoolArray:
         return np.ones(self.tensor_shape, dtype=np.bool_)
@@ -208,6 +215,9 @@ class Uniform(Exchangeable):
     def of_points(self, points: int) -> tuple[IntArray, FloatArray]:
         return hypergeometric.distribution(self.points, self.nonzeros, points)
 
+    def mean_parts(self, points: ArrayLike, size: ArrayLike) -> FloatArray:
+        return hypergeometric.mean_parts(self.points, self.nonzeros, points, size)
+
     def draw(self, rng: np.random.Generator) -> BoolArray:
         mask = np.zeros(self.points, dtype=np.bool_)
         mask[rng.choice(self.points, self.nonzeros, replace=False, shuffle=False)] = True
@@ -253,6 +263,12 @@ class FixedStructured(Exchangeable):
         if x == floor:
             return np.array([floor], dtype=np.int64), np.ones(1)
         return np.array([floor, floor + 1], dtype=np.int64), np.array([1 - (x - floor), x - floor])
+
+    def mean_parts(self, points: ArrayLike, size: ArrayLike) -> FloatArray:
+        mean = self.mean_of(points)
+        floor = np.floor(mean)
+        part = mean - floor
+        return np.asarray((1 - part) * np.ceil(floor / size) + part * np.ceil((floor + 1) / size))
 
     def draw(self, rng: np.random.Generator) -> BoolArray:
         before = np.arange(math.prod(self.tensor_shape) + 1) * self.density

@@ -84,3 +84,56 @@ def distribution(population: int, marked: int, sample: int) -> tuple[IntArray, F
     kept = np.flatnonzero(p >= TAIL)
     occupancies = np.arange(low, high + 1, dtype=np.int64)
     return occupancies[kept[0] : kept[-1] + 1], p[kept[0] : kept[-1] + 1]
+
+
+def mean_parts(population: int, marked: int, sample: ArrayLike, size: ArrayLike) -> FloatArray:
+    """Mean of ceil(X / size), elementwise, where X are the marked points of a ``sample``.
+
+    X has the distribution of a sum of independent indicators (Vatutin and Mikhailov 1982), so that its characteristic
+    function is at most exp(-2 variance sin(t / 2)^2) at t. Where that is below the precision of floats at all multiples of
+    2 pi / size, X leaves every rest equally often, and the mean is (mean of X + (size - 1) / 2) / size.
+    """
+    n, parts = np.broadcast_arrays(np.asarray(sample, np.int64), np.asarray(size, np.int64))
+    share = marked / population
+    variance = n * share * (1 - share) * ((population - n) / max(population - 1, 1))
+    even = (parts == 1) | (2 * variance * np.sin(np.pi / parts) ** 2 > 40)
+    found = np.asarray((n * marked / population + (parts - 1) / 2) / parts)
+    if not even.all():
+        known = _KNOWN.setdefault((population, marked), {})
+        keys, index = np.unique(np.stack([n[~even], parts[~even]]), axis=1, return_inverse=True)
+        pairs = list(zip(*keys.tolist(), strict=True))
+        missing = np.array([pair for pair in pairs if pair not in known], np.int64).reshape(-1, 2)
+        for at in range(0, len(missing), 64):
+            some = missing[at : at + 64]
+            means = _mean_parts(population, marked, *some.T)
+            known.update(zip(map(tuple, some.tolist()), means.tolist(), strict=True))
+        found[~even] = np.array([known[pair] for pair in pairs])[index.ravel()]
+    return found
+
+
+_KNOWN: dict[tuple[int, int], dict[tuple[int, int], float]] = {}
+"""Means that were summed, by population and marked, sample and size."""
+
+
+def forget() -> None:
+    """Empty what is remembered of means."""
+    _KNOWN.clear()
+
+
+def _mean_parts(population: int, marked: int, sample: IntArray, size: IntArray) -> FloatArray:
+    """Mean of ceil(X / size) of N samples [N], summed outwards from the mode as in :func:`distribution`."""
+    n, parts = sample[:, None].astype(np.float64), size[:, None]
+    mode = np.clip(
+        (n + 1) * (marked + 1) // (population + 2), np.maximum(0, marked + n - population), np.minimum(marked, n)
+    )
+    reach = int(5 * math.sqrt(min(marked, int(sample.max())))) + 8
+    step = np.arange(reach)
+    k = mode + step
+    up = np.cumprod((marked - k) / (k + 1) * ((n - k) / (population - marked - n + k + 1)), axis=1)
+    k = mode - step
+    down = np.cumprod(k / (marked - k + 1) * ((population - marked - n + k) / (n - k + 1)), axis=1)
+    total = 1 + up.sum(axis=1) + down.sum(axis=1)
+    filled = (up * np.ceil((mode + step + 1) / parts)).sum(axis=1) + (down * np.ceil((mode - step - 1) / parts)).sum(
+        axis=1
+    )
+    return np.asarray((np.ceil(mode / parts)[:, 0] + filled) / total)

@@ -241,20 +241,35 @@ def check_mapping(
 
 @dataclass(frozen=True)
 class Packed:
-    """A position-skipping tensor at a level, [B] each: the most lanes in use, as a share, and the mean share in use while there
-    is work; mean passes over them, and passes if the tile were full; the mean share of nonzeros."""
+    """A position-skipping tensor at a level, [B] each: the most ``lanes`` that can be in use, as a share; mean ``passes`` over
+    them, and passes if the tile were full; the mean share of nonzeros. Tiles are boxes of extents ``tile`` [ranks, B] of a
+    tensor with ``nonzeros``; its loops make ``width`` lanes."""
 
     lanes: FloatArray
-    used: FloatArray
     passes: FloatArray
     full_passes: FloatArray
     density: FloatArray
+    nonzeros: Density
+    width: IntArray
+    tile: IntArray
 
     @property
     def load(self) -> FloatArray:
         """How much more work the first lane has than the mean one: that of every pass."""
         full = self.full_passes * self.density
         return np.divide(self.passes, full, out=np.ones_like(full), where=full > 0)
+
+    @property
+    def used(self) -> FloatArray:
+        """The mean share of lanes in use while there is work, [B]."""
+
+        def working(lanes: int, *tile: int) -> float:
+            occupancy, chance = self.nonzeros.occupancy_distribution(tile)
+            some = chance[occupancy > 0].sum()
+            share = occupancy / (lanes * np.maximum(np.ceil(occupancy / lanes), 1))
+            return float(share @ chance / some) if some else 1.0
+
+        return np.array([working(*column) for column in np.stack([self.width, *self.tile]).T.tolist()])
 
 
 def packing(problem: Problem, batch: MappingBatch, tile: IntArray) -> dict[tuple[int, int], Packed]:
@@ -273,35 +288,31 @@ def packing(problem: Problem, batch: MappingBatch, tile: IntArray) -> dict[tuple
                 continue
             mine = (batch.place // 3 == depth) & (batch.place % 3 > 0) & indexes[t, batch.rank] & ~taken
             taken |= mine
-            lanes = np.prod(np.where(mine, batch.bound, 1), axis=1)
+            width = np.prod(np.where(mine, batch.bound, 1), axis=1)
             density, box = problem.workload.density(saf.target), _box(problem, t, tile[:, depth])
             points = np.prod(box, axis=0)
-            key = np.stack([lanes, *([points] if isinstance(density, Exchangeable) else box)])
-            distinct, index = np.unique(key, axis=1, return_inverse=True)
-            numbers = np.array([_passes(density, *map(int, column)) for column in distinct.T])[index.ravel()].T
-            found[depth, t] = Packed(numbers[0], numbers[1], numbers[2], np.ceil(points / lanes), numbers[3] / points)
+            most = density.worst_occupancy([np.zeros_like(x) for x in box], box)
+            found[depth, t] = Packed(
+                np.clip(most, 1, width) / width, _passes(density, width, box), np.ceil(points / width),
+                density.expected_occupancy([np.zeros_like(x) for x in box], box) / points, density, width, np.stack(box),
+            )  # fmt: skip
     return found
 
 
+def _passes(density: Density, width: IntArray, box: list[IntArray]) -> FloatArray:
+    """Mean of the passes that the nonzeros of tiles take over ``width`` lanes, [B]."""
+    if isinstance(density, Exchangeable):
+        return density.mean_parts(np.prod(box, axis=0), width)
+    distinct, index = np.unique(np.stack([width, *box]), axis=1, return_inverse=True)
+    return np.array([_mean_passes(density, *map(int, column)) for column in distinct.T])[index.ravel()]
+
+
 @lru_cache(maxsize=1 << 16)
-def _passes(density: Density, lanes: int, *tile: int) -> tuple[float, float, float, float]:
-    """The most lanes in use, as a share and one at least; their mean share in use while there is work; mean passes; mean
-    nonzeros. Of a ``tile`` given by its extents, or by its points if only those matter."""
-    occupancy, chance = (
-        density.of_points(*tile) if isinstance(density, Exchangeable) else density.occupancy_distribution(tile)
-    )
-    passes = np.ceil(occupancy / lanes)
-    most = np.clip(occupancy[chance > 0].max(), 1, lanes)
-    working = (occupancy / (lanes * np.maximum(passes, 1))) @ chance
-    some = chance[occupancy > 0].sum()
-    return (
-        float(most / lanes),
-        float(working / some) if some else 1.0,
-        float(passes @ chance),
-        float(occupancy @ chance),
-    )
+def _mean_passes(density: Density, lanes: int, *tile: int) -> float:
+    occupancy, chance = density.occupancy_distribution(tile)
+    return float(np.ceil(occupancy / lanes) @ chance)
 
 
 def forget() -> None:
     """Empty what is remembered from one evaluation to the next."""
-    _passes.cache_clear()
+    _mean_passes.cache_clear()

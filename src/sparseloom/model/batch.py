@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.actions import OUTCOMES
+from sparseloom.fibertree import hypergeometric
 from sparseloom.mapping import lanes
 from sparseloom.mapping.batch import BoolArray, MappingBatch, Problem
 from sparseloom.mapping.lanes import thin, within_fanout
@@ -93,6 +94,7 @@ def _priced(problem: Problem, nests: Nests, active: Activity) -> Evaluations:
 
 def forget() -> None:
     """Empty what is remembered from one evaluation to the next."""
+    hypergeometric.forget()
     lanes.forget()
     occupancy.forget()
 

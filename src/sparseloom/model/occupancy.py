@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.fibertree.density import ActualData, Dense, Density, Exchangeable, FixedStructured
+from sparseloom.fibertree.density import ActualData, Dense, Density, Exchangeable
 from sparseloom.fibertree.diagonal import Banded
 from sparseloom.mapping.batch import IntArray
 from sparseloom.model.events import Box
@@ -82,32 +82,21 @@ def _extent(box: Box) -> IntArray:
 
 def _mean_blocks(density: Density, points: FloatArray | IntArray, extents: IntArray, block_words: int) -> FloatArray:
     """Mean blocks of sets of ``points`` points; of the occupancy of tiles of ``extents`` where places matter."""
-    if isinstance(density, FixedStructured):
-        words = density.density * points
-        words = np.where(np.abs(words - np.rint(words)) < 1e-9 * np.maximum(words, 1), np.rint(words), words)
-        whole = np.floor(words)
-        part = words - whole
-        return np.asarray((1 - part) * np.ceil(whole / block_words) + part * np.ceil((whole + 1) / block_words))
-    key = np.rint(points).astype(np.int64)[None]
-    if not isinstance(density, Exchangeable):
-        key = np.concatenate([key, extents])
-        keys, index = np.unique(key, axis=1, return_inverse=True)
-    else:
-        distinct, index = np.unique(key[0], return_inverse=True)
-        keys = distinct[None]
+    if isinstance(density, Exchangeable):
+        return density.mean_parts(np.rint(points), block_words)
+    keys, index = np.unique(
+        np.concatenate([np.rint(points).astype(np.int64)[None], extents]), axis=1, return_inverse=True
+    )
     means = [_mean_blocks_of(density, tuple(column), block_words) for column in keys.T.tolist()]
     return np.asarray(np.array(means)[index.ravel()])
 
 
 @lru_cache(maxsize=1 << 16)
 def _mean_blocks_of(density: Density, key: tuple[int, ...], block_words: int) -> float:
-    """Mean blocks of one set of points: ``key`` is its size and, where places matter, the extents of its tile."""
+    """Mean blocks of the nonzeros of a tile: ``key`` is how many points are counted, none or all, and its extents."""
     if key[0] == 0:
         return 0.0
-    if isinstance(density, Exchangeable):
-        occupancies, chances = density.of_points(key[0])
-    else:
-        occupancies, chances = density.occupancy_distribution(key[1:])
+    occupancies, chances = density.occupancy_distribution(key[1:])
     return float(np.ceil(occupancies / block_words) @ chances)
 
 
