@@ -7,6 +7,8 @@ digits that all receivers share is where, from the outermost in, they first leav
 
 from __future__ import annotations
 
+import numpy as np
+
 from sparseloom.model.digits import (
     ASIDE,
     BACK,
@@ -211,44 +213,40 @@ def _add_sort(
     """Add the sort of steps whose digits leave the tail at loop ``order[leaves]``, having one of ``times`` digits from ``start`` on
     there, and any further in; one sort for each residue by ``part``."""
     first = found
-    if found >= MOST_SORTS or part > MOST_SORTS:
+    if found >= MOST_SORTS:
         return -1
     for s in range(receivers):
         _receiver(nest, order, begin, end, role, carry, leaves, start, s, lists[first, s])
-    # residues of the digits that are left open, from the innermost out
-    sorts[first, 0], sorts[first, 1] = 1, residue
-    found += 1
+    # how many steps have each residue, by the digits that are left open, from the outermost in
+    now, after = np.zeros(part, np.int64), np.zeros(part, np.int64)
+    now[residue] = 1
     for at in range(leaves, end):
         i = order[at]
         if not (role[i] == TIME or role[i] == PLACE) or (role[i] == TIME and 2 * i > carry):
             continue
         low = start if at == leaves else (1 if role[i] == TIME and 2 * i == carry else 0)
         count = times if at == leaves else nest[BOUND, i] - low
-        step = nest[STEP, i]
-        if step % part == 0:
-            for c in range(first, found):
-                sorts[c, 0] *= count
+        step = nest[STEP, i] % part
+        if step == 0:
+            now *= count
             continue
-        known = found
-        for c in range(first, known):
-            many, residue = sorts[c, 0], sorts[c, 1]
-            period = 1
-            while period * step % part:
-                period += 1
-            for digit in range(min(count, period)):
-                number = many * ((count - digit + period - 1) // period)
-                value = (residue + (low + digit) * step) % part
-                if digit == 0:
-                    sorts[c, 0], sorts[c, 1] = number, value
-                else:
-                    if found >= MOST_SORTS:
-                        return -1
-                    sorts[found, 0], sorts[found, 1] = number, value
-                    found += 1
-    for c in range(first + 1, found):
-        for s in range(receivers):
-            for k in range(lists.shape[2]):
-                lists[c, s, k] = lists[first, s, k]
+        period = 1
+        while period * step % part:
+            period += 1
+        after[:] = 0
+        for r in range(part):
+            for digit in range(min(count, period) if now[r] > 0 else 0):
+                after[(r + (low + digit) * step) % part] += now[r] * ((count - digit + period - 1) // period)
+        now, after = after, now
+    for r in range(part):
+        if now[r] > 0:
+            if found >= MOST_SORTS:
+                return -1
+            sorts[found, 0], sorts[found, 1] = now[r], r
+            for s in range(receivers if found > first else 0):
+                for k in range(lists.shape[2]):
+                    lists[found, s, k] = lists[first, s, k]
+            found += 1
     return found
 
 
