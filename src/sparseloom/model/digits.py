@@ -242,30 +242,16 @@ def cut_classes(
     whole[RESIDUE] = whole[BACK] = 0.0
     whole[KEPT] = -1.0
     now[0] = whole
+    residues = np.empty((2, modulus))
     count = 1
     for at in range(end - 1, begin - 1, -1):
         i = order[at]
         kind = role[i]
         if kind == TIME or kind >= SPREAD:
             count = _split(
-                now,
-                count,
-                whole,
-                nest,
-                i,
-                kind,
-                free,
-                looked,
-                d,
-                carry,
-                side,
-                indexed,
-                ordered,
-                steps,
-                modulus,
-                after,
-                new,
-            )
+                now, count, whole, nest, i, kind, free, looked, d, carry, side, indexed, ordered, steps, modulus, after, new,
+                residues,
+            )  # fmt: skip
             if count < 0:
                 return -1
             now, after = after, now
@@ -347,7 +333,7 @@ def _vary(now, c, whole, nest, i, kind, free, looked, d):
 
 @inlined
 def _split(
-    now, count, whole, nest, i, kind, free, looked, d, carry, side, indexed, ordered, steps, modulus, after, new
+    now, count, whole, nest, i, kind, free, looked, d, carry, side, indexed, ordered, steps, modulus, after, new, residues
 ):
     """Write to ``after`` the classes into which a loop of fixed digits splits ``count`` classes: digits below the tail, at it,
     above it. Returns how many there are, -1 for too many."""
@@ -360,37 +346,44 @@ def _split(
     # on the side only digit 0 is counted of loops that repeat what was seen, or of other instances
     zero_only = kind == TIME and not indexed if side == FIRST else side == ORIGIN and kind != TIME
     # below and above the tail, what the inner digits are often makes no difference
-    alike = (
-        modulus == 1 and not (steps and kind == SPREAD) and not (indexed and ordered and kind == TIME and 2 * i > carry)
-    )
+    alike = not (steps and kind == SPREAD) and not (indexed and ordered and kind == TIME and 2 * i > carry)
     for k in range(len(looked)):
         alike = alike and not (looked[k, d] and free[i] >> k & 1)
     period = 1
     while modulus > 1 and period * step % modulus:
         period += 1
-    all_groups = all_aside = 0.0
-    for c in range(count):
-        all_groups += now[c, GROUPS]
-        all_aside += now[c, ASIDE]
     found = 0
     for branch in range(-1, 2):
-        # at the tail, below it, above it
+        # below the tail, at it, above it
         start = max(low, tail + branch) if branch >= 0 else low
         end = min(high, tail) if branch < 0 else (min(high, tail + 1) if branch == 0 else high)
         if start >= end:
             continue
-        together = alike and branch != 0
-        for c in range(1 if together else count):
-            _fix(now[c], whole, branch, nest, i, kind, free, looked, d, carry, indexed, ordered, steps, new)
-            groups, aside = (all_groups, all_aside) if together else (now[c, GROUPS], now[c, ASIDE])
-            for first in range(start, min(end, start + period)):
-                times = (end - first + period - 1) // period
-                new[RESIDUE] = (int(now[c, RESIDUE]) + first * step) % modulus
-                new[GROUPS] = groups * times
-                new[ASIDE] = aside * (times if not zero_only else (1 if first == 0 else 0))
-                found = join(after, found, new)
-                if found < 0:
-                    return -1
+        if alike and branch != 0:
+            _fix(now[0], whole, branch, nest, i, kind, free, looked, d, carry, indexed, ordered, steps, new)
+            residues[:] = 0.0
+            for c in range(count):
+                residue = int(now[c, RESIDUE])
+                for first in range(start, min(end, start + period)):
+                    times = (end - first + period - 1) // period
+                    at = (residue + first * step) % modulus if modulus > 1 else 0
+                    residues[0, at] += now[c, GROUPS] * times
+                    residues[1, at] += now[c, ASIDE] * (times if not zero_only else (1 if first == 0 else 0))
+            for residue in range(modulus):
+                if residues[0, residue] > 0 and found >= 0:
+                    new[RESIDUE], new[GROUPS], new[ASIDE] = residue, residues[0, residue], residues[1, residue]
+                    found = join(after, found, new)
+        else:
+            for c in range(count):
+                _fix(now[c], whole, branch, nest, i, kind, free, looked, d, carry, indexed, ordered, steps, new)
+                for first in range(start, min(end, start + period)):
+                    times = (end - first + period - 1) // period
+                    new[RESIDUE] = (int(now[c, RESIDUE]) + first * step) % modulus
+                    new[GROUPS] = now[c, GROUPS] * times
+                    new[ASIDE] = now[c, ASIDE] * (times if not zero_only else (1 if first == 0 else 0))
+                    found = join(after, found, new) if found >= 0 else -1
+        if found < 0:
+            return -1
     return found
 
 
