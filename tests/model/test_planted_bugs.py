@@ -111,8 +111,8 @@ def upper_ranks_always_move(patch: pytest.MonkeyPatch) -> None:
 
 def transfers_of_a_step_take_blocks_of_their_own(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
-        sparse, "shared_blocks", lambda density, compressed, box, held, words, *_, **__: occupancy.own_blocks(
-            density, compressed, box, held, words
+        sparse, "shared_blocks", lambda density, compressed, piece, words, block_words, *_, **__: occupancy.own_blocks(
+            density, compressed, piece, words, block_words
         )
     )  # fmt: skip
 

@@ -28,7 +28,7 @@ from sparseloom.model.events import Wanted
 from sparseloom.model.gather import ACTUAL
 from sparseloom.model.looprank import LoopRank, NestLoop, assign, box, expected_units, points, points_empty
 from sparseloom.model.microarch import Share
-from sparseloom.model.occupancy import stored_words
+from sparseloom.model.occupancy import Piece, stored_words
 from sparseloom.model.proportional import TINY, Proportions, arrived, moved, stages, take, unit_stages
 from sparseloom.model.residual import Walked, as_walked, imperfect, walk
 from sparseloom.model.sparse import Filter, Moved, Path, Tiles, paths_of
@@ -273,9 +273,8 @@ class AverageInstance:
         wanted = Wanted(judges=(judged.edge,), positions=self.work.positions(involved, False, judged.tensor))
         stored = left = 0.0
         for rows in self.work.source.transfers(judged.edge, wanted):
-            low, high = (end[:ranks] for end in rows.box)
-            held = tuple(end[:ranks] for end in rows.overlap) if judged.edge.hold else (low, low)
-            words = rows.groups * stored_words(density, compressed, (low, high), (held[0], held[1]))
+            piece = Piece(rows.box, rows.overlap if judged.edge.hold else None, ranks)
+            words = rows.groups * stored_words(density, compressed, piece)
             stored += float(words.sum())
             left += float(words @ self.work.survival(judged, rows)[:, ACTUAL])
         return 1 - left / stored if stored else 0.0

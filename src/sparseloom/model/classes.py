@@ -94,23 +94,21 @@ class ClassSource:
             self.irregular[:] = True
         yield self._classes(edge, wanted, edge.hold or len(wanted.watch) > 0)
 
-    def _classes(self, edge: Edge, wanted: Wanted, before: bool, some: IntArray | slice = slice(None)) -> Classes:
+    def _classes(self, edge: Edge, wanted: Wanted, before: bool, some: IntArray | None = None) -> Classes:
         """The classes of an edge in all mappings or ``some``, which are numbered anew; ``before`` tells whether the transfer before
         may matter."""
-        nests = self.nests.of(some)
-        mappings = len(nests.count)
+        some = np.arange(self.mappings) if some is None else some
         task = task_of(self.problem.shape, edge, wanted, before)
-        room = room_for(task, nests.loops.shape[2])
-        (ranks, dims), size = edge.projection.shape, 4 * mappings + 64
+        room = room_for(task, self.nests.loops.shape[2])
+        (ranks, dims), size = edge.projection.shape, 4 * len(some) + 64
         counts, table = np.empty((4, size)), np.empty((task.width, size), np.int64)
-        irregular, done, used = np.zeros(mappings, np.bool_), 0, 0
+        done = used = 0
         while True:
             room.hashed[:] = -1
-            done, used = emit_batch(*nests[:6], *task, *room, counts, table, done, used, irregular)
-            if done == mappings:
+            done, used = emit_batch(some, *self.nests[:6], *task, *room, counts, table, done, used, self.irregular)
+            if done == len(some):
                 break
             counts, table = (np.concatenate([known, np.empty_like(known)], axis=1) for known in (counts, table))
-        self.irregular[some] |= irregular
         return _named(counts[:, :used], table[:, :used], ranks, dims, wanted)
 
     def tiles(self, edge: Edge, wanted: Wanted) -> tuple[Box, FloatArray, FloatArray, IntArray]:

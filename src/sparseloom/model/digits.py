@@ -333,7 +333,24 @@ def _vary(now, c, whole, nest, i, kind, free, looked, d):
 
 @inlined
 def _split(
-    now, count, whole, nest, i, kind, free, looked, d, carry, side, indexed, ordered, steps, modulus, after, new, residues
+    now,
+    count,
+    whole,
+    nest,
+    i,
+    kind,
+    free,
+    looked,
+    d,
+    carry,
+    side,
+    indexed,
+    ordered,
+    steps,
+    modulus,
+    after,
+    new,
+    residues,
 ):
     """Write to ``after`` the classes into which a loop of fixed digits splits ``count`` classes: digits below the tail, at it,
     above it. Returns how many there are, -1 for too many."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,11 +37,6 @@ class Nests(NamedTuple):
     pieces: IntArray
     lanes: FloatArray
     instances: FloatArray
-
-    def of(self, some: IntArray | slice) -> Nests:
-        """The nests of some mappings of the batch."""
-        parts: Sequence[Any] = [part[some] for part in self]
-        return Nests(*parts)
 
 
 def lay_out(problem: Problem, batch: MappingBatch) -> Nests:

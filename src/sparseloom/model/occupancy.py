@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,59 +23,100 @@ def is_certain(density: Density) -> bool:
     return isinstance(density, ActualData | Dense | Banded)
 
 
-def stored_words(density: Density, compressed: bool, box: Box, held: Box) -> FloatArray:
-    """Expected words that a level stores of ``box`` without its part ``held``: nonzeros where ``compressed``."""
-    if not len(box[0]):
-        return np.ones(box[0].shape[1:])
-    if not compressed:
-        return _points(box, held).astype(np.float64)
+@dataclass(frozen=True)
+class Piece:
+    """What N transfers bring of a tensor, each: a ``box`` without the part of it that is ``held``, if any. The first ``ranks`` of
+    their ranks are the tensor's own, at others every box has one coordinate."""
+
+    box: Box
+    held: Box | None
+    ranks: int
+
+    @property
+    def low(self) -> list[IntArray]:
+        return list(self.box[0][: self.ranks])
+
+    @property
+    def high(self) -> list[IntArray]:
+        return list(self.box[1][: self.ranks])
+
+    @cached_property
+    def extents(self) -> IntArray:
+        """Extents of the boxes, [R, N]."""
+        return np.asarray(self.box[1] - self.box[0])
+
+    @cached_property
+    def points(self) -> IntArray:
+        """Points that are brought, [N]."""
+        return np.asarray(self.whole - self.kept)
+
+    @cached_property
+    def whole(self) -> IntArray:
+        """Points of the boxes, [N]."""
+        return _product(self.extents)
+
+    @cached_property
+    def kept(self) -> IntArray:
+        """Points that are held, [N]."""
+        return np.zeros_like(self.whole) if self.held is None else _product(self.held[1] - self.held[0])
+
+
+def stored_words(density: Density, compressed: bool, piece: Piece) -> FloatArray:
+    """Expected words that a level stores of what is brought: nonzeros where ``compressed``."""
+    if not compressed or not piece.ranks:
+        return piece.points.astype(np.float64)
     if isinstance(density, Exchangeable):
-        return density.mean_of(_extent(box)) - density.mean_of(_extent(held))
-    return density.expected_occupancy(list(box[0]), list(box[1])) - density.expected_occupancy(*map(list, held))
+        return density.mean_of(piece.whole) - (density.mean_of(piece.kept) if piece.held is not None else 0)
+    words = density.expected_occupancy(piece.low, piece.high)
+    if piece.held is not None:
+        words = words - density.expected_occupancy(*(list(end[: piece.ranks]) for end in piece.held))
+    return words
 
 
-def own_blocks(density: Density, compressed: bool, box: Box, held: Box, block_words: int) -> FloatArray:
-    """Expected blocks of ``block_words`` that the words of :func:`stored_words` fill, each box in an access of its own."""
-    words = stored_words(density, compressed, box, held)
+def own_blocks(density: Density, compressed: bool, piece: Piece, words: FloatArray, block_words: int) -> FloatArray:
+    """Expected blocks of ``block_words`` that the stored ``words`` of pieces fill, each piece in an access of its own."""
     if block_words == 1:
         return words
     if not compressed or is_certain(density):
         return np.ceil(words / block_words)
-    return _mean_blocks(density, _points(box, held), box[1] - box[0], block_words)
+    return _mean_blocks(density, piece.points, piece.extents[: piece.ranks], block_words)
 
 
 def shared_blocks(
-    density: Density, compressed: bool, box: Box, held: Box, block_words: int, step_total: StepTotal, disjoint: bool
+    density: Density,
+    compressed: bool,
+    piece: Piece,
+    words: FloatArray,
+    block_words: int,
+    step_total: StepTotal,
+    disjoint: bool,
 ) -> FloatArray:
-    """As :func:`own_blocks`, where all words of one step are one access and every box has its share of it.
+    """As :func:`own_blocks`, where all words of one step are one access and every piece has its share of it.
 
-    ``step_total`` sums a value of each box over its step; ``disjoint`` says that boxes of a step have no points in common.
-    Exact for known tensors, and for disjoint boxes of densities to which only the number of points matters; for others,
-    where several boxes share an access, its words are taken at their mean.
+    ``step_total`` sums a value of each piece over its step; ``disjoint`` says that pieces of a step have no points in common.
+    Exact for known tensors, and for disjoint pieces of densities to which only the number of points matters; for others,
+    where several pieces share an access, its words are taken at their mean.
     """
-    words = stored_words(density, compressed, box, held)
     if block_words == 1:
         return words
     total_words = step_total(words)
     if not compressed or is_certain(density):
         share = np.divide(words, total_words, out=np.zeros_like(words), where=total_words > 0)
         return np.asarray(share * np.ceil(total_words / block_words - 1e-9))
-    points = _points(box, held)
+    points = piece.points
     total = step_total(points.astype(np.float64))
     alone = (total == points) | (disjoint and isinstance(density, Exchangeable))
-    blocks = np.ceil(total_words / block_words - 1e-9)
-    blocks[alone] = _mean_blocks(density, total[alone], (box[1] - box[0])[:, alone], block_words)
+    if alone.all():
+        blocks = _mean_blocks(density, total, piece.extents[: piece.ranks], block_words)
+    else:
+        blocks = np.ceil(total_words / block_words - 1e-9)
+        blocks[alone] = _mean_blocks(density, total[alone], piece.extents[: piece.ranks, alone], block_words)
     return np.asarray(np.divide(points, total, out=np.zeros_like(words), where=total > 0) * blocks)
 
 
-def _points(box: Box, held: Box) -> IntArray:
-    return _extent(box) - _extent(held)
-
-
-def _extent(box: Box) -> IntArray:
-    """Points of boxes, which lie in the tensor."""
-    extents = box[1] - box[0]
-    points = extents[0]
+def _product(extents: IntArray) -> IntArray:
+    """Points of boxes of ``extents`` [ranks, N]; 1 of a tensor without ranks."""
+    points = extents[0] if len(extents) else np.ones(extents.shape[1:], np.int64)
     for extent in extents[1:]:
         points = points * extent
     return np.asarray(points)
@@ -120,7 +162,7 @@ def joint_nonempty(density: Density, boxes: Sequence[Box]) -> FloatArray | float
 
 def _empty(density: Density, box: Box) -> FloatArray:
     if isinstance(density, Exchangeable) and len(box[0]):
-        return density.joint_empty(_extent(box))
+        return density.joint_empty(_product(box[1] - box[0]))
     return density.empty_probability(list(box[0]), list(box[1]))
 
 

@@ -46,15 +46,15 @@ ROW_GROUPS, ROW_ASIDE, ROW_RECEIVERS, ROW_POINTS = range(4)
 
 @kernel
 def emit_batch(
-    loops, count, order, begin, perfect, aligned, projection, indexed, window, parent, child, levels, merge, judges, looked,
-    watch, splits, parts, modulus, whole, side, steps, before, own, states, classes, chosen, role, free, moves, row, hashed, sorts,
-    lists, counts, table, done, used, irregular,
+    some, loops, count, order, begin, perfect, aligned, projection, indexed, window, parent, child, levels, merge, judges,
+    looked, watch, splits, parts, modulus, whole, side, steps, before, own, states, classes, chosen, role, free, moves, row,
+    hashed, sorts, lists, counts, table, done, used, irregular,
 ):  # fmt: skip
-    """Write the classes of the mappings from ``done`` on to columns of ``counts`` [4, N] (see ROW_GROUPS) and ``table`` [:, N],
-    from ``used`` on, as far as there is room; returns how many mappings are done and columns used. Every mapping has at
-    least one.
+    """Write the classes of mappings ``some`` to columns of ``counts`` [4, N] (see ROW_GROUPS) and ``table`` [:, N], as far as
+    there is room; returns how many mappings are done and columns used. Every mapping has at least one.
 
-    A column of ``table``: extents [R], common extents [R], low [R], changed [W], spans [K, D], mapping.
+    It begins with mapping ``done`` of those and column ``used``. A column of ``table``: extents [R], common extents [R], low [R],
+    changed [W], spans [K, D], number of the mapping among ``some``.
     """
     dims = len(indexed)
     sliding, hold = window.any(), child < levels
@@ -77,7 +77,8 @@ def emit_batch(
         borrowed(table),
     )
     row, counts, sorts, lists = borrowed(row), borrowed(counts), borrowed(sorts), borrowed(lists)
-    for b in range(done, len(count)):
+    for place in range(done, len(some)):
+        b = some[place]
         nest, n = loops[b], count[b]
         start = used
         fits = _set_roles(nest, n, indexed, parent, child, levels, merge, judges, role, free)
@@ -126,10 +127,10 @@ def emit_batch(
             if fits:
                 used = _multiply(
                     nest, n, projection, indexed, watch, splits, parts, whole, carry, side, hold, ordered, steps, share,
-                    counts, table, start, used, b, own, classes, chosen, moves, row, hashed,
+                    counts, table, start, used, place, own, classes, chosen, moves, row, hashed,
                 )  # fmt: skip
                 if used == table.shape[1]:
-                    return b, start
+                    return place, start
                 fits = used - start <= MOST_ROWS
             if moving < 0:
                 break
@@ -146,9 +147,9 @@ def emit_batch(
         if used == start:
             counts[:, used] = 0.0
             table[:, used] = 0
-            table[len(table) - 1, used] = b
+            table[len(table) - 1, used] = place
             used += 1
-    return len(count), used
+    return len(some), used
 
 
 @inlined
@@ -305,7 +306,7 @@ def _merged_share(nest, n, projection, window, mains, role):
 @inlined
 def _multiply(
     nest, n, projection, indexed, watch, splits, parts, whole, carry, side, hold, ordered, steps, share, counts, table, start,
-    used, b, own, classes, chosen, moves, row, hashed,
+    used, place, own, classes, chosen, moves, row, hashed,
 ):  # fmt: skip
     """Write the classes of the steps of ``carry``: every combination of one class of each rank."""
     ranks, dims = projection.shape
@@ -318,7 +319,7 @@ def _multiply(
     for d in range(dims):
         chosen[d] = 0
         combinations *= classes[d]
-    row[len(row) - 1] = b
+    row[len(row) - 1] = place
     for _ in range(combinations):
         if used + 1 >= table.shape[1]:
             return table.shape[1]

@@ -22,8 +22,8 @@ from sparseloom.fibertree.density import Density, Exchangeable, Uniform
 from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem, corner_of, extents_of
 from sparseloom.model.events import Box, Edge, Wanted
-from sparseloom.model.gather import ACTUAL, REACHING, UNSKIPPED, gathered
-from sparseloom.model.occupancy import is_certain, joint_nonempty, own_blocks, shared_blocks, stored_words
+from sparseloom.model.gather import ACTUAL, REACHING, UNSKIPPED, distinct, gathered
+from sparseloom.model.occupancy import Piece, is_certain, joint_nonempty, own_blocks, shared_blocks, stored_words
 
 FloatArray = NDArray[np.float64]
 
@@ -307,24 +307,27 @@ class Filter:
     def survival(self, path: Path, rows: Rows) -> FloatArray:
         """P(a transfer of a row reaches each stage), [N, 4]."""
         others, own = self._survival_of(path, rows)
-        return others * own
+        return others if own is None else others * own
 
-    def _survival_of(self, path: Path, rows: Rows) -> tuple[FloatArray, FloatArray]:
-        """The factors of :meth:`survival`: what other tensors contribute to it, and what the tensor itself does as a leader."""
+    def _survival_of(self, path: Path, rows: Rows) -> tuple[FloatArray, FloatArray | None]:
+        """The factors of :meth:`survival`: what other tensors contribute to it, and what the tensor itself does as a leader, if
+        it is one."""
         judges = [(k, judge) for k, judged in enumerate(path.judged) for judge in judged.judges]
         outside = [(k, judge) for k, judge in judges if k < len(path.outer)]
         skips = [(k, judge) for k, judge in judges if k >= len(path.outer) and judge.kind == SKIPPING]
         gates = [(k, judge) for k, judge in judges if k >= len(path.outer) and judge.kind == GATING]
-        others, own = np.ones((rows.groups.size, 4)), np.ones((rows.groups.size, 4))
+        others = np.ones((rows.groups.size, 4))
         if not judges:
-            return others, own
+            return others, None
+        own = np.ones_like(others)
         for stage, judged in ((REACHING, outside), (UNSKIPPED, outside + skips), (ACTUAL, outside + skips + gates)):
             if stage > REACHING and len(judged) == len(outside):
                 others[:, stage], own[:, stage] = others[:, stage - 1], own[:, stage - 1]
                 continue
             for t, chance in enumerate(self.joint(rows, judged)):
                 (own if t == path.tensor else others)[:, stage] *= chance
-        return others, own
+        leads_itself = any(path.tensor in judge.leaders for _, judge in judges)
+        return others, own if leads_itself else None
 
     def traffic(self, path: Path) -> Traffic:
         """What moves along an edge."""
@@ -368,98 +371,81 @@ class Filter:
         return sums.traffic()
 
     def _add(self, path: Path, rows: Rows, parent: Format | None, child: Format | None, sums: _Sums) -> None:
-        box = rows.box
-        held = rows.overlap if path.edge.hold else (box[0], box[0])
-        moves = np.prod(box[1] - box[0], axis=0) > np.prod(held[1] - held[0], axis=0)
-        others, own = self._survival_of(path, rows)
+        survival, own = self._survival_of(path, rows)
         density = self.densities[path.tensor]
-        others = others * moves[:, None]
-        if not path.judged or is_certain(density) or (own == 1).all():
-            self._add_of(density, path, rows, parent, child, others * own, sums)
+        piece = Piece(rows.box, rows.overlap if path.edge.hold else None, len(self.rank_names(path.tensor)))
+        if own is None or is_certain(density) or (own == 1).all():
+            together = survival if own is None else survival * own
+            self._add_of(density, path, piece, rows, parent, child, together, sums)
             return
         # The tensor leads itself. Its box lies in all of its leader tiles, so that where one of them is empty the box is
         # too: what survives is what moves, less what an empty box moves where the tensor does not let it pass.
-        self._add_of(density, path, rows, parent, child, others, sums)
-        self._add_of(Uniform(density.tensor_shape, 0.0), path, rows, parent, child, others * (own - 1), sums)
+        self._add_of(density, path, piece, rows, parent, child, survival, sums)
+        empty = Uniform(density.tensor_shape, 0.0)
+        self._add_of(empty, path, piece, rows, parent, child, survival * (own - 1), sums)
 
     def _add_of(
-        self, density: Density, path: Path, rows: Rows, parent: Format | None, child: Format | None, survival: FloatArray,
-        sums: _Sums,
+        self, density: Density, path: Path, piece: Piece, rows: Rows, parent: Format | None, child: Format | None,
+        survival: FloatArray, sums: _Sums,
     ) -> None:  # fmt: skip
         """Add what rows move of a tensor of some ``density``, by stage of ``survival`` [N, 4]."""
         output = path.tensor == len(self.problem.tensors) - 1
-        served = self._moved(density, path, parent, rows, merged=True)
-        sums.add("served", rows, rows.groups, survival, served, path.leads)
+        moves: BoolArray | int = piece.points > 0 if path.edge.hold else 1
+        served = self._moved(density, path, parent, piece, rows, merged=True)
+        sums.add("served", rows, rows.groups * moves, survival, served, path.leads)
         if output:
-            sums.add("first_served", rows, rows.first_groups, survival, served, path.leads)
-            raised = served if path.reduces else self._moved(density, path, parent, rows, merged=False)
-            sums.add("raised", rows, rows.groups if path.reduces else rows.receivers, survival, raised, path.leads)
+            sums.add("first_served", rows, rows.first_groups * moves, survival, served, path.leads)
+            raised = served if path.reduces else self._moved(density, path, parent, piece, rows, merged=False)
+            raising = (rows.groups if path.reduces else rows.receivers) * moves
+            sums.add("raised", rows, raising, survival, raised, path.leads)
         if path.edge.hold:
-            delivered = self._delivered(density, path, child, rows)
-            sums.add("delivered", rows, rows.receivers, survival, delivered)
+            delivered = self._delivered(density, path, child, piece, rows)
+            sums.add("delivered", rows, rows.receivers * moves, survival, delivered)
             if output:
-                sums.add("first_delivered", rows, rows.first_receivers, survival, delivered)
-
-    def _boxes(self, path: Path, rows: Rows) -> tuple[Box, Box]:
-        """The new box of a path's tensor, and its part that the receiver held."""
-        ranks, box = len(self.rank_names(path.tensor)), rows.box
-        held = rows.overlap if path.edge.hold else (box[0], box[0])
-        return (box[0][:ranks], box[1][:ranks]), (held[0][:ranks], held[1][:ranks])
+                sums.add("first_delivered", rows, rows.first_receivers * moves, survival, delivered)
 
     def _moved(
-        self, density: Density, path: Path, form: Format | None, rows: Rows, merged: bool
+        self, density: Density, path: Path, form: Format | None, piece: Piece, rows: Rows, merged: bool
     ) -> tuple[FloatArray, ...]:
         """Expected words, blocks, units and bits of one transfer of each row at the parent."""
-        compressed, (box, held) = bool(form and form.compressed), self._boxes(path, rows)
+        compressed = bool(form and form.compressed)
         block_words = self.problem.design.architecture.levels[path.edge.parent].block_words
-        words = stored_words(density, compressed, box, held)
+        words = stored_words(density, compressed, piece)
         blocks = shared_blocks(
-            density, compressed, box, held, block_words, lambda values: rows.step_total(values, merged),
+            density, compressed, piece, words, block_words, lambda values: rows.step_total(values, merged),
             disjoint=merged and path.edge.merge and not (self.problem.projections[path.tensor] > 0).sum(axis=1).max() > 1,
         )  # fmt: skip
         if form is None:
             return words, blocks
-        return words, blocks, *self._units(density, path.tensor, path.edge.parent, form, box, rows, navigated=True)
+        return words, blocks, *self._units(density, path.tensor, path.edge.parent, form, piece, rows, navigated=True)
 
-    def _delivered(self, density: Density, path: Path, form: Format | None, rows: Rows) -> tuple[FloatArray, ...]:
+    def _delivered(
+        self, density: Density, path: Path, form: Format | None, piece: Piece, rows: Rows
+    ) -> tuple[FloatArray, ...]:
         """Expected words, blocks, units and bits of one transfer of each row at one receiver."""
-        compressed, (box, held) = bool(form and form.compressed), self._boxes(path, rows)
+        compressed = bool(form and form.compressed)
         block_words = self.problem.design.architecture.levels[path.edge.child].block_words
-        words = stored_words(density, compressed, box, held)
-        blocks = own_blocks(density, compressed, box, held, block_words)
+        words = stored_words(density, compressed, piece)
+        blocks = own_blocks(density, compressed, piece, words, block_words)
         if form is None:
             return words, blocks
-        return words, blocks, *self._units(density, path.tensor, path.edge.child, form, box, rows, navigated=False)
+        return words, blocks, *self._units(density, path.tensor, path.edge.child, form, piece, rows, navigated=False)
 
     def _units(
-        self, density: Density, tensor: int, level: int, form: Format, box: Box, rows: Rows, navigated: bool
+        self, density: Density, tensor: int, level: int, form: Format, piece: Piece, rows: Rows, navigated: bool
     ) -> tuple[FloatArray, FloatArray]:
         """Expected units [N, ranks, 2] of a box and their widths [B, ranks, 2]; if ``navigated`` only the units that a read or
         update moves: ranks above the lowest in which the box has one coordinate are moved when it changes (docs/oracle.md,
         section 6)."""
         from sparseloom.fibertree.fiber import single_coordinate
 
-        names = self.rank_names(tensor)
-        units = _of_distinct(form, density, names, box)
+        names, low, high = self.rank_names(tensor), piece.low, piece.high
+        first, index = distinct(np.stack([*low, *high]))
+        units = form.expected_units(density, names, [end[first] for end in low], [end[first] for end in high])[index]
         if navigated and len(form.ranks) > 1:
-            single = single_coordinate(form, names, list(box[0]), list(box[1]))
+            single = single_coordinate(form, names, low, high)
             units = np.where((single & _unchanged(form, names, rows))[..., None], 0.0, units)
         return np.asarray(units), self.widths(tensor, level, form)
-
-
-def _of_distinct(form: Format, density: Density, names: tuple[str, ...], box: Box) -> FloatArray:
-    """Expected units of boxes, computed once for each different box: in a batch, few differ."""
-    corners = np.concatenate(box)
-    if corners.shape[1] < 16:
-        return form.expected_units(density, names, list(box[0]), list(box[1]))
-    span = corners.max(axis=1).astype(object) + 1
-    if int(np.prod(span)) < 2**62:
-        key = np.ravel_multi_index(tuple(corners), tuple(int(x) for x in span))
-        _, first, index = np.unique(key, return_index=True, return_inverse=True)
-    else:
-        _, first, index = np.unique(corners, axis=1, return_index=True, return_inverse=True)
-    low, high = box[0][:, first], box[1][:, first]
-    return form.expected_units(density, names, list(low), list(high))[index.ravel()]
 
 
 def _is_split(form: Format, ranks: tuple[str, ...]) -> bool:
@@ -524,8 +510,8 @@ class _Sums:
         return Traffic(**{name: self._moved(self.values.get(name, [])) for name in names})
 
     def _moved(self, sums: list[FloatArray]) -> Moved:
-        nothing = [np.zeros((self.mappings, *shape, 4)) for shape in ((), (), (0, 2), ())]
-        return Moved(*sums, *nothing[len(sums) :])
+        nothing = (np.broadcast_to(0.0, (self.mappings, *shape, 4)) for shape in ((), (), (0, 2), ()))
+        return Moved(*(sums or nothing))
 
 
 @dataclass(frozen=True)
