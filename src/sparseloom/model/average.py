@@ -25,7 +25,6 @@ from sparseloom.model.conventions import Conventions
 from sparseloom.model.dataflow import DenseTraffic
 from sparseloom.model.energy import action_energy
 from sparseloom.model.events import Wanted
-from sparseloom.model.gather import ACTUAL
 from sparseloom.model.looprank import LoopRank, NestLoop, assign, box, expected_units, points, points_empty
 from sparseloom.model.microarch import Share
 from sparseloom.model.occupancy import Piece, stored_words
@@ -276,7 +275,7 @@ class AverageInstance:
             piece = Piece(rows.box, rows.overlap if judged.edge.hold else None, ranks)
             words = rows.groups * stored_words(density, compressed, piece)
             stored += float(words.sum())
-            left += float(words @ self.work.survival(judged, rows)[:, ACTUAL])
+            left += float(words @ self.work.survival(judged, rows)[:, -1])
         return 1 - left / stored if stored else 0.0
 
     @cached_property

@@ -24,7 +24,7 @@ from sparseloom.model.sparse import Computes, Filter
 
 FloatArray = NDArray[np.float64]
 
-CHUNK = 4096
+CHUNK = 8192
 """Mappings evaluated at a time, so that their arrays stay in the processor's cache."""
 
 

@@ -26,14 +26,15 @@ def gathered(
 ) -> list[FloatArray]:
     """Words [B, 4], blocks [B, 4], units [B, ranks, 2, 4] and their bits [B, 4], by stage.
 
-    Of each of N rows: its ``mapping``, how often it occurs (``weight``) and what share ``survival`` [N, 4] reaches each stage; the
-    ``words``, ``blocks`` [N] and ``units`` [N, ranks, 2] of one transfer. ``widths`` [B, ranks, 2] are bits of a unit. What
-    ``leads`` has its metadata read whatever becomes of its data.
+    Of each of N rows: its ``mapping``, how often it occurs (``weight``) and what share ``survival`` [N, 4] reaches each stage
+    ([N, 1] if the same for all); the ``words``, ``blocks`` [N] and ``units`` [N, ranks, 2] of one transfer. Units are of
+    ``widths`` [B, ranks, 2] bits. What ``leads`` has its metadata read whatever becomes of its data.
     """
-    sums = [np.zeros((len(widths), *shape, 4)) for shape in ((), (), units.shape[1:], ())]
+    stages = survival.shape[1]
+    sums = [np.zeros((len(widths), *shape, stages)) for shape in ((), (), units.shape[1:], ())]
     of_row = (np.asarray(values, np.float64) for values in (words, blocks, units))
     _gather(mapping, weight, survival, *of_row, widths, leads, *sums)
-    return sums
+    return sums if stages == len(STAGES) else [np.repeat(each, len(STAGES), axis=-1) for each in sums]
 
 
 @kernel
@@ -43,7 +44,7 @@ def _gather(mapping, weight, survival, words, blocks, units, widths, leads, word
         b = mapping[row]
         if weight[row] == 0:
             continue
-        for stage in range(4):
+        for stage in range(survival.shape[1]):
             times = survival[row, stage] * weight[row]
             words_sum[b, stage] += words[row] * times
             blocks_sum[b, stage] += blocks[row] * times

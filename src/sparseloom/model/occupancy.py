@@ -13,6 +13,7 @@ from sparseloom.fibertree.density import ActualData, Dense, Density, Exchangeabl
 from sparseloom.fibertree.diagonal import Banded
 from sparseloom.mapping.batch import IntArray
 from sparseloom.model.events import Box
+from sparseloom.model.gather import distinct
 
 FloatArray = NDArray[np.float64]
 StepTotal = Callable[[FloatArray], FloatArray]
@@ -124,13 +125,14 @@ def _product(extents: IntArray) -> IntArray:
 
 def _mean_blocks(density: Density, points: FloatArray | IntArray, extents: IntArray, block_words: int) -> FloatArray:
     """Mean blocks of sets of ``points`` points; of the occupancy of tiles of ``extents`` where places matter."""
+    keys = np.rint(points).astype(np.int64)[None]
+    if not isinstance(density, Exchangeable):
+        keys = np.concatenate([keys, extents])
+    first, index = distinct(keys)
     if isinstance(density, Exchangeable):
-        return density.mean_parts(np.rint(points), block_words)
-    keys, index = np.unique(
-        np.concatenate([np.rint(points).astype(np.int64)[None], extents]), axis=1, return_inverse=True
-    )
-    means = [_mean_blocks_of(density, tuple(column), block_words) for column in keys.T.tolist()]
-    return np.asarray(np.array(means)[index.ravel()])
+        return density.mean_parts(keys[0, first], block_words)[index]
+    means = [_mean_blocks_of(density, tuple(column), block_words) for column in keys[:, first].T.tolist()]
+    return np.asarray(np.array(means)[index])
 
 
 @lru_cache(maxsize=1 << 16)

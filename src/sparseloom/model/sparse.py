@@ -269,16 +269,18 @@ class Filter:
                 stored = density.expected_occupancy(low, high)
             else:
                 stored = density.density * points
-        starts = np.flatnonzero(np.diff(mapping, prepend=-1))
-        words = np.add.reduceat(stored * times, starts) / np.add.reduceat(times, starts)
-        bits = np.zeros(self.source.mappings)
+        bits = np.zeros(points.size)
         if form is not None:
+            first, index = distinct(np.stack([*low, *high]))
             units = form.expected_units if is_certain(density) else form.worst_units
-            widths = self.widths(tensor, level, form)[mapping]
-            bits = np.maximum.reduceat((units(density, names, low, high) * widths).sum(axis=(-1, -2)), starts)
-        most = np.maximum.reduceat(np.asarray(worst, np.float64), starts)
-        extents = self.nominal(tensor, level)
-        return Tiles(np.prod(extents, axis=0).astype(np.float64), words, most, bits)
+            known = units(density, names, [end[first] for end in low], [end[first] for end in high])[index]
+            bits = np.asarray((known * self.widths(tensor, level, form)[mapping]).sum(axis=(-1, -2)))
+        words, most = np.asarray(stored, np.float64), np.asarray(worst, np.float64)
+        if points.size > self.source.mappings:
+            starts = np.flatnonzero(np.diff(mapping, prepend=-1))
+            words = np.add.reduceat(words * times, starts) / np.add.reduceat(times, starts)
+            most, bits = np.maximum.reduceat(most, starts), np.maximum.reduceat(bits, starts)
+        return Tiles(np.prod(self.nominal(tensor, level), axis=0).astype(np.float64), words, most, bits)
 
     def nominal(self, tensor: int, level: int) -> IntArray:
         """Extents of a tensor's tile at a level where no bound is cut short, [ranks, B]."""
@@ -305,7 +307,7 @@ class Filter:
         ]
 
     def survival(self, path: Path, rows: Rows) -> FloatArray:
-        """P(a transfer of a row reaches each stage), [N, 4]."""
+        """P(a transfer of a row reaches each stage), [N, 4]; [N, 1] if the same for all."""
         others, own = self._survival_of(path, rows)
         return others if own is None else others * own
 
@@ -316,9 +318,9 @@ class Filter:
         outside = [(k, judge) for k, judge in judges if k < len(path.outer)]
         skips = [(k, judge) for k, judge in judges if k >= len(path.outer) and judge.kind == SKIPPING]
         gates = [(k, judge) for k, judge in judges if k >= len(path.outer) and judge.kind == GATING]
-        others = np.ones((rows.groups.size, 4))
         if not judges:
-            return others, None
+            return np.ones((rows.groups.size, 1)), None
+        others = np.ones((rows.groups.size, 4))
         own = np.ones_like(others)
         for stage, judged in ((REACHING, outside), (UNSKIPPED, outside + skips), (ACTUAL, outside + skips + gates)):
             if stage > REACHING and len(judged) == len(outside):
