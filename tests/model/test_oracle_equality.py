@@ -128,11 +128,11 @@ def test_dense_traffic_is_what_the_oracle_counts_of_full_tensors(case: Case, see
             if name not in part.keep:
                 continue
             words = {action: sum(outcomes.values()) for action, outcomes in run.counts[part.level][name].items()}
-            served, delivered = dense.served[0, i, t], dense.delivered[0, i, t]
+            served, delivered = dense.words.served[i, t], dense.words.delivered[i, t]
             if name == output:
                 assert words["update"] == served
-                assert words["read"] == served - dense.first_served[0, i, t]
-                assert words["fill"] == delivered - dense.first_delivered[0, i, t]
+                assert words["read"] == served - dense.words.first_served[i, t]
+                assert words["fill"] == delivered - dense.words.first_delivered[i, t]
             else:
                 assert words == {"read": served, "fill": delivered, "update": 0}
 
@@ -148,8 +148,8 @@ def _networks_that_reduce_as_they_multicast(case: Case) -> Case:
 
 
 def _dense_pairs(case: Case, dense: DenseTraffic) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Words and transfers of all levels [S] and tensors [T], as the kernel counts them and as the oracle lists them."""
-    shape = dense.served.shape[1:]
+    """Words and transfers of all levels [S] and tensors [T], as they are counted and as the oracle lists them."""
+    shape = dense.words.served.shape
     names = ("served", "delivered", "first_served", "first_delivered")
     expected = {name + kind: np.zeros(shape) for name in names for kind in ("", "_transfers")}
     nest = lay_out(case.mapping, case.workload)
@@ -167,7 +167,12 @@ def _dense_pairs(case: Case, dense: DenseTraffic) -> dict[str, tuple[np.ndarray,
                         for key in (name, f"first_{name}") if first else (name,):
                             expected[key][depth, t] += transfer.points.sum() * times
                             expected[f"{key}_transfers"][depth, t] += times
-    return {name: (getattr(dense, name)[0], values) for name, values in expected.items()}
+    found = {
+        f"{name}{kind}": getattr(part, name)
+        for kind, part in (("", dense.words), ("_transfers", dense.transfers))
+        for name in names
+    }
+    return {name: (found[name], values) for name, values in expected.items()}
 
 
 def _is_first(transfer: Transfer) -> bool:

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING
 from sparseloom.mapping.batch import MappingBatch
 from sparseloom.mapping.lanes import Packed, Thinning, lane_load, lane_shares, packing
-from sparseloom.model.dataflow import DenseTraffic
-from sparseloom.model.events import Events
 from sparseloom.model.lanewalk import LaneWalk, is_walked
 from sparseloom.model.microarch import Share
 from sparseloom.model.nests import Nests
@@ -32,7 +30,7 @@ class Activity:
     lanes: FloatArray
 
 
-def activity(work: Filter, batch: MappingBatch, nests: Nests | DenseTraffic, thinning: Thinning) -> Activity:
+def activity(work: Filter, batch: MappingBatch, nests: Nests, thinning: Thinning) -> Activity:
     """Every transfer judged by its own leader tiles.
 
     Spatial skipping judges transfers as skipping does, and the lanes that it frees (``thinning``) do not exist.
@@ -43,8 +41,8 @@ def activity(work: Filter, batch: MappingBatch, nests: Nests | DenseTraffic, thi
     features = problem.design.features
     packed = packing(problem, batch, nests.tile)
     walk: LaneWalk | None = None
-    if is_walked(problem) and isinstance(work.source, Events):
-        walk = LaneWalk(work, work.source, paths)
+    if is_walked(problem):
+        walk = LaneWalk(work, nests.loops[0, :, : nests.count[0]], paths)
         computes, instances, shares_of_lanes = walk.computes, walk.instances, walk.lane_shares
     else:
         zeros_gone = frozenset(t for _, t in packed)
@@ -92,7 +90,8 @@ def _share(
     output = t == len(work.problem.tensors) - 1
     fill = None
     if arriving is not None:
-        fill = arriving.delivered.less(arriving.first_delivered) if output else arriving.delivered
+        filled = output and work.conventions.first_visit == "read-and-fill"
+        fill = arriving.delivered.less(arriving.first_delivered) if filled else arriving.delivered
     read = leaving.served.less(leaving.first_served) if output else leaving.served
     return Share(read, fill, leaving.raised if output else None, work.tiles(t, level), instances)
 

@@ -8,12 +8,13 @@ rule.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseloom.arch.actions import DATA_ACTIONS
 from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING, Saf
 from sparseloom.fibertree.density import ActualData, Density, FixedStructured, Uniform
 from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
@@ -22,15 +23,16 @@ from sparseloom.mapping.lanes import Packed, Thinning, packing
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.model.collapse import Words, dense_words
 from sparseloom.model.conventions import Conventions
-from sparseloom.model.dataflow import DenseTraffic
+from sparseloom.model.dataflow import Dense, DenseTraffic
 from sparseloom.model.energy import action_energy
 from sparseloom.model.events import Wanted
+from sparseloom.model.gather import ACTUAL, ALL, REACHING, UNSKIPPED
 from sparseloom.model.looprank import LoopRank, NestLoop, assign, box, expected_units, points, points_empty
 from sparseloom.model.microarch import Share
 from sparseloom.model.occupancy import Piece, stored_words
-from sparseloom.model.proportional import TINY, Proportions, arrived, moved, stages, take, unit_stages
+from sparseloom.model.proportional import TINY, Proportions, arrived, in_blocks, moved, stages, take, unit_stages
 from sparseloom.model.residual import Walked, as_walked, imperfect, walk
-from sparseloom.model.sparse import Filter, Moved, Path, Tiles, paths_of
+from sparseloom.model.sparse import Computes, Filter, Moved, Path, Tiles, Traffic, filter_computes, paths_of
 from sparseloom.model.targetloop import leader_tiles
 
 FloatArray = NDArray[np.float64]
@@ -94,8 +96,9 @@ class AverageInstance:
 
     @cached_property
     def walked(self) -> Walked | None:
-        """What Timeloop's walk over the nest finds, if it has imperfect factors."""
-        if not imperfect(self.problem, self.loops):
+        """What Timeloop's walk over the nest finds, if it has imperfect factors (convention ``three-visits``)."""
+        rules = self.conventions
+        if rules.imperfect == "exact" or rules.multicast == "joint" or not imperfect(self.problem, self.loops):
             return None
         return walk(self.problem, self.loops, self._tilings, same_stride=self.conventions.reuse == "same-stride")
 
@@ -203,7 +206,7 @@ class AverageInstance:
         sent = 1.0
         parent = self.parent(depth, t)
         compressed_parent = parent is not None and self.form(parent, t) is not None
-        if compressed_parent and occupancy.min() == 0:
+        if compressed_parent and occupancy.min() == 0 and self.conventions.instances == "average":
             empty = float(chance[occupancy == 0].sum())
             sent = 1.0 - empty
             occupancy, chance = occupancy[occupancy > 0], chance[occupancy > 0]
@@ -304,9 +307,36 @@ class AverageInstance:
         child = self.child(depth, t)
         below = self._ranks.get((child, t), self._ranks.get((depth, t), ()))
         lowest_only, as_updates = len(ranks) == 1 and bool(outside), bool(own and outside)
-        return Proportions(
-            before, local.get(SKIPPING, 0.0), local.get(GATING, 0.0), len(below), lowest_only, as_updates
-        )
+        lost = (before, local.get(SKIPPING, 0.0), local.get(GATING, 0.0))
+        if self.conventions.elimination == "joint":
+            words = self._traffic[depth, t].served.words[0]
+            lost = (_lost(words, ALL, REACHING), _lost(words, REACHING, UNSKIPPED), _lost(words, UNSKIPPED, ACTUAL))
+        return Proportions(*lost, len(below), lowest_only, as_updates)
+
+    def _arriving(self, odds: Proportions, depth: int, t: int) -> Proportions:
+        """``odds`` of what comes from the parent: if each transfer is judged by itself, those of the transfers on that edge."""
+        parent = self.parent(depth, t)
+        if self.conventions.elimination == "target-loop" or parent is None:
+            return odds
+        return replace(odds, outside=_lost(self._traffic[parent, t].delivered.words[0], ALL, ACTUAL))
+
+    @cached_property
+    def _paths(self) -> tuple[tuple[Path, ...], ...]:
+        safs = self.problem.design.features.safs
+        kinds = (GATING, SKIPPING, SPATIAL_SKIPPING)
+        return paths_of(self.problem, self.batch, [saf for saf in safs if saf.kind in kinds])
+
+    @cached_property
+    def _traffic(self) -> dict[tuple[int, int], Traffic]:
+        """What moves from every level that keeps a tensor, each transfer judged by itself."""
+        return {(path.edge.parent, path.tensor): self.work.traffic(path) for edges in self._paths for path in edges}
+
+    @cached_property
+    def exact_computes(self) -> Computes:
+        """What becomes of the computes, each judged by itself."""
+        features = self.problem.design.features
+        packed = frozenset(t for _, t in self.packing)
+        return filter_computes(self.work, self._paths, features.compute_gating, features.compute_skipping, packed)
 
     def instances(self, depth: int, t: int) -> float:
         """Instances of a level that a tensor uses on average."""
@@ -340,12 +370,20 @@ class AverageInstance:
             units = tile.units * counted / tile.points
             units = np.ceil(units - TINY) if integer else units
             if action == "fill":
-                staged = arrived(stored, odds, integer)
+                arriving = self._arriving(odds, depth, t)
+                staged, staged_units = (
+                    arrived(stored, arriving, integer),
+                    unit_stages(units, arriving, integer, local=False),
+                )
             else:
                 staged = stages(stored, odds, integer, up=output and action == "read")
-            staged_units = unit_stages(units, odds, integer, local=action != "fill")
-            sizes = (level.block_words, level.metadata_width_bits)
-            result[action] = moved(staged, staged_units, bits, *sizes, waste, used)
+                staged_units = unit_stages(units, odds, integer, local=True)
+            if self.conventions.blocks == "total":
+                blocks = in_blocks(staged, level.block_words) * waste
+            else:
+                each = self._transfer_words(depth, t, action) * (stored / words if words else 0.0)
+                blocks = staged / each * math.ceil(each / level.block_words - TINY) if each else np.zeros(4)
+            result[action] = moved(staged, blocks, staged_units, bits, level.metadata_width_bits, used)
         if packed:
             result["read"] = self._packed(depth, t, dense["fill"], result, level.block_words, waste, used)
         worst = self._worst(depth, t, tile)
@@ -355,7 +393,30 @@ class AverageInstance:
     @cached_property
     def words(self) -> dict[tuple[int, int], Words]:
         """Dense words of an average instance, by level and tensor."""
-        return dense_words(self.problem, self.batch, self.loops, self._tilings, self.conventions, self.walked)
+        if self.conventions.multicast == "per-level":
+            return dense_words(self.problem, self.batch, self.loops, self._tilings, self.conventions, self.walked)
+        return {
+            (depth, t): Words(*(self._counted(self.dense.words, depth, t, action) for action in DATA_ACTIONS))
+            for t in range(len(self.problem.tensors))
+            for depth in self.kept_levels(t)
+        }
+
+    def _counted(self, dense: Dense, depth: int, t: int, action: str) -> float:
+        """What an instance does on average."""
+        output = t == len(self.problem.tensors) - 1
+        both = {
+            "read": (dense.served, dense.first_served), "fill": (dense.delivered, dense.first_delivered),
+            "update": (dense.served, None),
+        }  # fmt: skip
+        every, first = both[action]
+        apart = first is not None and output and (action == "read" or self.conventions.first_visit == "read-and-fill")
+        count = every[depth, t] - (first[depth, t] if apart and first is not None else 0.0)
+        return float(count / self.dense.instances[0, depth])
+
+    def _transfer_words(self, depth: int, t: int, action: str) -> float:
+        """Mean words of a dense transfer."""
+        transfers = self._counted(self.counted.transfers, depth, t, action)
+        return self._counted(self.counted.words, depth, t, action) / transfers if transfers else 0.0
 
     def _dense(self, depth: int, t: int) -> dict[str, float]:
         """Dense words of an average instance, by action; operands have no updates."""
@@ -389,7 +450,8 @@ class AverageInstance:
         assert fill is not None
         assert read is not None
         words = fill.words[0] / used * math.prod(passes)
-        packed = moved(words, np.zeros((0, 2, 4)), np.zeros((0, 2)), block_words, 0, waste, used)
+        blocks = in_blocks(words, block_words) * waste
+        packed = moved(words, blocks, np.zeros((0, 2, 4)), np.zeros((0, 2)), 0, used)
         return Moved(packed.words, packed.blocks, read.units, read.bits)
 
     def _waste(self, depth: int, t: int, tile: Tile) -> float:
@@ -428,8 +490,8 @@ class AverageInstance:
         source = share.read if share.read is not None else share.update
         assert source is not None
         words = source.words[0] / count
-        block = self.problem.design.architecture.levels[depth].block_words
-        read = moved(words, np.zeros((0, 2, 4)), np.zeros((0, 2)), block, 0, 1.0, count)
+        blocks = in_blocks(words, self.problem.design.architecture.levels[depth].block_words)
+        read = moved(words, blocks, np.zeros((0, 2, 4)), np.zeros((0, 2)), 0, count)
         return Share(read, read, None, Tiles(*np.zeros((4, 1))), np.array([count]), streamed=True)
 
     # ---- leaders
@@ -443,3 +505,8 @@ class AverageInstance:
                 leaders = tuple(names.index(name) for name in saf.leaders)
                 found.append((self.problem.design.architecture.index(saf.level), leaders))
         return max(found)[1] if found else ()
+
+
+def _lost(words: FloatArray, before: int, after: int) -> float:
+    """The share of words at one stage that does not come to a later one."""
+    return float(1 - words[after] / words[before]) if words[before] else 0.0

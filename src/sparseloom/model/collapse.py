@@ -1,4 +1,4 @@
-"""Dense words of each level as Timeloop collapses a nest into them (conventions ``same-stride``, ``per-level``).
+"""Dense words of each level as Timeloop collapses a nest into them (convention ``per-level``).
 
 Timeloop looks at every level as if it served the next one, whether a tensor is kept there or not. Only then are the
 levels that a tensor bypasses taken out: the level outside serves what they served, as often as the words it read were
@@ -87,8 +87,8 @@ def served_by_level(
     reads, receive, forward, children = np.zeros((4, levels))
     for depth, tiling in enumerate(tilings):
         instances = dense.instances[0, depth]
-        arriving = dense.delivered[0, depth + 1, t] if depth + 1 < levels else dense.computes
-        reads[depth], receive[depth] = dense.served[0, depth, t] / instances, arriving / instances
+        arriving = dense.words.delivered[depth + 1, t] if depth + 1 < levels else dense.computes
+        reads[depth], receive[depth] = dense.words.served[depth, t] / instances, arriving / instances
         children[depth] = dense.instances[0, depth + 1] / instances
         held = depth + 1 == levels or name not in tilings[depth + 1].no_temporal_reuse
         if not held:

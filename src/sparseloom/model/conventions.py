@@ -26,22 +26,20 @@ class Conventions:
         parent, but still counted as a fill of the child.
     imperfect
         ``exact``: every iteration counts as it is. ``three-visits``: a nest with imperfect factors is judged by the first,
-        second and last iteration of each loop, in the first instance of each level.
-    leader_tile
-        ``stationary``: what is used with the transferred tile while it stays. ``target-loop``: a box around the
-        innermost loop that moves the follower, in units of the level's block.
-    joint
-        ``exact``: features on one path and on several operands are joined as events. ``nested``: an inner feature is
-        taken to imply the outer ones.
+        second and last iteration of each loop, in the first instance of each level (and so multicast per level).
+    elimination
+        ``joint``: a transfer survives if all that its leaders have for it, while it stays, survives every feature on the
+        way. ``target-loop``: each leader tile is a box around the innermost loop that moves the follower, in units of the
+        level's block; an inner feature is taken to imply the outer ones, and operands to be independent.
     gated_compute
         ``cycle``: a compute whose operand read was gated spends its cycle, gated. ``removed``: it vanishes.
     metadata
         ``encoding``: units of the encoded tile that moves. ``loop-ranks``: format ranks are assigned to loops, a tile's
         expected units are moved in proportion to its data. ``loop-ranks-ceil``: as that, with coordinates and runs
         counted among nonempty fibers only, rounded up.
-    empty_tiles
-        ``held``: instances hold the empty tiles of a compressed parent too. ``not-sent``: they are left out of a
-        level's average instances and of its tiles' mean occupancy.
+    instances
+        ``each``: the busiest decides, and those with an empty tile count. ``average``: all used instances are equally busy,
+        and tiles that are empty in a compressed parent are left out of their number and of the mean words of tiles.
     blocks
         ``per-transfer``: a transfer takes whole blocks. ``total``: all words of an action are divided by the block, and
         for small compressed tiles scaled by the mean waste of a tile.
@@ -50,8 +48,6 @@ class Conventions:
         full access. ``skipped-as-gated``: only a skipped action falls back, to the gated one.
     rounding
         ``none``: expected counts are real numbers. ``integer``: every product of a count is rounded to a whole number.
-    cycles
-        ``busiest``: the instance with the most computes decides. ``mean``: all used instances are equally busy.
     """
 
     name: str = "sparseloom"
@@ -59,39 +55,34 @@ class Conventions:
     multicast: str = "joint"
     first_visit: str = "read-and-fill"
     imperfect: str = "exact"
-    leader_tile: str = "stationary"
-    joint: str = "exact"
+    elimination: str = "joint"
     gated_compute: str = "cycle"
     metadata: str = "encoding"
-    empty_tiles: str = "held"
+    instances: str = "each"
     blocks: str = "per-transfer"
     energy: str = "own-entry"
     rounding: str = "none"
-    cycles: str = "busiest"
 
     def __post_init__(self) -> None:
         """Raises InputError for a choice that does not exist, or that would change nothing beside the others."""
         faults = []
-        clean = self.metadata == "encoding"
-        for name, (default, *others) in CHOICES.items():
+        for name, choices in CHOICES.items():
             value = getattr(self, name)
-            if value not in (default, *others):
-                fix = f"give one of {', '.join((default, *others))}"
+            if value not in choices:
+                fix = f"give one of {', '.join(choices)}"
                 faults.append(Fault(f"unknown choice '{value}' of the convention {name}", path=name, fix=fix))
-            elif clean and name != "energy" and value != default:
-                what = (
-                    f"{name} {value} is part of reasoning by proportion, but metadata {self.metadata} asks for events"
-                )
-                faults.append(Fault(what, path=name, fix=f"take {default}, or start from a profile of Sparseloop's"))
-            elif not clean and name in TOGETHER and value == default:
-                what = (
-                    f"{name} {value} belongs to reasoning by events, but metadata {self.metadata} asks for proportion"
-                )
-                faults.append(
-                    Fault(what, path=name, fix=f"take {' or '.join(others)}, or start from the clean profile")
-                )
+            elif not self.by_proportion and name not in OF_EVENTS and value != choices[0]:
+                what = f"{name} {value} is about dense counts in proportion, but metadata encoding asks for transfer by transfer"
+                fix = f"take {choices[0]}, or start from a profile of Sparseloop's"
+                faults.append(Fault(what, path=name, fix=fix))
         if faults:
             raise InputError(faults)
+
+    @property
+    def by_proportion(self) -> bool:
+        """Whether dense counts of an average instance are scaled by chances; else each transfer is judged by itself, which units
+        of encoded tiles ask for."""
+        return self.metadata != "encoding"
 
     @property
     def integer(self) -> bool:
@@ -103,20 +94,18 @@ CHOICES = {
     "multicast": ("joint", "per-level"),
     "first_visit": ("read-and-fill", "read"),
     "imperfect": ("exact", "three-visits"),
-    "leader_tile": ("stationary", "target-loop"),
-    "joint": ("exact", "nested"),
+    "elimination": ("joint", "target-loop"),
     "gated_compute": ("cycle", "removed"),
     "metadata": ("encoding", "loop-ranks", "loop-ranks-ceil"),
-    "empty_tiles": ("held", "not-sent"),
+    "instances": ("each", "average"),
     "blocks": ("per-transfer", "total"),
     "energy": ("own-entry", "idle", "skipped-as-gated"),
     "rounding": ("none", "integer"),
-    "cycles": ("busiest", "mean"),
 }
 """The choices of every convention, the clean one first."""
 
-TOGETHER = ("multicast", "imperfect", "leader_tile", "joint", "gated_compute", "empty_tiles", "blocks", "cycles")
-"""Conventions that are parts of one way to reason, by proportion: they are chosen together, by ``metadata``."""
+OF_EVENTS = ("first_visit", "gated_compute", "metadata", "energy")
+"""Conventions whose choices make a difference where each transfer is judged by itself."""
 
 SPARSELOOM = Conventions()
 MICRO22 = Conventions(
@@ -125,15 +114,13 @@ MICRO22 = Conventions(
     multicast="per-level",
     first_visit="read",
     imperfect="three-visits",
-    leader_tile="target-loop",
-    joint="nested",
+    elimination="target-loop",
     gated_compute="removed",
     metadata="loop-ranks",
-    empty_tiles="not-sent",
+    instances="average",
     blocks="total",
     energy="idle",
     rounding="integer",
-    cycles="mean",
 )
 TIMELOOP_2025_03 = replace(
     MICRO22, name="timeloop-2025-03", first_visit="read-and-fill", metadata="loop-ranks-ceil", energy="skipped-as-gated"

@@ -21,15 +21,13 @@ from sparseloom.mapping.render import render
 from sparseloom.model.activity import Activity, activity
 from sparseloom.model.average import AverageInstance
 from sparseloom.model.averagecost import latency_cycles, of_average_instances, refuse_empty
-from sparseloom.model.classes import ClassSource
 from sparseloom.model.conventions import SPARSELOOM, Conventions
 from sparseloom.model.conversion import refuse_conversions, with_conversions
 from sparseloom.model.dataflow import count_dense
 from sparseloom.model.energy import action_energy
-from sparseloom.model.events import Events
 from sparseloom.model.explain import assumptions, bottleneck
 from sparseloom.model.lanewalk import is_walked, thinned
-from sparseloom.model.limits import refuse_large_counts, refuse_long_walks
+from sparseloom.model.limits import refuse_large_counts
 from sparseloom.model.microarch import (
     PORTS,
     Energy,
@@ -40,7 +38,7 @@ from sparseloom.model.microarch import (
     price,
     whole_cycles,
 )  # fmt: skip
-from sparseloom.model.nests import lay_out, nest_of
+from sparseloom.model.single import SingleMapping
 from sparseloom.model.sparse import Computes, Filter
 from sparseloom.model.statecompute import classify
 from sparseloom.results.actions import ComputeActions, LevelActions, Outcomes, RankUnits, TensorActions
@@ -65,21 +63,19 @@ def evaluate(
     """
     problem = Problem(workload, design)
     _check_features(problem)
-    walked = conventions.metadata == "encoding" and is_walked(problem)
-    thinning = check_mapping(
-        problem, mapping, conventions.metadata != "encoding", unchecked=thinned(problem) if walked else ()
-    )
+    walked = not conventions.by_proportion and is_walked(problem)
+    thinning = check_mapping(problem, mapping, conventions.by_proportion, unchecked=thinned(problem) if walked else ())
     batch = MappingBatch.of(problem, [mapping])
     average: AverageInstance | None = None
-    if conventions.metadata == "encoding":
-        traffic = _clean(problem, batch, thinning)
+    if not conventions.by_proportion:
+        traffic = _by_transfer(problem, batch, thinning, conventions)
         if walked:
             check(mapping, workload, design.architecture, [(float(x), float(y)) for x, y in traffic.lanes[:, :, 0]])
     else:
         if details is not None:
             refuse_conversions(problem, batch.keep, details.formats)
         dense = count_dense(problem, batch, conventions)
-        work = Filter(problem, Events(nest_of(problem, batch), problem.shape))
+        work = Filter(problem, SingleMapping.of(problem, batch), conventions)
         said = details or _own_details(work, mapping)
         average = AverageInstance(problem, batch, mapping, dense, conventions, said, thinning, work)
         traffic = _by_proportion(average)
@@ -130,17 +126,10 @@ def _check_features(problem: Problem) -> None:
         raise ArchitectureError(faults)
 
 
-def _clean(problem: Problem, batch: MappingBatch, thinning: Thinning) -> Activity:
-    """Every transfer judged by its own leader tiles: by classes where places do not matter, else event by event."""
-    nests = lay_out(problem, batch)
-    irregular = np.array([any(problem.workload.density(t).coordinate_dependent for t in problem.tensors)])
-    if not irregular[0]:
-        found = activity(Filter(problem, ClassSource(problem, nests, irregular)), batch, nests, thinning)
-    if irregular[0]:
-        refuse_long_walks(problem.workload)
-        events = Events(nests.loops[0, :, : nests.count[0]], problem.shape)
-        found = activity(Filter(problem, events), batch, nests, thinning)
-    return found
+def _by_transfer(problem: Problem, batch: MappingBatch, thinning: Thinning, conventions: Conventions) -> Activity:
+    """Every transfer judged by its own leader tiles."""
+    source = SingleMapping.of(problem, batch)
+    return activity(Filter(problem, source, conventions), batch, source.nests, thinning)
 
 
 def _by_proportion(average: AverageInstance) -> Activity:
@@ -156,7 +145,10 @@ def _by_proportion(average: AverageInstance) -> Activity:
     counts = classify(average)
     used = counts.actual + counts.gated + counts.skipped
     values = (counts.actual, counts.gated, counts.skipped, average.dense.computes - used)
-    busiest = (counts.actual + counts.gated) / counts.instances
+    if average.conventions.instances == "each":
+        busiest = float(average.exact_computes.busiest[0])
+    else:
+        busiest = (counts.actual + counts.gated) / counts.instances
     instances = np.full((1, len(levels) + 1), counts.instances)
     return Activity(
         shares, Computes(*(np.array([value]) for value in (*values, busiest))), instances, np.ones((len(levels), 2, 1))

@@ -609,15 +609,3 @@ class Events:
                 digit = rows.low[self.nest[RANK, i]] // self.nest[STEP, i] % self.nest[BOUND, i]
                 instance = instance * self.nest[BOUND, i] + digit
         return np.array([np.bincount(instance, busy * rows.origin_receivers).max()])
-
-
-def used_computes(nest: IntArray, shape: IntArray) -> float:
-    """Compute instances that are active at any step: those with a point at the first step of all temporal loops."""
-    used = 1.0
-    for d in range(shape.size):
-        spread = np.zeros(1, np.int64)
-        for i in range(nest.shape[1]):
-            if nest[RANK, i] == d and nest[KIND, i] != 0:
-                spread = (spread[:, None] + np.arange(nest[BOUND, i]) * nest[STEP, i]).ravel()
-        used *= int(np.count_nonzero(spread < shape[d]))
-    return used

@@ -55,7 +55,7 @@ def assumptions(problem: Problem, conventions: Conventions) -> tuple[str, ...]:
     said += [f"energy of {', '.join(names)}: {source}" for source, names in sources.items()]
     said.append("storage levels are used evenly by their instances and overlap perfectly with compute")
     kinds = {saf.kind for saf in problem.design.features.safs}
-    if conventions.cycles == "mean":
+    if conventions.instances == "average":
         said.append("compute instances are equally busy")
     elif all(not workload.density(name).coordinate_dependent for name in problem.tensors):
         said.append("cycles are those of the compute instance with most points, its nonzeros at their mean")

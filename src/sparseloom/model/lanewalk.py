@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.features import POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING
 from sparseloom.mapping.batch import BoolArray, IntArray, Problem, corner_of
-from sparseloom.model.events import Events
 from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP
 from sparseloom.model.occupancy import is_certain
 from sparseloom.model.sparse import (
@@ -66,15 +65,12 @@ class _Packing:
 
 @dataclass(frozen=True)
 class LaneWalk:
-    """Every compute of one mapping, N of them, with the physical lanes that it takes. ``paths`` are those of all tensors."""
+    """Every compute of one mapping with loops ``nest`` [6, n], N of them, with the physical lanes that it takes. ``paths`` are
+    those of all tensors."""
 
     work: Filter
-    source: Events
+    nest: IntArray
     paths: tuple[tuple[Path, ...], ...]
-
-    @property
-    def nest(self) -> IntArray:
-        return self.source.nest
 
     @cached_property
     def _judged_rows(self) -> tuple[tuple[Path, ...], Rows]:
@@ -211,14 +207,14 @@ class LaneWalk:
     def _tile(self, level: int, t: int, computes: IntArray) -> tuple[IntArray, IntArray]:
         """The boxes of the tiles in which some computes lie."""
         outside = np.flatnonzero(self.nest[LEVEL] < level)
-        low = np.zeros((self.source.shape.size, computes.size), np.int64)
+        low = np.zeros((self.work.problem.shape.size, computes.size), np.int64)
         np.add.at(
             low, self.nest[RANK, outside], self.digits[np.ix_(outside, computes)] * self.nest[STEP, outside, None]
         )
-        span = np.ones(self.source.shape.size, np.int64)
+        span = np.ones(self.work.problem.shape.size, np.int64)
         inside = self.nest[:, self.nest[LEVEL] >= level]
         np.multiply.at(span, inside[RANK], inside[BOUND])
-        return self.work.tile_of(t, (low, np.minimum(low + span[:, None], self.source.shape[:, None])))
+        return self.work.tile_of(t, (low, np.minimum(low + span[:, None], self.work.problem.shape[:, None])))
 
     def _stages(self, path: Path) -> FloatArray:
         """Whether the word of each compute is among all, reaching, unskipped, actual ones on an edge to compute, [4, N]."""

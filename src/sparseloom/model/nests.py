@@ -18,13 +18,13 @@ RANK, BOUND, LEVEL, KIND, STEP, TAIL = range(6)
 
 
 class Nests(NamedTuple):
-    """The loop nests of a batch: ``loops`` [B, 6, L], of which the first ``count`` [B] are filled (see :data:`RANK`), with
-    ``tile`` and ``instances`` as in :class:`sparseloom.model.dataflow.DenseTraffic`.
+    """The loop nests of a batch: ``loops`` [B, 6, L], of which the first ``count`` [B] are filled (see :data:`RANK`).
 
     ``order[b, begin[b, d] : begin[b, d + 1]]`` are the loops of rank d, outermost first; ``perfect`` [B, D] tells whether they
     waste no iteration, ``aligned`` [B, D] whether each of them lies within a part of every split or steps over whole parts.
-    ``pieces`` [B, S + 1, D] are the tiles of a level that a rank is in, ``lanes`` [B, S, 2] the product of the bounds of a level's
-    spatial loops along X and Y.
+    ``tile`` [B, S + 1, D] are nominal coordinates of each rank in a tile of a level (S: compute, 1), ``pieces`` [B, S + 1, D] the
+    tiles of a level that a rank is in, ``lanes`` [B, S, 2] the product of the bounds of a level's spatial loops along X and Y,
+    ``instances`` [B, S + 1] those in use.
     """
 
     loops: IntArray

@@ -73,28 +73,20 @@ def unit_stages(units: FloatArray, odds: Proportions, integer: bool, local: bool
 
 
 def moved(
-    words: FloatArray,
-    units: FloatArray,
-    bits: FloatArray,
-    block_words: int,
-    row_bits: int,
-    waste: float,
-    instances: float,
+    words: FloatArray, blocks: FloatArray, units: FloatArray, bits: FloatArray, row_bits: int, instances: float
 ) -> Moved:
-    """An average instance's stages of words and of units (lowest rank first) as totals over ``instances``.
+    """An average instance's stages of words, blocks and units (lowest rank first) as totals over ``instances``.
 
-    ``bits`` [ranks, 2] are the widths of units. Blocks are those of all words of an outcome together, times ``waste``;
-    metadata fills rows of ``row_bits`` likewise.
+    ``bits`` [ranks, 2] are the widths of units, which fill rows of ``row_bits``.
     """
-    blocks = _packed(words, block_words) * waste
     total_bits = np.tensordot(units, bits, axes=([0, 1], [0, 1])) if len(units) else np.zeros(4)
-    rows = _packed(total_bits, row_bits) * row_bits if row_bits else total_bits
+    rows = in_blocks(total_bits, row_bits) * row_bits if row_bits else total_bits
     totals = (words * instances, blocks * instances, units[::-1] * instances, rows * instances)
     return Moved(*(total[None] for total in totals))
 
 
-def _packed(counts: FloatArray, size: int) -> FloatArray:
-    """The counts of each outcome packed in wholes of ``size``, by stage again."""
+def in_blocks(counts: FloatArray, size: int) -> FloatArray:
+    """The counts of each outcome together in blocks of ``size``, by stage again."""
     lost = np.array([counts[REACHING] - counts[UNSKIPPED], counts[UNSKIPPED] - counts[ACTUAL], counts[ACTUAL]])
     skipped, gated, actual = np.ceil(lost / size - TINY)
     return np.array([actual + gated + skipped, actual + gated + skipped, actual + gated, actual])

@@ -21,6 +21,7 @@ from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING, Saf
 from sparseloom.fibertree.density import Density, Exchangeable, Uniform
 from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem, corner_of, extents_of
+from sparseloom.model.conventions import SPARSELOOM, Conventions
 from sparseloom.model.events import Box, Edge, Wanted
 from sparseloom.model.gather import ACTUAL, REACHING, UNSKIPPED, distinct, gathered
 from sparseloom.model.occupancy import Piece, is_certain, joint_nonempty, own_blocks, shared_blocks, stored_words
@@ -210,10 +211,11 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Filter:
-    """The features of a problem at work on the mappings of a ``source``."""
+    """The features of a problem at work on the mappings of a ``source``, under ``conventions`` about computes and visits."""
 
     problem: Problem
     source: Source
+    conventions: Conventions = SPARSELOOM
     _nominal: dict[tuple[int, int], IntArray] = field(default_factory=dict, repr=False, compare=False)
     _widths: dict[tuple[int, int], FloatArray] = field(default_factory=dict, repr=False, compare=False)
 
@@ -585,6 +587,8 @@ def classified(
         nonzero = nonzero_chance(work, rows, t)
         unskipped = unskipped * nonzero / np.where(nonzero > 0, np.maximum(delivered[t], nonzero), 1.0)
         delivered[t] = nonzero
+    if work.conventions.gated_compute == "removed":
+        unskipped = np.prod(delivered, axis=0)
     actual, skipped, absent = _by_value(work, rows, delivered, paths, gating, skipping)
     return np.stack([actual, unskipped - actual - skipped - absent, skipped, absent + 1 - unskipped])
 

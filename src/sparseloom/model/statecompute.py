@@ -1,4 +1,4 @@
-"""Computes of an average instance: states of the operands, taken as independent (convention ``nested``).
+"""Computes of an average instance: states of the operands, taken as independent (convention ``target-loop``).
 
 Source: Timeloop's compute-gs-analyzer.cpp at ee66b62, extended from two operands to any number.
 """
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sparseloom.arch.features import GATING
 from sparseloom.fibertree.density import ActualData
 from sparseloom.model.proportional import TINY, take
 from sparseloom.model.sparse import filter_computes, paths_of
@@ -38,25 +39,31 @@ class State:
 
 def classify(average: AverageInstance) -> Counts:
     """Computes that reach the units, sorted by the states of their operands."""
-    dense = average.dense.computes
+    dense, rules = average.dense.computes, average.conventions
+    if rules.elimination == "joint":
+        exact = average.exact_computes
+        return Counts(float(exact.actual[0]), float(exact.gated[0]), float(exact.skipped[0]), _instances(average))
     if average.packing:
         return _packed(average, dense)
-    integer = average.conventions.integer
+    integer = rules.integer
     operands = range(len(average.problem.tensors) - 1)
-    left = dense
+    left, idle = dense, 0.0
     for t in operands:
         acting = average._acting(t)
         if acting:
-            left -= take(left, _lost(average, t, acting[-1][2]), integer)
+            _, kind, chance = acting[-1]
+            lost = take(left, _lost(average, t, chance), integer)
+            left -= lost
+            idle += lost if kind == GATING and rules.gated_compute == "cycle" else 0.0
     states = [_state(average, t, left / dense) for t in operands]
     if any(isinstance(average.density(t), ActualData) for t in operands):
         states = _known(average, states, left / dense)
     features = average.problem.design.features
     gated, skipped, absent = _shares(states, features.compute_gating, features.compute_skipping)
-    lost = [math.floor(left * share + TINY) if integer else left * share for share in (gated, skipped, absent)]
-    if lost[2] == 0 and integer and average.conventions.metadata == "loop-ranks" and _double_sided(average):
-        lost[2] = -1.0
-    return Counts(left - sum(lost), lost[0], lost[1], _instances(average))
+    parts = [math.floor(left * share + TINY) if integer else left * share for share in (gated, skipped, absent)]
+    if parts[2] == 0 and integer and rules.metadata == "loop-ranks" and _double_sided(average):
+        parts[2] = -1.0
+    return Counts(left - sum(parts), parts[0] + idle, parts[1], _instances(average))
 
 
 def _lost(average: AverageInstance, t: int, chance: float) -> float:
