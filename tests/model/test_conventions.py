@@ -2,13 +2,16 @@
 
 import doctest
 import re
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, assume, given, reject, settings
+from tests.generators import Case, cases
 
-from sparseloom.errors import InputError
+from sparseloom.errors import InputError, MappingError
 from sparseloom.model.conventions import CHOICES, MICRO22, PROFILES, SPARSELOOM, Conventions
+from sparseloom.model.evaluate import evaluate
 
 PAGE = Path(__file__).parents[2] / "docs" / "conventions.md"
 TEXT = PAGE.read_text("utf-8")
@@ -52,3 +55,26 @@ def test_every_convention_has_a_section_that_names_its_choices() -> None:
             re.findall(r"`([\w-]+)`", sections[name])
         )
         assert not missing, name
+
+
+BUT_METADATA = replace(MICRO22, **{name: getattr(SPARSELOOM, name) for name in CHOICES if name != "metadata"})
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(cases(densities=("dense", "uniform")))
+def test_without_its_conventions_an_average_instance_moves_and_computes_as_the_contract_says(case: Case) -> None:
+    formats = [form for formats in case.design.features.formats.values() for form in formats.values()]
+    assume(all(form.compressed for form in formats))  # `loop-ranks` takes a tensor with any format for compressed
+    clean = evaluate(case.workload, case.design, case.mapping)
+    try:
+        found = evaluate(case.workload, case.design, case.mapping, BUT_METADATA)
+    except MappingError:
+        reject()  # a format to which loops cannot be assigned
+    assert found.compute.cycles_busiest == pytest.approx(clean.compute.cycles_busiest)
+    assert asdict(found.computes) == pytest.approx(asdict(clean.computes))
+    for level, actions in clean.levels.items():
+        for tensor, moved in actions.tensors.items():
+            other = found.levels[level].tensors[tensor]
+            assert other.instances == pytest.approx(moved.instances)
+            for name, outcomes in moved.data().items():
+                assert asdict(other.data()[name]) == pytest.approx(asdict(outcomes)), (level, tensor, name)

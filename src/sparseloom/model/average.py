@@ -307,18 +307,24 @@ class AverageInstance:
         child = self.child(depth, t)
         below = self._ranks.get((child, t), self._ranks.get((depth, t), ()))
         lowest_only, as_updates = len(ranks) == 1 and bool(outside), bool(own and outside)
-        lost = (before, local.get(SKIPPING, 0.0), local.get(GATING, 0.0))
-        if self.conventions.elimination == "joint":
-            words = self._traffic[depth, t].served.words[0]
-            lost = (_lost(words, ALL, REACHING), _lost(words, REACHING, UNSKIPPED), _lost(words, UNSKIPPED, ACTUAL))
-        return Proportions(*lost, len(below), lowest_only, as_updates)
+        return Proportions(
+            before, local.get(SKIPPING, 0.0), local.get(GATING, 0.0), len(below), lowest_only, as_updates
+        )
 
-    def _arriving(self, odds: Proportions, depth: int, t: int) -> Proportions:
-        """``odds`` of what comes from the parent: if each transfer is judged by itself, those of the transfers on that edge."""
-        parent = self.parent(depth, t)
-        if self.conventions.elimination == "target-loop" or parent is None:
+    def _judged(self, odds: Proportions, depth: int, t: int, action: str) -> Proportions:
+        """``odds`` of an action if each of its transfers is judged by itself (convention ``joint``)."""
+        at = self.parent(depth, t) if action == "fill" else depth
+        if at is None or self.conventions.elimination == "target-loop":
             return odds
-        return replace(odds, outside=_lost(self._traffic[parent, t].delivered.words[0], ALL, ACTUAL))
+        traffic, output = self._traffic[at, t], t == len(self.problem.tensors) - 1
+        if action == "fill":
+            filled = output and self.conventions.first_visit == "read-and-fill"
+            words = (traffic.delivered.less(traffic.first_delivered) if filled else traffic.delivered).words[0]
+            return replace(odds, outside=_lost(words, ALL, ACTUAL))
+        read = traffic.served.less(traffic.first_served) if output else traffic.served
+        words = (read if action == "read" else traffic.raised).words[0]
+        lost = _lost(words, ALL, REACHING), _lost(words, REACHING, UNSKIPPED), _lost(words, UNSKIPPED, ACTUAL)
+        return replace(odds, outside=lost[0], skipped=lost[1], gated=lost[2])
 
     @cached_property
     def _paths(self) -> tuple[tuple[Path, ...], ...]:
@@ -369,19 +375,16 @@ class AverageInstance:
             counted = dense.get("update", 0.0) if action == "read" and odds.as_updates else words
             units = tile.units * counted / tile.points
             units = np.ceil(units - TINY) if integer else units
+            chances = self._judged(odds, depth, t, action)
             if action == "fill":
-                arriving = self._arriving(odds, depth, t)
-                staged, staged_units = (
-                    arrived(stored, arriving, integer),
-                    unit_stages(units, arriving, integer, local=False),
-                )
+                staged = arrived(stored, chances, integer)
             else:
-                staged = stages(stored, odds, integer, up=output and action == "read")
-                staged_units = unit_stages(units, odds, integer, local=True)
+                staged = stages(stored, chances, integer, up=output and action == "read")
+            staged_units = unit_stages(units, chances, integer, local=action != "fill")
             if self.conventions.blocks == "total":
                 blocks = in_blocks(staged, level.block_words) * waste
             else:
-                each = self._transfer_words(depth, t, action) * (stored / words if words else 0.0)
+                each = self._access_words(depth, t, action) * (stored / words if words else 0.0)
                 blocks = staged / each * math.ceil(each / level.block_words - TINY) if each else np.zeros(4)
             result[action] = moved(staged, blocks, staged_units, bits, level.metadata_width_bits, used)
         if packed:
@@ -404,19 +407,16 @@ class AverageInstance:
     def _counted(self, dense: Dense, depth: int, t: int, action: str) -> float:
         """What an instance does on average."""
         output = t == len(self.problem.tensors) - 1
-        both = {
-            "read": (dense.served, dense.first_served), "fill": (dense.delivered, dense.first_delivered),
-            "update": (dense.served, None),
-        }  # fmt: skip
-        every, first = both[action]
-        apart = first is not None and output and (action == "read" or self.conventions.first_visit == "read-and-fill")
-        count = every[depth, t] - (first[depth, t] if apart and first is not None else 0.0)
+        first = {"read": dense.first_served, "fill": dense.first_delivered}.get(action)
+        count = {"read": dense.served, "fill": dense.delivered, "update": dense.raised}[action][depth, t]
+        if output and first is not None and (action == "read" or self.conventions.first_visit == "read-and-fill"):
+            count -= first[depth, t]
         return float(count / self.dense.instances[0, depth])
 
-    def _transfer_words(self, depth: int, t: int, action: str) -> float:
-        """Mean words of a dense transfer."""
-        transfers = self._counted(self.counted.transfers, depth, t, action)
-        return self._counted(self.counted.words, depth, t, action) / transfers if transfers else 0.0
+    def _access_words(self, depth: int, t: int, action: str) -> float:
+        """Mean words of a dense access."""
+        accesses = self._counted(self.counted.accesses, depth, t, action)
+        return self._counted(self.counted.words, depth, t, action) / accesses if accesses else 0.0
 
     def _dense(self, depth: int, t: int) -> dict[str, float]:
         """Dense words of an average instance, by action; operands have no updates."""
@@ -460,7 +460,7 @@ class AverageInstance:
 
         block = self.problem.design.architecture.levels[depth].block_words
         form = self.form(depth, t)
-        if form is None or not form.compressed or block == 1 or tile.density >= 1:
+        if form is None or not form.compressed or block == 1 or not 0 < tile.density < 1:
             return 1.0
         if not small_tile(block, tile.density, tile.points):
             return 1.0

@@ -88,7 +88,8 @@ def served_by_level(
     for depth, tiling in enumerate(tilings):
         instances = dense.instances[0, depth]
         arriving = dense.words.delivered[depth + 1, t] if depth + 1 < levels else dense.computes
-        reads[depth], receive[depth] = dense.words.served[depth, t] / instances, arriving / instances
+        served = dense.words.raised if t == len(problem.tensors) - 1 else dense.words.served
+        reads[depth], receive[depth] = served[depth, t] / instances, arriving / instances
         children[depth] = dense.instances[0, depth + 1] / instances
         held = depth + 1 == levels or name not in tilings[depth + 1].no_temporal_reuse
         if not held:

@@ -19,20 +19,22 @@ from sparseloom.model.conventions import Conventions
 from sparseloom.model.events import Edge, Wanted
 from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP, nest_of
 from sparseloom.model.single import SingleMapping
-from sparseloom.model.sparse import Rows
+from sparseloom.model.sparse import paths_of
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Dense:
-    """Dense words and the ``transfers`` in which they move, [S, T] each, totals over all instances.
+    """Numbers [S, T] of a level and a tensor, totals over all instances.
 
-    ``served``: what level l, as the parent, moves to or from its children (once a multicast or reduction group); ``delivered``:
-    what reaches level l as a child (every receiver); the ``first_`` ones are those at a first dense visit.
+    ``served``: what the level, as a parent, moves to its children (once a multicast group); ``raised``: what it takes from them
+    of the output (once a group, or from every receiver where the network does not reduce); ``delivered``: what reaches the
+    level as a child (every receiver); the ``first_`` ones are those at a first dense visit.
     """
 
     served: FloatArray
+    raised: FloatArray
     delivered: FloatArray
     first_served: FloatArray
     first_delivered: FloatArray
@@ -40,11 +42,12 @@ class Dense:
 
 @dataclass(frozen=True)
 class DenseTraffic:
-    """The ``words`` and the ``transfers`` of a nest, ``tile`` [1, S + 1, D]: nominal coordinates of each rank in a tile of a level
-    (S: compute, 1), ``instances`` [1, S + 1]: those used, and ``computes``: points."""
+    """The ``words`` of a nest and the ``accesses`` in which they move, one of a parent for all words of a step, one of a child for
+    each transfer; ``tile`` [1, S + 1, D]: nominal coordinates of each rank in a tile of a level (S: compute, 1),
+    ``instances`` [1, S + 1]: those used, and ``computes``: points."""
 
     words: Dense
-    transfers: Dense
+    accesses: Dense
     tile: IntArray
     instances: FloatArray
     computes: float
@@ -55,48 +58,52 @@ def count_dense(problem: Problem, batch: MappingBatch, conventions: Conventions)
     of tiles that keep what the tiles before them held."""
     source, nest = SingleMapping.of(problem, batch), nest_of(problem, batch)
     nests, (levels, tensors) = source.nests, batch.keep.shape
-    words, transfers = (Dense(*np.zeros((4, levels, tensors))) for _ in range(2))
+    words, accesses = (Dense(*np.zeros((5, levels, tensors))) for _ in range(2))
     strict = conventions.reuse == "same-stride" and bool(nests.perfect.all())
     for t in range(tensors):
-        output = t == tensors - 1
-        for edge in edges_of(problem, batch, t):
-            parts = _by_stride(problem, nest, edge) if strict else _by_class(source, edge, output)
-            for groups, receivers, first_groups, first_receivers, points in parts:
-                for found, each in ((words, points), (transfers, (points > 0) * 1.0)):
-                    found.served[edge.parent, t] += float(groups @ each)
-                    found.first_served[edge.parent, t] += float(first_groups @ each) if output else 0.0
+        for path in paths_of(problem, batch, ())[t]:
+            edge, output = path.edge, t == tensors - 1
+            for part in _by_stride(problem, nest, edge) if strict else _by_class(source, edge, output):
+                whole, shares = part.points, part.points / part.step_points
+                raising = part.groups if path.reduces else part.receivers
+                for found, each, up, one in (
+                    (words, whole, raising, whole),
+                    (accesses, shares, part.groups, (whole > 0).astype(np.float64)),
+                ):
+                    found.served[edge.parent, t] += float(part.groups @ each)
+                    if output:
+                        found.raised[edge.parent, t] += float(up @ each)
+                        found.first_served[edge.parent, t] += float(part.first_groups @ each)
                     if edge.hold:
-                        found.delivered[edge.child, t] += float(receivers @ each)
-                        found.first_delivered[edge.child, t] += float(first_receivers @ each) if output else 0.0
-    return DenseTraffic(words, transfers, nests.tile, nests.instances, float(problem.workload.computes))
+                        found.delivered[edge.child, t] += float(part.receivers @ one)
+                    if edge.hold and output:
+                        found.first_delivered[edge.child, t] += float(part.first_receivers @ one)
+    return DenseTraffic(words, accesses, nests.tile, nests.instances, float(problem.workload.computes))
 
 
-def edges_of(problem: Problem, batch: MappingBatch, t: int) -> list[Edge]:
-    """A tensor's edges, outermost first; the output's merge where its partial sums are reduced."""
-    levels = len(batch.keep)
-    kept = np.flatnonzero(batch.keep[:, t]).tolist()
-    merges = problem.reduction if t == len(problem.tensors) - 1 else problem.multicast
-    return [
-        Edge(parent, child, levels, problem.projections[t], bool(merges[parent:child].all()))
-        for parent, child in zip(kept, [*kept[1:], levels], strict=True)
-    ]
+@dataclass(frozen=True)
+class Part:
+    """Of N classes of transfers: groups and receivers, those of either at a first dense visit, the words of a transfer, and all
+    that its parent serves at the same step (1 where nothing moves)."""
 
-
-Part = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]
-"""Of N classes of transfers: groups, receivers, those of either at a first dense visit, and words of a transfer."""
+    groups: FloatArray
+    receivers: FloatArray
+    first_groups: FloatArray
+    first_receivers: FloatArray
+    points: FloatArray
+    step_points: FloatArray
 
 
 def _by_class(source: SingleMapping, edge: Edge, output: bool) -> Iterator[Part]:
     """Transfers as step two sees them: a tile keeps whatever the tile before it held."""
-    for rows in source.transfers(edge, Wanted(output=output)):
-        yield _part(rows, edge)
-
-
-def _part(rows: Rows, edge: Edge) -> Part:
-    points = np.prod(rows.box[1] - rows.box[0], axis=0)
-    if edge.hold:
-        points = points - np.prod(rows.overlap[1] - rows.overlap[0], axis=0)
-    return rows.groups, rows.receivers, rows.first_groups, rows.first_receivers, points.astype(np.float64)
+    for rows in source.transfers(edge, Wanted(output=output, steps=True)):
+        held = np.prod(rows.overlap[1] - rows.overlap[0], axis=0) if edge.hold else 0
+        points = (np.prod(rows.box[1] - rows.box[0], axis=0) - held).astype(np.float64)
+        total = rows.step_total(points, True)
+        yield Part(
+            rows.groups, rows.receivers, rows.first_groups, rows.first_receivers, points,
+            np.where(total > 0, total, 1.0),
+        )  # fmt: skip
 
 
 def _by_stride(problem: Problem, nest: IntArray, edge: Edge) -> Iterator[Part]:
@@ -109,21 +116,23 @@ def _by_stride(problem: Problem, nest: IntArray, edge: Edge) -> Iterator[Part]:
     inside = nest[:, nest[LEVEL] >= edge.child]
     np.multiply.at(tile, inside[RANK], inside[BOUND])
     extents = projection @ (tile - 1) + 1
+    parents = float(np.prod(nest[BOUND, outside[nest[LEVEL, outside] < edge.parent]]))
     receivers = float(np.prod(nest[BOUND, outside]))
     groups = receivers * _distinct_share(problem, nest, edge, outside)
     bounds = [int(nest[BOUND, i]) for i in around]
-    places = np.array([1.0, *((bounds[k] - 1.0) * prod(bounds[:k]) for k in range(len(bounds)))])
-    firsts = np.array([1.0, *(places[k + 1] if indexed[around[k]] else 0.0 for k in range(len(bounds)))])
+    steps = np.array([1.0, *((bounds[k] - 1.0) * prod(bounds[:k]) for k in range(len(bounds)))])
+    firsts = np.array([1.0, *(steps[k + 1] if indexed[around[k]] else 0.0 for k in range(len(bounds)))])
     for k, i in enumerate(around):
         if not indexed[i]:
             firsts[k + 2 :] /= nest[BOUND, i]
-    kept = np.zeros(places.size)
+    kept = np.zeros(steps.size)
     shifts = [_shift(nest, projection, i, around[k + 1 :]) for k, i in enumerate(around)]
     for k, shift in enumerate(shifts):
         if edge.hold and (shift == shifts[-1]).all():
             kept[k + 1] = np.prod(np.maximum(extents - np.abs(shift), 0))
     words = np.prod(extents) - kept
-    yield places * groups, places * receivers, firsts * groups, firsts * receivers, words
+    together = np.maximum(words * groups / parents, 1.0)
+    yield Part(steps * groups, steps * receivers, firsts * groups, firsts * receivers, words, together)
 
 
 def _shift(nest: IntArray, projection: IntArray, i: int, further_in: list[int]) -> IntArray:
