@@ -119,7 +119,8 @@ class ClassSource:
         """
         nests, projection = self.nests, edge.projection
         extents = extents_of(projection, self.nominal(edge.child))
-        means = extents_of(projection, (self.problem.shape / nests.pieces[:, edge.child]).T)
+        shape = self.problem.shape
+        means = extents_of(projection, (shape / -(-shape // nests.tile[:, edge.child])).T)
         box, points, times = (np.zeros_like(extents), extents), np.prod(means, axis=0), np.ones(self.mappings)
         listed = self._crossed(edge, wanted)
         if not listed.size:

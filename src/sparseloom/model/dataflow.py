@@ -64,20 +64,9 @@ def count_dense(problem: Problem, batch: MappingBatch, conventions: Conventions)
         for path in paths_of(problem, batch, ())[t]:
             edge, output = path.edge, t == tensors - 1
             for part in _by_stride(problem, nest, edge) if strict else _by_class(source, edge, output):
-                whole, shares = part.points, part.points / part.step_points
-                raising = part.groups if path.reduces else part.receivers
-                for found, each, up, one in (
-                    (words, whole, raising, whole),
-                    (accesses, shares, part.groups, (whole > 0).astype(np.float64)),
-                ):
-                    found.served[edge.parent, t] += float(part.groups @ each)
-                    if output:
-                        found.raised[edge.parent, t] += float(up @ each)
-                        found.first_served[edge.parent, t] += float(part.first_groups @ each)
-                    if edge.hold:
-                        found.delivered[edge.child, t] += float(part.receivers @ one)
-                    if edge.hold and output:
-                        found.first_delivered[edge.child, t] += float(part.first_receivers @ one)
+                reduced = part.groups if path.reduces else part.receivers
+                _add(words, t, edge, output, part, reduced, part.points, part.points)
+                _add(accesses, t, edge, output, part, part.groups, part.points / part.step_points, part.moves)
     return DenseTraffic(words, accesses, nests.tile, nests.instances, float(problem.workload.computes))
 
 
@@ -92,6 +81,32 @@ class Part:
     first_receivers: FloatArray
     points: FloatArray
     step_points: FloatArray
+
+    @property
+    def moves(self) -> FloatArray:
+        """1 where a transfer moves words."""
+        return (self.points > 0).astype(np.float64)
+
+
+def _add(
+    found: Dense,
+    t: int,
+    edge: Edge,
+    output: bool,
+    part: Part,
+    raising: FloatArray,
+    parent: FloatArray,
+    child: FloatArray,
+) -> None:
+    """Add what each transfer of ``part`` counts for at the ``parent`` and at the ``child``; ``raising``: how many raise words."""
+    found.served[edge.parent, t] += float(part.groups @ parent)
+    if output:
+        found.raised[edge.parent, t] += float(raising @ parent)
+        found.first_served[edge.parent, t] += float(part.first_groups @ parent)
+    if edge.hold:
+        found.delivered[edge.child, t] += float(part.receivers @ child)
+    if edge.hold and output:
+        found.first_delivered[edge.child, t] += float(part.first_receivers @ child)
 
 
 def _by_class(source: SingleMapping, edge: Edge, output: bool) -> Iterator[Part]:

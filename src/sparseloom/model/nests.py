@@ -22,9 +22,8 @@ class Nests(NamedTuple):
 
     ``order[b, begin[b, d] : begin[b, d + 1]]`` are the loops of rank d, outermost first; ``perfect`` [B, D] tells whether they
     waste no iteration, ``aligned`` [B, D] whether each of them lies within a part of every split or steps over whole parts.
-    ``tile`` [B, S + 1, D] are nominal coordinates of each rank in a tile of a level (S: compute, 1), ``pieces`` [B, S + 1, D] the
-    tiles of a level that a rank is in, ``lanes`` [B, S, 2] the product of the bounds of a level's spatial loops along X and Y,
-    ``instances`` [B, S + 1] those in use.
+    ``tile`` [B, S + 1, D] are nominal coordinates of each rank in a tile of a level (S: compute, 1), ``lanes`` [B, S, 2] the
+    product of the bounds of a level's spatial loops along X and Y, ``instances`` [B, S + 1] those in use.
     """
 
     loops: IntArray
@@ -34,7 +33,6 @@ class Nests(NamedTuple):
     perfect: BoolArray
     aligned: BoolArray
     tile: IntArray
-    pieces: IntArray
     lanes: FloatArray
     instances: FloatArray
 
@@ -47,7 +45,7 @@ def lay_out(problem: Problem, batch: MappingBatch) -> Nests:
     nests = Nests(
         np.empty((count, 6, slots), np.int64), np.empty(count, np.int64), np.empty((count, slots), np.int64),
         np.empty((count, ranks + 1), np.int64), np.empty((count, ranks), np.bool_), np.empty((count, ranks), np.bool_),
-        np.empty((count, levels + 1, ranks), np.int64), np.empty((count, levels + 1, ranks), np.int64),
+        np.empty((count, levels + 1, ranks), np.int64),
         np.empty((count, levels, 2)), np.empty((count, levels + 1)),
     )  # fmt: skip
     _lay_out(batch.rank, batch.bound, batch.place, problem.shape, problem.cuts, *nests)
@@ -55,22 +53,18 @@ def lay_out(problem: Problem, batch: MappingBatch) -> Nests:
 
 
 @kernel
-def _lay_out(
-    rank, bound, place, shape, cuts, loops, count, order, begin, perfect, aligned, tile, pieces, lanes, instances
-):
+def _lay_out(rank, bound, place, shape, cuts, loops, count, order, begin, perfect, aligned, tile, lanes, instances):
     loops, order, begin, perfect = borrowed(loops), borrowed(order), borrowed(begin), borrowed(perfect)
-    aligned, tile, pieces = borrowed(aligned), borrowed(tile), borrowed(pieces)
-    lanes, instances = borrowed(lanes), borrowed(instances)
+    aligned, tile, lanes, instances = borrowed(aligned), borrowed(tile), borrowed(lanes), borrowed(instances)
     for b in range(len(bound)):
         nest = loops[b]
-        n = fill_nest(rank[b], bound[b], place[b], shape, nest)
+        n = _fill_nest(rank[b], bound[b], place[b], shape, nest)
         for c in range(len(cuts)):
             n = _cut(nest, n, cuts[c, 0], cuts[c, 1])
         count[b] = n
         _by_rank(nest, n, shape, order[b], begin[b], perfect[b])
         _set_aligned(nest, n, shape, cuts, aligned[b])
-        tiles_and_instances(nest, n, shape, perfect[b], tile[b], instances[b])
-        _set_pieces(nest, n, shape, perfect[b], pieces[b])
+        _set_tiles_and_instances(nest, n, shape, perfect[b], tile[b], instances[b])
         lanes[b] = 1.0
         for i in range(n):
             if nest[KIND, i] != 0:
@@ -87,20 +81,6 @@ def _set_aligned(nest, n, shape, cuts, aligned):
             within = step * nest[BOUND, i] <= size
             if nest[RANK, i] == d and size < shape[d] and (size % (step * nest[BOUND, i]) if within else step % size):
                 aligned[d] = False
-
-
-@inlined
-def _set_pieces(nest, n, shape, perfect, pieces):
-    """Write how many tiles of each level a rank is in."""
-    pieces[:] = 1
-    for i in range(n):
-        d = nest[RANK, i]
-        for depth in range(nest[LEVEL, i] + 1, len(pieces)):
-            pieces[depth, d] *= nest[BOUND, i]
-    for d in range(len(shape)):
-        for depth in range(1, 1 if perfect[d] else len(pieces)):
-            full, tail = configurations(nest, n, d, n, depth, depth, False, -1)
-            pieces[depth, d] = full + tail
 
 
 @inlined
@@ -131,12 +111,12 @@ def _by_rank(nest, n, shape, order, begin, perfect):
             if nest[RANK, i] == d:
                 order[at] = i
                 at += 1
-        perfect[d] = is_perfect(nest, n, d, shape)
+        perfect[d] = _is_perfect(nest, n, d, shape)
     begin[len(shape)] = at
 
 
 @inlined
-def is_perfect(nest, n, d, shape):
+def _is_perfect(nest, n, d, shape):
     """Whether the bounds of rank ``d`` multiply to its shape."""
     for i in range(n):
         if nest[RANK, i] == d:
@@ -145,7 +125,7 @@ def is_perfect(nest, n, d, shape):
 
 
 @inlined
-def tiles_and_instances(nest, n, shape, perfect, tile, instances):
+def _set_tiles_and_instances(nest, n, shape, perfect, tile, instances):
     """Nominal tiles of each level, [S + 1, D], and instances that have a point at the first step, [S + 1]."""
     levels = len(tile) - 1
     tile[:] = 1
@@ -158,12 +138,11 @@ def tiles_and_instances(nest, n, shape, perfect, tile, instances):
             instances[depth] *= nest[BOUND, i]
     for d in range(len(shape)):
         for depth in range(1, 1 if perfect[d] else levels + 1):
-            full, tail = configurations(nest, n, d, -1, depth, depth, False, -1)
-            instances[depth] *= full + tail
+            instances[depth] *= _first_tiles(nest, n, d, depth)
 
 
 @inlined
-def fill_nest(rank, bound, place, shape, nest):
+def _fill_nest(rank, bound, place, shape, nest):
     """Write the loops with more than one iteration into ``nest`` [6, L]; returns their number."""
     n = 0
     for i in range(len(bound)):
@@ -185,32 +164,16 @@ def fill_nest(rank, bound, place, shape, nest):
 def nest_of(problem: Problem, batch: MappingBatch) -> IntArray:
     """The loops with more than one iteration of the first mapping of ``batch``, [6, n]."""
     table = np.empty((6, batch.bound.shape[1]), np.int64)
-    return table[:, : int(fill_nest(batch.rank[0], batch.bound[0], batch.place[0], problem.shape, table))]
+    return table[:, : int(_fill_nest(batch.rank[0], batch.bound[0], batch.place[0], problem.shape, table))]
 
 
 @inlined
-def configurations(nest, n, d, carry, child, parent, merged, ahead):
-    """Existing digits of rank ``d`` outside level ``child`` at the steps in which loop ``carry`` advances.
-
-    Temporal loops inside ``carry`` are at digit 0, it itself at 1 or more, those outside it anywhere (``carry = -1``: the
-    first step, ``carry = n``: all steps). Loop ``ahead``, if any, is fixed at digit 1. Spatial loops are anywhere, but at
-    digit 0 between ``parent`` and ``child`` if ``merged``. Returns the number of tiles other than the rank's last one, and
-    1 if the last one is among them.
-    """
-    full, tail = 0, 1
+def _first_tiles(nest, n, d, level):
+    """Tiles of rank ``d`` in instances of a level at the first step: spatial loops outside it are at any digit that exists."""
+    full, last = 0, 1
     for i in range(n):
-        if nest[RANK, i] != d or nest[LEVEL, i] >= child:
-            continue
-        low, high, last = 0, nest[BOUND, i], nest[TAIL, i]
-        if nest[KIND, i] != 0:
-            if merged and nest[LEVEL, i] >= parent:
-                high = 1
-        elif i == ahead:
-            low, high = 1, 2
-        elif i > carry:
-            high = 1
-        elif i == carry:
-            low = 1
-        full = full * (high - low) + (max(0, min(high, last) - low) if tail else 0)
-        tail = 1 if tail and low <= last < high else 0
-    return full, tail
+        if nest[RANK, i] == d and nest[LEVEL, i] < level:
+            bound, tail = nest[BOUND, i] if nest[KIND, i] != 0 else 1, nest[TAIL, i]
+            full = full * bound + (min(bound, tail) if last else 0)
+            last = 1 if last and tail < bound else 0
+    return full + last
