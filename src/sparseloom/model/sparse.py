@@ -511,11 +511,8 @@ class _Sums:
 
     def traffic(self) -> Traffic:
         names = ("served", "raised", "delivered", "first_served", "first_delivered")
-        return Traffic(**{name: self._moved(self.values.get(name, [])) for name in names})
-
-    def _moved(self, sums: list[FloatArray]) -> Moved:
-        nothing = (np.broadcast_to(0.0, (self.mappings, *shape, 4)) for shape in ((), (), (0, 2), ()))
-        return Moved(*(sums or nothing))
+        nothing = Moved(*(np.broadcast_to(0.0, (self.mappings, *shape, 4)) for shape in ((), (), (0, 2), ())))
+        return Traffic(**{name: Moved(*self.values[name]) if name in self.values else nothing for name in names})
 
 
 @dataclass(frozen=True)
