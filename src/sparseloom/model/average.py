@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.actions import DATA_ACTIONS
 from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING, Saf
-from sparseloom.fibertree.density import ActualData, Density, FixedStructured, Uniform
+from sparseloom.fibertree.density import ActualData, Density, Exchangeable, FixedStructured, Uniform
 from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
 from sparseloom.mapping.details import FormatDetails, Tiling, TimeloopDetails
 from sparseloom.mapping.lanes import Packed, Thinning, packing
@@ -384,8 +384,7 @@ class AverageInstance:
             if self.conventions.blocks == "total":
                 blocks = in_blocks(staged, level.block_words) * waste
             else:
-                each = self._access_words(depth, t, action) * (stored / words if words else 0.0)
-                blocks = staged / each * math.ceil(each / level.block_words - TINY) if each else np.zeros(4)
+                blocks = staged * self._blocks_a_word(depth, t, action, stored / words if words else 0.0)
             result[action] = moved(staged, blocks, staged_units, bits, level.metadata_width_bits, used)
         if packed:
             result["read"] = self._packed(depth, t, dense["fill"], result, level.block_words, waste, used)
@@ -413,10 +412,18 @@ class AverageInstance:
             count -= first[depth, t]
         return float(count / self.dense.instances[0, depth])
 
-    def _access_words(self, depth: int, t: int, action: str) -> float:
-        """Mean words of a dense access."""
+    def _blocks_a_word(self, depth: int, t: int, action: str, stored: float) -> float:
+        """Mean blocks of an access over its mean words, of which a share is ``stored``."""
+        block, density = self.problem.design.architecture.levels[depth].block_words, self.density(t)
         accesses = self._counted(self.counted.accesses, depth, t, action)
-        return self._counted(self.counted.words, depth, t, action) / accesses if accesses else 0.0
+        points = self._counted(self.counted.words, depth, t, action) / accesses if accesses else 0.0
+        words = points * stored
+        if words == 0:
+            return 0.0
+        apart = round(points) <= math.prod(density.tensor_shape)
+        if stored < 1 and apart and isinstance(density, Exchangeable):
+            return float(density.mean_parts(round(points), block)) / words
+        return math.ceil(words / block - TINY) / words
 
     def _dense(self, depth: int, t: int) -> dict[str, float]:
         """Dense words of an average instance, by action; operands have no updates."""
