@@ -15,7 +15,8 @@ from tests.model.seldom import SELDOM, seldom
 
 from sparseloom.arch.features import SKIPPING
 from sparseloom.fibertree.format import Format
-from sparseloom.model import events, lanewalk, occupancy, sparse
+from sparseloom.model import edge as edges
+from sparseloom.model import events, lanewalk, occupancy, path, sparse
 from sparseloom.model.evaluate import evaluate
 from sparseloom.sim.loopnest import Execution, draw_tensors, execute
 
@@ -57,7 +58,7 @@ def unequal() -> bool:
 
 
 def overlap_is_one_short(patch: pytest.MonkeyPatch) -> None:
-    def short(rows: events.Rows) -> events.Box:
+    def short(rows: events.Rows) -> edges.Box:
         low, high = np.maximum(rows.low, rows.old_low), np.minimum(rows.high, rows.old_high) - 1
         return low, np.where((high > low).all(axis=0), high, low)
 
@@ -72,8 +73,8 @@ def last_tiles_are_full(patch: pytest.MonkeyPatch) -> None:
 
 
 def receivers_never_share(patch: pytest.MonkeyPatch) -> None:
-    edge = events.Edge
-    patch.setattr(sparse, "Edge", lambda *shape: replace(edge(*shape), merge=False))
+    edge = path.Edge
+    patch.setattr(path, "Edge", lambda *shape: replace(edge(*shape), merge=False))
 
 
 def first_visits_are_not_elided(patch: pytest.MonkeyPatch) -> None:
@@ -82,24 +83,24 @@ def first_visits_are_not_elided(patch: pytest.MonkeyPatch) -> None:
 
 
 def gating_is_skipping(patch: pytest.MonkeyPatch) -> None:
-    judge = sparse.Judge
-    patch.setattr(sparse, "Judge", lambda kind, *rest: judge(SKIPPING, *rest))
+    judge = path.Judge
+    patch.setattr(path, "Judge", lambda kind, *rest: judge(SKIPPING, *rest))
 
 
 def outer_features_do_not_matter(patch: pytest.MonkeyPatch) -> None:
-    path = sparse.Path
+    whole = path.Path
     patch.setattr(
-        sparse, "Path", lambda tensor, edge, judges, outer, *rest, **more: path(tensor, edge, judges, (), *rest, **more)
+        path, "Path", lambda tensor, edge, judges, outer, *rest, **more: whole(tensor, edge, judges, (), *rest, **more)
     )
 
 
 def leader_tile_forgets_the_period(patch: pytest.MonkeyPatch) -> None:
-    def inside(edge: events.Edge, nest: events.IntArray, d: int) -> list[int]:
+    def inside(edge: edges.Edge, nest: events.IntArray, d: int) -> list[int]:
         loops = [i for i in range(nest.shape[1]) if nest[events.RANK, i] == d]
         merged = edge.merge and not edge.indexes(d)
         return [i for i in loops if nest[events.LEVEL, i] >= edge.child or (merged and edge.between(nest, i))]
 
-    patch.setattr(events.Edge, "free", inside)
+    patch.setattr(edges.Edge, "free", inside)
 
 
 def upper_ranks_always_move(patch: pytest.MonkeyPatch) -> None:

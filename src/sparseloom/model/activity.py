@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING
 from sparseloom.mapping.batch import MappingBatch
 from sparseloom.mapping.lanes import Packed, Thinning, lane_load, lane_shares, packing
+from sparseloom.model.computes import Computes, filter_computes
 from sparseloom.model.lanewalk import LaneWalk, is_walked
 from sparseloom.model.microarch import Share
 from sparseloom.model.nests import Nests
-from sparseloom.model.sparse import Computes, Filter, Moved, Path, Tiles, Traffic, filter_computes, paths_of
+from sparseloom.model.path import Path, paths_of
+from sparseloom.model.sparse import Filter, Moved, Tiles, Traffic
 
 FloatArray = NDArray[np.float64]
 

@@ -22,17 +22,19 @@ from sparseloom.mapping.details import FormatDetails, Tiling, TimeloopDetails
 from sparseloom.mapping.lanes import Packed, Thinning, packing
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.model.collapse import Words, dense_words
+from sparseloom.model.computes import Computes, filter_computes
 from sparseloom.model.conventions import Conventions
 from sparseloom.model.dataflow import Dense, DenseTraffic
+from sparseloom.model.edge import Wanted
 from sparseloom.model.energy import action_energy
-from sparseloom.model.events import Wanted
 from sparseloom.model.gather import ACTUAL, ALL, REACHING, UNSKIPPED
 from sparseloom.model.looprank import LoopRank, NestLoop, assign, box, expected_units, points, points_empty
 from sparseloom.model.microarch import Share
 from sparseloom.model.occupancy import Piece, stored_words
+from sparseloom.model.path import Path, paths_of
 from sparseloom.model.proportional import TINY, Proportions, arrived, in_blocks, moved, stages, take, unit_stages
 from sparseloom.model.residual import Walked, as_walked, imperfect, walk
-from sparseloom.model.sparse import Computes, Filter, Moved, Path, Tiles, Traffic, filter_computes, paths_of
+from sparseloom.model.sparse import Filter, Moved, Tiles, Traffic
 from sparseloom.model.targetloop import leader_tiles
 
 FloatArray = NDArray[np.float64]

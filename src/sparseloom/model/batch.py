@@ -17,10 +17,11 @@ from sparseloom.mapping.lanes import thin, within_fanout
 from sparseloom.model import occupancy
 from sparseloom.model.activity import Activity, activity
 from sparseloom.model.classes import ClassSource
+from sparseloom.model.computes import Computes
 from sparseloom.model.events import Events
 from sparseloom.model.microarch import Share, holdings, price, whole_cycles
 from sparseloom.model.nests import Nests, lay_out
-from sparseloom.model.sparse import Computes, Filter
+from sparseloom.model.sparse import Filter
 
 FloatArray = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.mapping.batch import BoolArray, IntArray, Problem, extents_of
-from sparseloom.model.events import Box, Edge, Wanted
+from sparseloom.model.edge import Box, Edge, Wanted
 from sparseloom.model.nests import Nests
 from sparseloom.model.products import emit_batch
 from sparseloom.model.task import room_for, task_of

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
 from sparseloom.model.conventions import Conventions
-from sparseloom.model.events import Edge, Wanted
+from sparseloom.model.edge import Edge, Wanted
 from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP, nest_of
+from sparseloom.model.path import paths_of
 from sparseloom.model.single import SingleMapping
-from sparseloom.model.sparse import paths_of
 
 FloatArray = NDArray[np.float64]
 

@@ -21,6 +21,7 @@ from sparseloom.mapping.render import render
 from sparseloom.model.activity import Activity, activity
 from sparseloom.model.average import AverageInstance
 from sparseloom.model.averagecost import latency_cycles, of_average_instances, refuse_empty
+from sparseloom.model.computes import Computes
 from sparseloom.model.conventions import SPARSELOOM, Conventions
 from sparseloom.model.conversion import refuse_conversions, with_conversions
 from sparseloom.model.dataflow import count_dense
@@ -39,7 +40,7 @@ from sparseloom.model.microarch import (
     whole_cycles,
 )  # fmt: skip
 from sparseloom.model.single import SingleMapping
-from sparseloom.model.sparse import Computes, Filter
+from sparseloom.model.sparse import Filter
 from sparseloom.model.statecompute import classify
 from sparseloom.results.actions import ComputeActions, LevelActions, Outcomes, RankUnits, TensorActions
 from sparseloom.results.result import Result

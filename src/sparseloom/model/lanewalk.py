@@ -15,21 +15,12 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.features import POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING
 from sparseloom.mapping.batch import BoolArray, IntArray, Problem, corner_of
+from sparseloom.model.computes import Computes, classified, compute_rows, drops_zeros, nonzero_chance, unskipped_chance
 from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP
 from sparseloom.model.occupancy import is_certain
-from sparseloom.model.sparse import (
-    Computes,
-    Filter,
-    Judge,
-    Moved,
-    Path,
-    Rows,
-    classified,
-    compute_rows,
-    drops_zeros,
-    nonzero_chance,
-    unskipped_chance,
-)
+from sparseloom.model.path import Judge, Path
+from sparseloom.model.source import Rows
+from sparseloom.model.sparse import Filter, Moved
 
 FloatArray = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sparseloom.fibertree.density import ActualData, Dense, Density, Exchangeable
 from sparseloom.fibertree.diagonal import Banded
 from sparseloom.mapping.batch import IntArray
-from sparseloom.model.events import Box
+from sparseloom.model.edge import Box
 from sparseloom.model.gather import distinct
 
 FloatArray = NDArray[np.float64]

@@ -12,18 +12,19 @@ from numpy.typing import NDArray
 
 from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
 from sparseloom.model.classes import ClassSource
-from sparseloom.model.events import Box, Edge, Events, Wanted
+from sparseloom.model.edge import Box, Edge, Wanted
+from sparseloom.model.events import Events
 from sparseloom.model.events import Rows as EventRows
 from sparseloom.model.limits import refuse_long_walks
 from sparseloom.model.nests import Nests, lay_out
-from sparseloom.model.sparse import Rows
+from sparseloom.model.source import Rows
 
 FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class SingleMapping:
-    """One mapping as a source of rows (:class:`sparseloom.model.sparse.Source`)."""
+    """One mapping as a source of rows (:class:`sparseloom.model.source.Source`)."""
 
     problem: Problem
     nests: Nests

@@ -9,123 +9,25 @@ The meaning of every count is docs/oracle.md, sections 3 to 6.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING, Saf
+from sparseloom.arch.features import GATING, SKIPPING
 from sparseloom.fibertree.density import Density, Exchangeable, Uniform
 from sparseloom.fibertree.format import Format
-from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem, corner_of, extents_of
+from sparseloom.mapping.batch import BoolArray, IntArray, Problem, corner_of, extents_of
 from sparseloom.model.conventions import SPARSELOOM, Conventions
-from sparseloom.model.events import Box, Edge, Wanted
+from sparseloom.model.edge import Box, Edge, Wanted
 from sparseloom.model.gather import ACTUAL, REACHING, UNSKIPPED, distinct, gathered
 from sparseloom.model.occupancy import Piece, is_certain, joint_nonempty, own_blocks, shared_blocks, stored_words
+from sparseloom.model.path import Judge, Path
+from sparseloom.model.source import Rows, Source
 
 FloatArray = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Judge:
-    """A feature at the edge it judges: ``kind``, and the numbers of its leader tensors. ``each`` receiver is judged on its own
-    by spatial skipping: a lane whose leader is empty takes other work, whatever its group does."""
-
-    kind: str
-    leaders: tuple[int, ...]
-    each: bool = False
-
-
-@dataclass(frozen=True)
-class Path:
-    """An edge of tensor ``tensor`` with its judges, and the judged edges outside it, outermost first."""
-
-    tensor: int
-    edge: Edge
-    judges: tuple[Judge, ...]
-    outer: tuple[Path, ...]
-    leads: bool
-    """Whether a feature looks at this tensor's metadata where it leaves the parent."""
-    reduces: bool
-    """Whether the network adds the partial sums of a group on their way to the parent."""
-    parts: tuple[Path, ...] = ()
-    """Where receivers are judged on their own: what judges them, in place of this path itself."""
-
-    @cached_property
-    def own(self) -> tuple[Path, ...]:
-        return self.parts or ((self,) if self.judges else ())
-
-    @cached_property
-    def judged(self) -> tuple[Path, ...]:
-        """The outer judged paths and, if it has judges, this one: the order of the rows' spans."""
-        return (*self.outer, *self.own)
-
-    @property
-    def each(self) -> bool:
-        """Whether some receiver may take no part in what its group is sent."""
-        return any(judge.each for judge in self.judges)
-
-    @cached_property
-    def alone(self) -> Path:
-        """This edge with every receiver a group of its own."""
-        return replace(self, edge=replace(self.edge, merge=False), parts=_by_receiver(self))
-
-    def through(self, level: int, alone: bool) -> Path:
-        """What passes through a level of this path, to all receivers below an instance of it or to each ``alone``."""
-        edge = replace(self.edge, parent=level, merge=self.edge.merge and not alone)
-        each = (replace(part, edge=edge) if part.each and not alone else part for part in _by_receiver(self))
-        return Path(self.tensor, edge, (), (*self.outer, *each), False, self.reduces)
-
-
-class Rows(Protocol):
-    """Transfers of one edge, N rows of alike ones, of one mapping or of many.
-
-    :class:`sparseloom.model.events.Rows` lists those of one mapping, :class:`sparseloom.model.classes.Classes` classes of
-    a batch; the attributes mean the same in both.
-    """
-
-    @property
-    def mapping(self) -> IntArray: ...
-    @property
-    def groups(self) -> FloatArray: ...
-    @property
-    def receivers(self) -> FloatArray: ...
-    @property
-    def first_groups(self) -> FloatArray: ...
-    @property
-    def first_receivers(self) -> FloatArray: ...
-    @property
-    def box(self) -> Box: ...
-    @property
-    def overlap(self) -> Box: ...
-    def span(self, k: int) -> Box: ...
-    def stays(self, axis: int, step: int) -> BoolArray: ...
-    def step_total(self, values: FloatArray, merged: bool) -> FloatArray: ...
-
-
-class Source(Protocol):
-    """Where rows come from: one mapping's events, or a batch's classes. ``mappings`` counts the mappings, B."""
-
-    @property
-    def mappings(self) -> int: ...
-    def transfers(self, edge: Edge, wanted: Wanted) -> Iterator[Rows]:
-        """The rows of an edge, in batches that make up the whole."""
-        ...
-
-    def tiles(self, edge: Edge, wanted: Wanted) -> tuple[Box, FloatArray, FloatArray, IntArray]:
-        """Boxes of the child's tiles, mean points of those that each stands for, how many they are, and the mapping of each."""
-        ...
-
-    def nominal(self, level: int) -> IntArray:
-        """Coordinates of a tile of a level where no bound is cut short, at most the shape, [D, B]."""
-        ...
-
-    def busiest(self, busy: FloatArray, rows: Any) -> FloatArray:
-        """The most that any compute instance has of ``busy`` [N] computes, [B]."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -169,33 +71,6 @@ class Traffic:
     delivered: Moved
     first_served: Moved
     first_delivered: Moved
-
-
-def paths_of(problem: Problem, batch: MappingBatch, safs: Sequence[Saf]) -> tuple[tuple[Path, ...], ...]:
-    """For each tensor its edges, outermost first, with the features that judge them."""
-    architecture, names = problem.design.architecture, problem.tensors
-    levels = len(architecture.levels)
-    found = []
-    for t, name in enumerate(names):
-        kept = [depth for depth in range(levels) if batch.keep[depth, t]]
-        paths: list[Path] = []
-        for parent, child in zip(kept, [*kept[1:], levels], strict=True):
-            edge = Edge(parent, child, levels, problem.projections[t], bool(problem.multicast[parent:child].all()))
-            reduces = bool(problem.reduction[parent:child].all())
-            judges = tuple(
-                Judge(
-                    SKIPPING if saf.kind == SPATIAL_SKIPPING else saf.kind,
-                    tuple(names.index(leader) for leader in saf.leaders),
-                    saf.kind == SPATIAL_SKIPPING,
-                )
-                for saf in safs
-                if saf.target == name and parent <= architecture.index(saf.level) < child
-            )
-            leads = any(name in saf.leaders and parent <= architecture.index(saf.level) < child for saf in safs)
-            outer = tuple(part for path in paths for part in _by_receiver(path))
-            paths.append(Path(t, edge, judges, outer, leads, reduces))
-        found.append(tuple(paths))
-    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -513,169 +388,3 @@ class _Sums:
         names = ("served", "raised", "delivered", "first_served", "first_delivered")
         nothing = Moved(*(np.broadcast_to(0.0, (self.mappings, *shape, 4)) for shape in ((), (), (0, 2), ())))
         return Traffic(**{name: Moved(*self.values[name]) if name in self.values else nothing for name in names})
-
-
-@dataclass(frozen=True)
-class Computes:
-    """What becomes of the computes (docs/oracle.md, section 5), [B] each; ``busiest``: the actual and gated ones of the
-    instance that expects most (of random tensors another one may turn out to have more)."""
-
-    actual: FloatArray
-    gated: FloatArray
-    skipped: FloatArray
-    absent: FloatArray
-    busiest: FloatArray
-
-
-def filter_computes(
-    work: Filter,
-    paths: tuple[tuple[Path, ...], ...],
-    gating: bool,
-    skipping: bool,
-    packed: frozenset[int] = frozenset(),
-) -> Computes:
-    """Classify every compute by what reached it and by the values of its operands, for a unit that gates or skips. Zeros of
-    ``packed`` tensors never reach it."""
-    judged, rows = compute_rows(work, paths[:-1])
-    parts = classified(work, rows, judged, paths, gating, skipping, packed)
-    totals = [
-        np.asarray(np.bincount(rows.mapping, part * rows.receivers, work.source.mappings), np.float64) for part in parts
-    ]
-    return Computes(totals[0], totals[1], totals[2], totals[3], work.source.busiest(parts[0] + parts[1], rows))
-
-
-def compute_rows(
-    work: Filter, paths: tuple[tuple[Path, ...], ...], everywhere: bool = False
-) -> tuple[tuple[Path, ...], Rows]:
-    """What judges the words of some tensors on their ways, and the rows of all computes with a span for each; a row for each
-    compute if its place matters ``everywhere``."""
-    shape, levels = work.problem.shape, paths[0][-1].edge.levels
-    judged = tuple(part for ways in paths for path in ways for part in _by_receiver(path))
-    points = Edge(0, levels, levels, np.eye(shape.size, dtype=np.int64), False)
-    involved = {*range(len(work.problem.tensors) - 1), *(t for path in judged for j in path.judges for t in j.leaders)}
-    positions = work.positions(involved, False, 0) | everywhere
-    judges = tuple(path.edge for path in judged)
-    wanted = Wanted(
-        judges=judges,
-        looked_at=work.looked_at(judged),
-        positions=positions,
-        offsets=_offsets(work, judged),
-        origin=True,
-    )
-    (rows,) = work.source.transfers(points, wanted)
-    return judged, rows
-
-
-def classified(
-    work: Filter,
-    rows: Rows,
-    judged: Sequence[Path],
-    paths: tuple[tuple[Path, ...], ...],
-    gating: bool,
-    skipping: bool,
-    packed: frozenset[int],
-) -> FloatArray:
-    """P(actual), P(gated), P(skipped) and P(absent) of the computes of each row, [4, N]; see :func:`filter_computes`."""
-    operands = range(len(work.problem.tensors) - 1)
-    judges = [(k, judge) for k, path in enumerate(judged) if path.tensor in operands for judge in path.judges]
-    unskipped = unskipped_chance(work, rows, judged, operands)
-    delivered = _broadcast(rows, work.joint(rows, judges))
-    for t in packed:
-        nonzero = nonzero_chance(work, rows, t)
-        unskipped = unskipped * nonzero / np.where(nonzero > 0, np.maximum(delivered[t], nonzero), 1.0)
-        delivered[t] = nonzero
-    if work.conventions.gated_compute == "removed":
-        unskipped = np.prod(delivered, axis=0)
-    actual, skipped, absent = _by_value(work, rows, delivered, paths, gating, skipping)
-    return np.stack([actual, unskipped - actual - skipped - absent, skipped, absent + 1 - unskipped])
-
-
-def unskipped_chance(work: Filter, rows: Rows, judged: Sequence[Path], tensors: Sequence[int]) -> FloatArray:
-    """P(no word of some tensors was skipped on its way), [N]."""
-    total = np.zeros(rows.groups.size)
-    for nonempty, sign in _unskipped(judged, tensors).items():
-        total += sign * np.prod(_broadcast(rows, work.joint(rows, sorted(nonempty, key=str))), axis=0)
-    return total
-
-
-def nonzero_chance(work: Filter, rows: Rows, t: int) -> FloatArray:
-    """P(the word of a tensor that a compute uses is not zero), [N]."""
-    low = corner_of(work.problem.projections[t][: len(work.rank_names(t))], rows.box[0])
-    return np.broadcast_to(work.densities[t].expected_occupancy(list(low), list(low + 1)), rows.groups.shape)
-
-
-def drops_zeros(work: Filter, paths: tuple[Path, ...]) -> bool:
-    """Whether the innermost level that keeps a tensor, with these edges, has a compressing format for it."""
-    form = work.format_of(paths[-1].edge.parent, paths[-1].tensor)
-    return bool(form and form.compressed)
-
-
-def _by_receiver(path: Path) -> tuple[Path, ...]:
-    """A path's judges of each receiver, who see what it alone uses, and those of groups: of both kinds, skipping wins."""
-    groups = tuple(judge for judge in path.judges if not judge.each)
-    each = tuple(judge for judge in path.judges if judge.each)
-    alone = replace(path, edge=replace(path.edge, merge=False), judges=each)
-    return tuple(part for part in (alone, replace(path, judges=groups)) if part.judges)
-
-
-def _offsets(work: Filter, judged: Sequence[Path]) -> BoolArray:
-    """Ranks of leaders that are looked at on the ways of two operands: those tiles overlap in any way, while the tiles on
-    one operand's way lie in one another."""
-    found = np.zeros(work.problem.shape.size, np.bool_)
-    for leader in range(len(work.problem.tensors)):
-        led = {path.tensor for path in judged if any(leader in judge.leaders for judge in path.judges)}
-        if len(led) > 1 and not work.densities[leader].coordinate_dependent:
-            found |= work.problem.projections[leader].any(axis=0)
-    return found
-
-
-Nonempty = frozenset[tuple[int, Judge]]
-"""The event that the leader tiles of some judges, each at the span of its number, all have a nonzero."""
-
-
-def _unskipped(judged: Sequence[Path], tensors: Sequence[int]) -> dict[Nonempty, int]:
-    """The event that no word of some tensors is skipped on its way, as a sum of signed events.
-
-    A word is skipped at an edge if everything further out let it pass and a skipping judge here does not: what is gated
-    further out comes to no later judge.
-    """
-    total: dict[Nonempty, int] = {frozenset(): 1}
-    for tensor in sorted({path.tensor for path in judged} & set(tensors)):
-        passed: Nonempty = frozenset()
-        kept: dict[Nonempty, int] = {frozenset(): 1}
-        for k, path in enumerate(judged):
-            if path.tensor == tensor:
-                skips = passed | {(k, judge) for judge in path.judges if judge.kind == SKIPPING}
-                kept[passed] = kept.get(passed, 0) - 1
-                kept[skips] = kept.get(skips, 0) + 1
-                passed = passed | {(k, judge) for judge in path.judges}
-        product: dict[Nonempty, int] = {}
-        for a, left in total.items():
-            for b, right in kept.items():
-                product[a | b] = product.get(a | b, 0) + left * right
-        total = {event: sign for event, sign in product.items() if sign}
-    return total
-
-
-def _broadcast(rows: Rows, chances: Sequence[FloatArray | float]) -> FloatArray:
-    return np.array([np.broadcast_to(chance, rows.groups.shape) for chance in chances])
-
-
-def _by_value(
-    work: Filter, rows: Rows, delivered: FloatArray, paths: tuple[tuple[Path, ...], ...], gating: bool, skipping: bool
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """P(actual), P(skipped) and P(absent for want of any operand) of the computes that are delivered; gated is the rest."""
-    operands = range(len(work.problem.tensors) - 1)
-    others = np.prod(delivered[len(operands) :], axis=0)
-    present, arriving, missing = others.copy(), others.copy(), others.copy()
-    for t in operands:
-        nonzero = nonzero_chance(work, rows, t)
-        drops = drops_zeros(work, paths[t])
-        present = present * nonzero
-        arriving = arriving * (nonzero if drops else delivered[t])
-        missing = missing * (delivered[t] - nonzero if drops else 0.0)
-    reached = np.prod(delivered, axis=0)
-    apart = reached - arriving - missing
-    zero = arriving - present
-    actual = present + (0 if gating else zero) + (0 if gating or skipping else apart)
-    return actual, apart if skipping else 0 * apart, missing

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from sparseloom.arch.features import GATING
 from sparseloom.fibertree.density import ActualData
+from sparseloom.model.computes import filter_computes
+from sparseloom.model.path import paths_of
 from sparseloom.model.proportional import TINY, take
-from sparseloom.model.sparse import filter_computes, paths_of
 
 if TYPE_CHECKING:
     from sparseloom.model.average import AverageInstance

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sparseloom.mapping.batch import BoolArray, IntArray
 from sparseloom.model.digits import FIRST, MOST_CLASSES, ORIGIN, PLAIN, SPANS
-from sparseloom.model.events import Edge, Wanted
+from sparseloom.model.edge import Edge, Wanted
 from sparseloom.model.receivers import MOST_RECEIVERS, MOST_SORTS
 
 FloatArray = NDArray[np.float64]

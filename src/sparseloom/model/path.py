@@ -1,0 +1,100 @@
+"""A tensor's ways from level to level with the features that judge what goes there.
+
+A path says which leaders decide over a transfer; :mod:`sparseloom.model.sparse` works out what they leave of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from sparseloom.arch.features import SKIPPING, SPATIAL_SKIPPING, Saf
+from sparseloom.mapping.batch import MappingBatch, Problem
+from sparseloom.model.edge import Edge
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A feature at the edge it judges: ``kind``, and the numbers of its leader tensors. ``each`` receiver is judged on its own
+    by spatial skipping: a lane whose leader is empty takes other work, whatever its group does."""
+
+    kind: str
+    leaders: tuple[int, ...]
+    each: bool = False
+
+
+@dataclass(frozen=True)
+class Path:
+    """An edge of tensor ``tensor`` with its judges, and the judged edges outside it, outermost first."""
+
+    tensor: int
+    edge: Edge
+    judges: tuple[Judge, ...]
+    outer: tuple[Path, ...]
+    leads: bool
+    """Whether a feature looks at this tensor's metadata where it leaves the parent."""
+    reduces: bool
+    """Whether the network adds the partial sums of a group on their way to the parent."""
+    parts: tuple[Path, ...] = ()
+    """Where receivers are judged on their own: what judges them, in place of this path itself."""
+
+    @cached_property
+    def own(self) -> tuple[Path, ...]:
+        return self.parts or ((self,) if self.judges else ())
+
+    @cached_property
+    def judged(self) -> tuple[Path, ...]:
+        """The outer judged paths and, if it has judges, this one: the order of the rows' spans."""
+        return (*self.outer, *self.own)
+
+    @property
+    def each(self) -> bool:
+        """Whether some receiver may take no part in what its group is sent."""
+        return any(judge.each for judge in self.judges)
+
+    @cached_property
+    def alone(self) -> Path:
+        """This edge with every receiver a group of its own."""
+        return replace(self, edge=replace(self.edge, merge=False), parts=by_receiver(self))
+
+    def through(self, level: int, alone: bool) -> Path:
+        """What passes through a level of this path, to all receivers below an instance of it or to each ``alone``."""
+        edge = replace(self.edge, parent=level, merge=self.edge.merge and not alone)
+        each = (replace(part, edge=edge) if part.each and not alone else part for part in by_receiver(self))
+        return Path(self.tensor, edge, (), (*self.outer, *each), False, self.reduces)
+
+
+def paths_of(problem: Problem, batch: MappingBatch, safs: Sequence[Saf]) -> tuple[tuple[Path, ...], ...]:
+    """For each tensor its edges, outermost first, with the features that judge them."""
+    architecture, names = problem.design.architecture, problem.tensors
+    levels = len(architecture.levels)
+    found = []
+    for t, name in enumerate(names):
+        kept = [depth for depth in range(levels) if batch.keep[depth, t]]
+        paths: list[Path] = []
+        for parent, child in zip(kept, [*kept[1:], levels], strict=True):
+            edge = Edge(parent, child, levels, problem.projections[t], bool(problem.multicast[parent:child].all()))
+            reduces = bool(problem.reduction[parent:child].all())
+            judges = tuple(
+                Judge(
+                    SKIPPING if saf.kind == SPATIAL_SKIPPING else saf.kind,
+                    tuple(names.index(leader) for leader in saf.leaders),
+                    saf.kind == SPATIAL_SKIPPING,
+                )
+                for saf in safs
+                if saf.target == name and parent <= architecture.index(saf.level) < child
+            )
+            leads = any(name in saf.leaders and parent <= architecture.index(saf.level) < child for saf in safs)
+            outer = tuple(part for path in paths for part in by_receiver(path))
+            paths.append(Path(t, edge, judges, outer, leads, reduces))
+        found.append(tuple(paths))
+    return tuple(found)
+
+
+def by_receiver(path: Path) -> tuple[Path, ...]:
+    """A path's judges of each receiver, who see what it alone uses, and those of groups: of both kinds, skipping wins."""
+    groups = tuple(judge for judge in path.judges if not judge.each)
+    each = tuple(judge for judge in path.judges if judge.each)
+    alone = replace(path, edge=replace(path.edge, merge=False), judges=each)
+    return tuple(part for part in (alone, replace(path, judges=groups)) if part.judges)
