@@ -1,13 +1,17 @@
 """Counts of the model and of the oracle under the same names, so that they can be compared one by one."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from sparseloom.arch.actions import DATA_ACTIONS, OUTCOMES
+from sparseloom.model.conventions import CHOICES, MICRO22, SPARSELOOM
 from sparseloom.results.actions import Outcomes, RankUnits, TensorActions
 from sparseloom.results.result import Result
 from sparseloom.sim.loopnest import Execution
 
 Counts = dict[str, float]
+BUT_METADATA = replace(MICRO22, **{name: getattr(SPARSELOOM, name) for name in CHOICES if name != "metadata"})
+"""A profile of Sparseloop's with every convention switched to the clean choice, but the one about single transfers."""
 
 
 def counted_by_model(result: Result) -> Counts:
@@ -100,3 +104,13 @@ def _actions(actions: TensorActions) -> Iterator[tuple[str, Outcomes, tuple[Rank
     yield "read", actions.reads, actions.metadata_reads
     yield "fill", actions.fills, actions.metadata_fills
     yield "update", actions.updates, actions.metadata_updates
+
+
+def words_and_computes(result: Result) -> Counts:
+    """What moves and is computed, without metadata, and the computes of the busiest instance."""
+    counts = {**dict(_outcomes("compute", result.computes)), "busiest": result.compute.cycles_busiest}
+    for name, level in result.levels.items():
+        for tensor, actions in level.tensors.items():
+            for action, outcomes in actions.data().items():
+                counts.update(_outcomes(f"{name}.{tensor}.{action}", outcomes))
+    return counts

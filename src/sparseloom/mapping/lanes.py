@@ -195,11 +195,13 @@ def lane_shares(problem: Problem, batch: MappingBatch, thinning: Thinning) -> Fl
     return shares
 
 
-def lane_load(problem: Problem, batch: MappingBatch, thinning: Thinning) -> FloatArray:
-    """How much more work the first lane has than the mean one would, if work moved up, [B]."""
+def lane_load(problem: Problem, batch: MappingBatch, thinning: Thinning, packed: Iterable[Packed] = ()) -> FloatArray:
+    """How much more work the first lane has than the mean one would, if work moved up and nonzeros were ``packed``, [B]."""
     load = np.ones(len(batch))
     for depth in {depth for depth, _ in thinning}:
         load *= np.min([s.load for s in _of_tensors(problem, batch, thinning, depth)], axis=0)
+    for each in packed:
+        load = load * each.load
     return load
 
 

@@ -53,10 +53,9 @@ def activity(work: Filter, batch: MappingBatch, nests: Nests, thinning: Thinning
         reach = np.cumprod(np.prod(shares_of_lanes, axis=1), axis=0)
         instances = nests.instances.copy()
         instances[:, 1:] *= reach.T
-        load = lane_load(problem, batch, thinning)
         for (level, _), each in packed.items():
             instances[:, level + 1 :] *= each.lanes[:, None]
-            load = load * each.load
+        load = lane_load(problem, batch, thinning, packed.values())
         computes = replace(computes, busiest=computes.busiest * load)
     levels = problem.design.architecture.levels
     shares: dict[str, dict[str, Share]] = {level.name: {} for level in levels}

@@ -19,7 +19,7 @@ from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING, Saf
 from sparseloom.fibertree.density import ActualData, Density, Exchangeable, FixedStructured, Uniform
 from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
 from sparseloom.mapping.details import FormatDetails, Tiling, TimeloopDetails
-from sparseloom.mapping.lanes import Packed, Thinning, packing
+from sparseloom.mapping.lanes import Packed, Thinning, lane_load, packing
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.model.collapse import Words, dense_words
 from sparseloom.model.computes import Computes, filter_computes
@@ -208,7 +208,11 @@ class AverageInstance:
         sent = 1.0
         parent = self.parent(depth, t)
         compressed_parent = parent is not None and self.form(parent, t) is not None
-        if compressed_parent and occupancy.min() == 0 and self.conventions.instances == "average":
+        # lanes that spatial skipping frees are gone under either convention, and empty tiles with them
+        left_out = self.conventions.instances == "average" or any(
+            at < depth for at, tensor in self.spatial if tensor == t
+        )
+        if compressed_parent and occupancy.min() == 0 and left_out:
             empty = float(chance[occupancy == 0].sum())
             sent = 1.0 - empty
             occupancy, chance = occupancy[occupancy > 0], chance[occupancy > 0]
@@ -344,7 +348,9 @@ class AverageInstance:
         """What becomes of the computes, each judged by itself."""
         features = self.problem.design.features
         packed = frozenset(t for _, t in self.packing)
-        return filter_computes(self.work, self._paths, features.compute_gating, features.compute_skipping, packed)
+        found = filter_computes(self.work, self._paths, features.compute_gating, features.compute_skipping, packed)
+        load = lane_load(self.problem, self.batch, self.spatial, self.packing.values())
+        return replace(found, busiest=found.busiest * load)
 
     def instances(self, depth: int, t: int) -> float:
         """Instances of a level that a tensor uses on average."""
