@@ -1,5 +1,8 @@
 """What many tests use. Property tests take the time they need: a busy machine is no failure."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,12 +15,16 @@ settings.load_profile("sparseloom")
 
 
 def pytest_configure() -> None:
-    """Forget compiled kernels that are older than a module with kernels: those that call into it would keep its old code."""
+    """Forget compiled kernels that are older than a module with kernels: those that call into it would keep its old code. They
+    are compiled again before the first test, which takes half a minute."""
     folder = Path(__file__).parents[1] / "src" / "sparseloom" / "model"
-    newest = max(path.stat().st_mtime for path in folder.glob("*.py") if "@kernel" in path.read_text())
-    for compiled in (folder / "__pycache__").glob("*.nb[ic]"):
-        if compiled.stat().st_mtime < newest:
-            compiled.unlink(missing_ok=True)
+    kernels = [path for path in folder.glob("*.py") if re.search("^@(kernel|inlined)", path.read_text(), re.MULTILINE)]
+    newest = max(path.stat().st_mtime for path in kernels)
+    outdated = [path for path in (folder / "__pycache__").glob("*.nb[ic]") if path.stat().st_mtime < newest]
+    for compiled in outdated:
+        compiled.unlink(missing_ok=True)
+    if outdated:
+        subprocess.run([sys.executable, "-m", "sparseloom", "demo"], check=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -113,6 +114,14 @@ def demo() -> None:
     print(f"\nThe first was `sparseloom evaluate {DEMO}`; `sparseloom describe` shows the designs.")
 
 
+@cache
+def _announce_compilation() -> None:
+    from sparseloom.model.kernel import announce
+
+    what = "compiling the model's kernels, once after an installation (half a minute)"
+    announce(lambda: print(what, file=sys.stderr, flush=True))
+
+
 def _evaluate(files: list[Path], conventions: str | None) -> Result:
     from dataclasses import replace
 
@@ -122,6 +131,7 @@ def _evaluate(files: list[Path], conventions: str | None) -> Result:
 
     rules = profile(conventions) if conventions is not None else None
     case = read(files)
+    _announce_compilation()
     details = case.timeloop.details if case.timeloop is not None else None
     parts = complete(case, files)
     try:
@@ -205,6 +215,7 @@ def reproduce(
     """Compute published results again and lay them beside what the papers and the thesis report."""
     from sparseloom.report.validation import validate
 
+    _announce_compilation()
     found = validate(masks)
     if json is not None:
         found.to_json(json)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import numba
+from numba.core import event
 from numba.extending import intrinsic
 
 
@@ -35,3 +36,21 @@ def borrowed(array):
     """The same array without an owner, for kernels that hand out many parts of one: counting the references to its owner takes
     more time than their work. The array has to live longer."""
     return numba.carray(_pointer(array.ctypes.data, array), array.shape)
+
+
+class _FirstStart(event.Listener):
+    def __init__(self, say: Callable[[], None]) -> None:
+        self.say: Callable[[], None] | None = say
+
+    def on_start(self, event: object) -> None:
+        if self.say is not None:
+            say, self.say = self.say, None
+            say()
+
+    def on_end(self, event: object) -> None:
+        pass
+
+
+def announce(say: Callable[[], None]) -> None:
+    """Call ``say`` once, before the first kernel is compiled, if any is: after an installation that takes half a minute."""
+    event.register("numba:compile", _FirstStart(say))
