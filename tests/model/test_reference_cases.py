@@ -91,9 +91,9 @@ def test_published_case_comes_out_equal(case: str) -> None:
             assert (name, tensor, _unequal(_tensor(level.tensors[tensor], numbers))) == (name, tensor, [])
 
 
-@pytest.mark.parametrize("case", [case for case in _cases() if not case.startswith("fig12")])
+@pytest.mark.parametrize("case", [case for case in _cases() if not case.endswith("actual_data")])
 def test_published_case_differs_from_the_contract_by_named_conventions_alone(case: str) -> None:
-    """All but fig12, whose known tensors take a minute each."""
+    """All but the one with known tensors, for which it holds as well, but takes a minute."""
     found = load(_files(case))
     assert found.mapping is not None
     parts = (found.workload, found.design, found.mapping)

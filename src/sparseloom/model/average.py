@@ -426,8 +426,8 @@ class AverageInstance:
         accesses = self._counted(self.counted.accesses, depth, t, action)
         points = self._counted(self.counted.words, depth, t, action) / accesses if accesses else 0.0
         words = points * stored
-        if words == 0:
-            return 0.0
+        if block == 1 or words == 0:
+            return 1.0
         apart = round(points) <= math.prod(density.tensor_shape)
         if stored < 1 and apart and isinstance(density, Exchangeable):
             return float(density.mean_parts(round(points), block)) / words

@@ -59,6 +59,7 @@ def _gather(mapping, weight, survival, words, blocks, units, widths, leads, word
 
 def distinct(columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Numbers of the columns [K, N] that are the first of their kind, and for each column which of those it equals."""
+    columns = np.ascontiguousarray(columns)
     first, index = np.empty(columns.shape[1], np.int64), np.empty(columns.shape[1], np.int64)
     room = np.full(1 << (2 * columns.shape[1]).bit_length(), -1)
     return first[: _distinct(columns, room, first, index)], index
