@@ -104,8 +104,8 @@ def leader_tile_forgets_the_period(patch: pytest.MonkeyPatch) -> None:
 
 
 def upper_ranks_always_move(patch: pytest.MonkeyPatch) -> None:
-    def never(form: Format, names: tuple[str, ...], rows: sparse.Rows) -> sparse.BoolArray:
-        return np.zeros((rows.groups.size, len(form.ranks)), np.bool_)
+    def never(form: Format, names: tuple[str, ...], rows: sparse.Rows) -> sparse.IntArray:
+        return np.zeros((len(form.ranks) - 1, rows.groups.size), np.int64)
 
     patch.setattr(sparse, "_unchanged", never)
 

@@ -22,7 +22,7 @@ from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import BoolArray, IntArray, Problem, corner_of, extents_of
 from sparseloom.model.conventions import SPARSELOOM, Conventions
 from sparseloom.model.edge import Box, Edge, Wanted
-from sparseloom.model.gather import ACTUAL, REACHING, UNSKIPPED, distinct, gathered
+from sparseloom.model.gather import ACTUAL, REACHING, UNSKIPPED, Units, distinct, gathered
 from sparseloom.model.occupancy import Piece, is_certain, joint_nonempty, own_blocks, shared_blocks, stored_words
 from sparseloom.model.path import Judge, Path
 from sparseloom.model.source import Rows, Source
@@ -285,8 +285,8 @@ class Filter:
 
     def _moved(
         self, density: Density, path: Path, form: Format | None, piece: Piece, rows: Rows, merged: bool
-    ) -> tuple[FloatArray, ...]:
-        """Expected words, blocks, units and bits of one transfer of each row at the parent."""
+    ) -> tuple[FloatArray, FloatArray, Units]:
+        """Expected words, blocks and units of one transfer of each row at the parent."""
         compressed = bool(form and form.compressed)
         block_words = self.problem.design.architecture.levels[path.edge.parent].block_words
         words = stored_words(density, compressed, piece)
@@ -294,37 +294,38 @@ class Filter:
             density, compressed, piece, words, block_words, lambda values: rows.step_total(values, merged),
             disjoint=merged and path.edge.merge and not (self.problem.projections[path.tensor] > 0).sum(axis=1).max() > 1,
         )  # fmt: skip
-        if form is None:
-            return words, blocks
-        return words, blocks, *self._units(density, path.tensor, path.edge.parent, form, piece, rows, navigated=True)
+        return words, blocks, self._units(density, path.tensor, path.edge.parent, form, piece, rows, navigated=True)
 
     def _delivered(
         self, density: Density, path: Path, form: Format | None, piece: Piece, rows: Rows
-    ) -> tuple[FloatArray, ...]:
-        """Expected words, blocks, units and bits of one transfer of each row at one receiver."""
+    ) -> tuple[FloatArray, FloatArray, Units]:
+        """Expected words, blocks and units of one transfer of each row at one receiver."""
         compressed = bool(form and form.compressed)
         block_words = self.problem.design.architecture.levels[path.edge.child].block_words
         words = stored_words(density, compressed, piece)
         blocks = own_blocks(density, compressed, piece, words, block_words)
-        if form is None:
-            return words, blocks
-        return words, blocks, *self._units(density, path.tensor, path.edge.child, form, piece, rows, navigated=False)
+        return words, blocks, self._units(density, path.tensor, path.edge.child, form, piece, rows, navigated=False)
 
     def _units(
-        self, density: Density, tensor: int, level: int, form: Format, piece: Piece, rows: Rows, navigated: bool
-    ) -> tuple[FloatArray, FloatArray]:
-        """Expected units [N, ranks, 2] of a box and their widths [B, ranks, 2]; if ``navigated`` only the units that a read or
-        update moves: ranks above the lowest in which the box has one coordinate are moved when it changes (docs/oracle.md,
-        section 6)."""
+        self, density: Density, tensor: int, level: int, form: Format | None, piece: Piece, rows: Rows, navigated: bool
+    ) -> Units:
+        """Expected units of a box; if ``navigated`` only those that a read or update moves: ranks above the lowest in which the
+        box has one coordinate are moved when it changes (docs/oracle.md, section 6)."""
         from sparseloom.fibertree.fiber import single_coordinate
 
-        names, low, high = self.rank_names(tensor), piece.low, piece.high
-        first, index = distinct(np.stack([*low, *high]))
-        units = form.expected_units(density, names, [end[first] for end in low], [end[first] for end in high])[index]
-        if navigated and len(form.ranks) > 1:
-            single = single_coordinate(form, names, low, high)
-            units = np.where((single & _unchanged(form, names, rows))[..., None], 0.0, units)
-        return np.asarray(units), self.widths(tensor, level, form)
+        if form is None:
+            return Units(np.zeros((0, 0, 2)), rows.mapping, np.zeros((self.source.mappings, 0, 2)))
+        names, upper = self.rank_names(tensor), len(form.ranks) - 1 if navigated else 0
+        same = _unchanged(form, names, rows) if upper else np.zeros((0, rows.groups.size), np.int64)
+        columns = np.concatenate([piece.box[0][: piece.ranks], piece.box[1][: piece.ranks], same])
+        first, which = distinct(columns)
+        some = columns[:, first]
+        low, high = list(some[: piece.ranks]), list(some[piece.ranks : 2 * piece.ranks])
+        each = form.expected_units(density, names, low, high)
+        if upper:
+            single = single_coordinate(form, names, low, high)[:, :upper]
+            each[:, :upper][single & (some[2 * piece.ranks :].T > 0)] = 0.0
+        return Units(each, which, self.widths(tensor, level, form))
 
 
 def _is_split(form: Format, ranks: tuple[str, ...]) -> bool:
@@ -347,17 +348,17 @@ def _splits(forms: Sequence[Format], names: tuple[str, ...]) -> tuple[tuple[int,
     return tuple(dict.fromkeys((part.axis, part.step) for part in parts if part.step > 1))
 
 
-def _unchanged(form: Format, names: tuple[str, ...], rows: Rows) -> BoolArray:
-    """For each format rank above the lowest: whether the box before had the same coordinates in it and in all ranks above
-    it, [N, ranks]; False for the lowest, which always moves."""
+def _unchanged(form: Format, names: tuple[str, ...], rows: Rows) -> IntArray:
+    """For each format rank above the lowest: 1 where the box before had the same coordinates in it and in all ranks above it,
+    [ranks - 1, N]."""
     from sparseloom.fibertree.fiber import bind
 
-    same = np.zeros((rows.groups.size, len(form.ranks)), np.bool_)
+    same = np.zeros((len(form.ranks) - 1, rows.groups.size), np.int64)
     so_far = np.ones(rows.groups.size, np.bool_)
     for place, parts in enumerate(bind(form, names).parts[:-1]):
         for part in parts:
             so_far = so_far & rows.stays(part.axis, part.step)
-        same[:, place] = so_far
+        same[place] = so_far
     return same
 
 
@@ -374,13 +375,11 @@ class _Sums:
         rows: Rows,
         weight: FloatArray,
         survival: FloatArray,
-        moved: tuple[FloatArray, ...],
+        moved: tuple[FloatArray, FloatArray, Units],
         leads: bool = False,
     ) -> None:
         """Add one transfer of each row, ``weight`` [N] times, by stage; a leader's metadata is read whatever becomes of it."""
-        words, blocks, *metadata = moved
-        units, widths = metadata if metadata else (np.zeros((len(words), 0, 2)), np.zeros((self.mappings, 0, 2)))
-        sums = gathered(rows.mapping, weight, survival, words, blocks, units, widths, leads)
+        sums = gathered(rows.mapping, weight, survival, *moved, leads)
         known = self.values.get(name)
         self.values[name] = [a + b for a, b in zip(known, sums, strict=True)] if known else sums
 
