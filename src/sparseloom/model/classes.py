@@ -117,10 +117,9 @@ class ClassSource:
         The tiles of a level make up each rank, and the one at the origin is as large as any: where no part of a split begins
         inside one, it stands for all.
         """
-        nests, projection = self.nests, edge.projection
+        projection = edge.projection
         extents = extents_of(projection, self.nominal(edge.child))
-        shape = self.problem.shape
-        means = extents_of(projection, (shape / -(-shape // nests.tile[:, edge.child])).T)
+        means = extents_of(projection, self._means[edge.child])
         box, points, times = (np.zeros_like(extents), extents), np.prod(means, axis=0), np.ones(self.mappings)
         listed = self._crossed(edge, wanted)
         if not listed.size:
@@ -155,6 +154,12 @@ class ClassSource:
     def _nominal(self) -> IntArray:
         """Coordinates of a tile of every level, at most the shape, [S + 1, D, B]."""
         return np.ascontiguousarray(np.minimum(self.nests.tile, self.problem.shape).transpose(1, 2, 0))
+
+    @cached_property
+    def _means(self) -> FloatArray:
+        """Mean coordinates of the tiles of every level, [S + 1, D, B]."""
+        pieces = np.ceil(self.problem.shape / self.nests.tile)
+        return np.ascontiguousarray((self.problem.shape / pieces).transpose(1, 2, 0))
 
     def busiest(self, busy: FloatArray, rows: Classes) -> FloatArray:
         """The computes of the first instance: none has more points."""
