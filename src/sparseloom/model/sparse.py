@@ -137,9 +137,9 @@ class Filter:
         splits = _splits([form], names) if form is not None else ()
         box, points, times, mapping = self.source.tiles(edge, Wanted(positions=positions, splits=splits))
         low, high = list(box[0][: len(names)]), list(box[1][: len(names)])
-        worst, stored = np.prod(box[1] - box[0], axis=0).astype(np.float64), points
+        most, stored = np.prod(box[1] - box[0], axis=0).astype(np.float64), points
         if compressed and names:
-            worst = density.worst_occupancy(low, high)
+            most = density.worst_occupancy(low, high).astype(np.float64)
             if isinstance(density, Exchangeable):
                 stored = density.mean_of(points)
             elif density.coordinate_dependent:
@@ -152,7 +152,7 @@ class Filter:
             units = form.expected_units if is_certain(density) else form.worst_units
             known = units(density, names, [end[first] for end in low], [end[first] for end in high])[index]
             bits = np.asarray((known * self.widths(tensor, level, form)[mapping]).sum(axis=(-1, -2)))
-        words, most = np.asarray(stored, np.float64), np.asarray(worst, np.float64)
+        words = np.asarray(stored, np.float64)
         if points.size > self.source.mappings:
             starts = np.flatnonzero(np.diff(mapping, prepend=-1))
             words = np.add.reduceat(words * times, starts) / np.add.reduceat(times, starts)
