@@ -15,9 +15,10 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     return cast(Callable[..., Any], numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
-def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """As :func:`kernel`, made part of its callers: handing over many arrays takes more time than little work on them."""
-    return cast(Callable[..., Any], numba.njit(nogil=True, error_model="numpy", forceinline=True)(function))
+def inlined(function: Callable[..., Any]) -> Any:
+    """As :func:`kernel`, made part of its callers: handing over many arrays takes more time than little work on them. Python calls
+    its ``py_func``."""
+    return numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)
 
 
 @intrinsic

@@ -164,7 +164,9 @@ def _fill_nest(rank, bound, place, shape, nest):
 def nest_of(problem: Problem, batch: MappingBatch) -> IntArray:
     """The loops with more than one iteration of the first mapping of ``batch``, [6, n]."""
     table = np.empty((6, batch.bound.shape[1]), np.int64)
-    return table[:, : int(_fill_nest(batch.rank[0], batch.bound[0], batch.place[0], problem.shape, table))]
+    # one nest is not worth compiling for
+    count = _fill_nest.py_func(batch.rank[0], batch.bound[0], batch.place[0], problem.shape, table)
+    return table[:, :count]
 
 
 @inlined
