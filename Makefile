@@ -13,7 +13,7 @@ help:  ## show this list
 
 setup: $(STAMP)  ## make the virtual environment and install the package with its tools
 
-demo: $(STAMP)  ## evaluate a small sparse layer and print the result
+demo: $(STAMP)  ## evaluate the published accelerators and print the results
 	$(BIN)/sparseloom demo
 
 test: $(STAMP)  ## run all tests

@@ -112,14 +112,16 @@ def test_no_file_names_a_machine() -> None:
     assert [path for path, text in texts.items() if home.search(text.decode("utf-8", "replace"))] == []
 
 
-def test_the_python_example_of_the_readme_runs(
+def test_the_python_examples_of_the_readme_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    first, second = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    exec(example, names)
+    exec(first, names)
     result = names["result"]
     assert isinstance(result, sparseloom.Result)
     assert read(tmp_path / "result.json") == result
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"{result.cycles} {result.energy_pj} ")
+    exec(second, names)
+    assert capsys.readouterr().out.startswith(f"[{result.cycles}. 1536. 2048. 4096.]")

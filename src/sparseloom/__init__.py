@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     from sparseloom.arch.hierarchy import Network as Network
     from sparseloom.arch.hierarchy import StorageLevel as StorageLevel
     from sparseloom.errors import SparseloomError as SparseloomError
+    from sparseloom.mapping.batch import MappingBatch as MappingBatch
+    from sparseloom.mapping.batch import Problem as Problem
     from sparseloom.mapping.mapping import LevelMapping as LevelMapping
     from sparseloom.mapping.mapping import Loop as Loop
     from sparseloom.mapping.mapping import Mapping as Mapping
+    from sparseloom.model.batch import Evaluations as Evaluations
+    from sparseloom.model.batch import evaluate_batch as evaluate_batch
     from sparseloom.results import Result as Result
     from sparseloom.workload.einsum import Einsum as Einsum
     from sparseloom.workload.workload import Workload as Workload
@@ -42,7 +46,9 @@ _HOMES = {
     "sparseloom.arch.features": ("Features", "Saf"),
     "sparseloom.arch.design": ("Design",),
     "sparseloom.mapping.mapping": ("LevelMapping", "Loop", "Mapping"),
+    "sparseloom.mapping.batch": ("MappingBatch", "Problem"),
     "sparseloom.model.evaluate": ("evaluate",),
+    "sparseloom.model.batch": ("Evaluations", "evaluate_batch"),
     "sparseloom.results": ("Result",),
     "sparseloom.errors": ("SparseloomError",),
 }

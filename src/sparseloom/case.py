@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sparseloom.arch.design import Design
 from sparseloom.document import Node
-from sparseloom.errors import Fault, InputError, MappingError, SparseloomError
+from sparseloom.errors import Fault, InputError, MappingError, SparseloomError, suggest
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.workload.workload import Workload
 
@@ -92,10 +92,19 @@ def _nodes(paths: Sequence[Path]) -> list[Node]:
         try:
             nodes.append(document.read(path, TAGS))
         except InputError as error:
-            faults += error.faults
+            faults += [_with_names(path, fault) for fault in error.faults]
     if faults:
         raise InputError(faults)
     return nodes
+
+
+def _with_names(path: Path, fault: Fault) -> Fault:
+    """``fault`` with a hint at the published cases, if ``path`` may be meant as the name of one."""
+    from sparseloom import designs
+
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return fault
+    return replace(fault, fix=f"{fault.fix}, or give a published case: {suggest(path.name, designs.cases())}")
 
 
 def _is_timeloop(node: Node) -> bool:

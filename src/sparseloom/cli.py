@@ -143,11 +143,16 @@ def _evaluate(files: list[Path], conventions: str | None) -> Result:
 
 @app.command()
 def check(files: Files) -> None:
-    """Check files, each by itself and against the others, and show what they hold. All faults are reported at once."""
+    """Check files, each by itself and against the others, and show what they hold. All faults are reported at once.
+
+    With a workload, a design and a mapping, tiles that do not fit are found too.
+    """
     from sparseloom.case import read
     from sparseloom.mapping.render import render
 
     case = read(files)
+    if case.workload and case.design and case.mapping:
+        _evaluate(files, None)
     if case.workload:
         print(f"workload  {case.workload.name or 'unnamed'}: {case.workload.einsum}")
     if case.design:
@@ -157,6 +162,7 @@ def check(files: Files) -> None:
         print(f"mapping\n{render(case.mapping)}")
     for line in (*case.ignored, *case.notes):
         print(f"- {line}")
+    print("no faults")
 
 
 @app.command()

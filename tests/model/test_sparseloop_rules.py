@@ -14,14 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sparseloom import document
+from sparseloom.arch.file import build as build_design
 from sparseloom.errors import MappingError
 from sparseloom.fibertree.diagonal import Banded
 from sparseloom.mapping.details import FormatDetails, RankDetails
-from sparseloom.model.conventions import profile
+from sparseloom.mapping.file import build as build_mapping
+from sparseloom.model.conventions import SPARSELOOM, profile
 from sparseloom.model.evaluate import evaluate
 from sparseloom.model.looprank import NestLoop, assign, empty_chance
 from sparseloom.results import Result
 from sparseloom.timeloop import load
+from sparseloom.workload.file import build as build_workload
 
 Run = Callable[..., Result]
 Fields = dict[str, Any]
@@ -533,3 +537,35 @@ def test_tiles_that_fill_too_little_are_refused(run: Run) -> None:
     assert run(*DOT, attributes={"PE": least}).cycles == 64
     with pytest.raises(MappingError, match=r"tiles fill 128 of 256 words of PE, its min_utilization is 0\.6"):
         run(*DOT, attributes={"PE": {**least, "min_utilization": 0.6}})
+
+
+PACKED = """
+workload: {{einsum: "{einsum}", shape: {{M: 2, N: 3, K: 4}}, tensors: {{A: {{density: 0.5}}}}}}
+design:
+  name: toy
+  levels: [{{name: DRAM}}, {{name: PE, {packed} instances: [1, 1]}}]
+  compute: {{name: MAC, instances: [2, 1]}}
+mapping:
+  - {{level: DRAM, keep: [A, B, Z]}}
+  - {{level: PE, keep: [A, B, Z], temporal: [N 3, K 4], spatial: [M 2 X]}}
+"""
+
+
+def test_a_packed_tensor_is_read_once_for_each_iteration_that_uses_it_again() -> None:
+    # A's 8 words, half of them zeros: read for each of 3 columns. K is A's own and repeats nothing.
+    node = document.parse(PACKED.format(einsum="Z[m,n] = A[m,k] * B[k,n]", packed="position_skipping: [A],"))
+    parts = (build_workload(node.get("workload")), build_design(node.get("design")), build_mapping(node.get("mapping")))
+    assert evaluate(*parts, profile(MICRO22)).levels["PE"].tensors["A"].reads.actual == 24
+    assert evaluate(*parts, SPARSELOOM).levels["PE"].tensors["A"].reads.actual == 12
+
+
+def test_a_tensor_that_is_packed_where_it_begins_is_read_there() -> None:
+    text = """
+    workload: {einsum: "Z[m] = A[m,k]", shape: {M: 2, K: 4}, tensors: {A: {density: 0.5}}}
+    design: {name: toy, levels: [{name: PE, position_skipping: [A]}], compute: {name: MAC, instances: [2, 1]}}
+    mapping: [{level: PE, keep: [A, Z], temporal: [K 4], spatial: [M 2 X]}]
+    """
+    node = document.parse(text)
+    parts = (build_workload(node.get("workload")), build_design(node.get("design")), build_mapping(node.get("mapping")))
+    for rules in (profile(MICRO22), SPARSELOOM):
+        assert evaluate(*parts, rules).levels["PE"].tensors["A"].reads.actual == 4

@@ -31,6 +31,11 @@ class Saf:
     leaders: tuple[str, ...] = ()
     alternatives: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
+    @property
+    def ways(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """All (target, leaders) pairs, its own first."""
+        return (self.target, self.leaders), *self.alternatives
+
 
 @dataclass(frozen=True)
 class Features:

@@ -61,14 +61,10 @@ def _tensors(design: Design) -> tuple[str, ...]:
     """Every tensor the design names, in alphabetical order."""
     found = {name for formats in design.features.formats.values() for name in formats}
     for saf in design.features.safs:
-        found |= {name for target, leaders in _ways(saf) for name in (target, *leaders)}
+        found |= {name for target, leaders in saf.ways for name in (target, *leaders)}
     for level in design.architecture.levels:
         found |= level.holds or frozenset()
     return tuple(sorted(found))
-
-
-def _ways(saf: Saf) -> list[tuple[str, tuple[str, ...]]]:
-    return [(saf.target, saf.leaders), *saf.alternatives]
 
 
 def _formats(design: Design, tensor: str, levels: Iterable[str]) -> str:
@@ -122,7 +118,7 @@ def _texts(safs: Sequence[Saf]) -> list[tuple[tuple[Saf, ...], str]]:
         back = [other for other in left if _mutual(saf, other)][:1]
         for other in back:
             left.remove(other)
-        text = f"{saf.target} <-> {saf.leaders[0]}" if back else " | ".join(_way(*way) for way in _ways(saf))
+        text = f"{saf.target} <-> {saf.leaders[0]}" if back else " | ".join(_way(*way) for way in saf.ways)
         found.append(((saf, *back), f"{_VERBS[saf.kind]} {text}"))
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.design import Design
+from sparseloom.errors import Fault, MappingError, suggest
 from sparseloom.fibertree.fiber import bind
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.workload.workload import Workload
@@ -117,9 +118,49 @@ class MappingBatch:
     def __getitem__(self, part: slice) -> MappingBatch:
         return MappingBatch(self.rank[part], self.bound[part], self.place[part], self.keep, self.stream)
 
+    def check(self, problem: Problem) -> None:
+        """Raises MappingError with every way in which the arrays are no mappings of ``problem``."""
+        levels, ranks = len(problem.design.architecture.levels), len(problem.ranks)
+        shapes = {self.rank.shape, self.bound.shape, self.place.shape}
+        faults = []
+        if len(shapes) > 1 or self.bound.ndim != 2:
+            what = f"rank, bound and place have shapes {self.rank.shape}, {self.bound.shape} and {self.place.shape}"
+            raise MappingError(Fault(what, path="batch", fix="give each one row for each mapping, [B, L]"))
+        for name, held in (("keep", self.keep), ("stream", self.stream)):
+            if held.shape != (levels, len(problem.tensors)):
+                what = f"{name} has shape {held.shape}, there are {levels} levels and {len(problem.tensors)} tensors"
+                faults.append(Fault(what, path=name, fix="give one row for each level"))
+        for name, values, least, most in (("rank", self.rank, 0, ranks), ("place", self.place, 0, 3 * levels)):
+            wrong = (values < least) | (values >= most)
+            faults += _first_fault(name, values, wrong, f"numbers from {least} to {most - 1}")
+        faults += _first_fault("bound", self.bound, self.bound < 1, "at least one iteration")
+        if not faults:
+            outwards = np.diff(self.place // 3, axis=1, prepend=0) < 0
+            faults += _first_fault("place", self.place, outwards, "slots from the outermost level inwards")
+            for d, rank in enumerate(problem.ranks):
+                made = np.prod(np.where(self.rank == d, self.bound, 1), axis=1, dtype=np.float64)
+                short = np.flatnonzero(made < problem.shape[d])
+                if short.size:
+                    b = int(short[0])
+                    what = f"mapping {b}: bounds of rank {rank} make {made[b]:,.0f}, its shape is {problem.shape[d]:,}"
+                    faults.append(Fault(what, path="bound", fix="enlarge a bound until they cover the rank"))
+            for t in np.flatnonzero(~self.keep[0]):
+                what = (
+                    f"{problem.tensors[t]} is not kept at the outermost level, {problem.design.architecture.names[0]}"
+                )
+                faults.append(Fault(what, path="keep", fix="keep every tensor there"))
+        if faults:
+            raise MappingError(faults)
+
     @classmethod
     def of(cls, problem: Problem, mappings: Sequence[Mapping]) -> MappingBatch:
-        """The arrays of ``mappings``, all of which keep and stream the same tensors at the same levels."""
+        """The arrays of ``mappings``, all of which keep and stream the same tensors at the same levels.
+
+        Raises MappingError if there is none, or one that keeps others, has other levels, or a loop over an unknown rank.
+        """
+        faults = list(_unlike(problem, mappings))
+        if faults:
+            raise MappingError(faults)
         number = {rank: d for d, rank in enumerate(problem.ranks)}
         slots = max(1, *(len(mapping.loops) for mapping in mappings))
         table = np.zeros((3, len(mappings), slots), np.int64)
@@ -138,6 +179,34 @@ class MappingBatch:
 
 KINDS = ("", "X", "Y")
 """The axis of a loop, by the kind in its place."""
+
+
+def _first_fault(name: str, values: IntArray, wrong: BoolArray, wanted: str) -> list[Fault]:
+    """The first of the ``wrong`` values [B, L], if any."""
+    if not wrong.any():
+        return []
+    b, i = (int(each[0]) for each in np.nonzero(wrong))
+    return [Fault(f"mapping {b}, slot {i}: {name} is {values[b, i]}", path=name, fix=f"give {wanted}")]
+
+
+def _unlike(problem: Problem, mappings: Sequence[Mapping]) -> Iterator[Fault]:
+    """What keeps ``mappings`` from being a batch."""
+    if not mappings:
+        yield Fault("a batch of no mappings", fix="give one at least")
+        return
+    names = problem.design.architecture.names
+    for b, mapping in enumerate(mappings):
+        levels = tuple(level.level for level in mapping.levels)
+        if levels != names:
+            yield Fault(f"mapping {b} has levels {', '.join(levels)}", fix=f"give {', '.join(names)}, in this order")
+        for rank in sorted({loop.rank for loop in mapping.loops} - set(problem.ranks)):
+            yield Fault(f"mapping {b} has a loop over rank {rank}", fix=suggest(rank, problem.ranks))
+        alike = [(level.keep, level.stream) for level in mapping.levels]
+        if alike != [(level.keep, level.stream) for level in mappings[0].levels]:
+            yield Fault(
+                f"mapping {b} keeps or streams other tensors than mapping 0",
+                fix="evaluate them in batches of their own",
+            )
 
 
 def _kept(problem: Problem, mapping: Mapping) -> tuple[BoolArray, BoolArray]:

@@ -148,7 +148,7 @@ def named_tensors(design: Design) -> frozenset[str]:
     """Every tensor that a format, a feature or a level of its own names."""
     names = {name for formats in design.features.formats.values() for name in formats}
     for saf in design.features.safs:
-        for target, leaders in ((saf.target, saf.leaders), *saf.alternatives):
+        for target, leaders in saf.ways:
             names |= {target, *leaders}
     for level in design.architecture.levels:
         names |= level.holds or frozenset()

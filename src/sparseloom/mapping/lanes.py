@@ -67,7 +67,7 @@ def thin(problem: Problem, batch: MappingBatch, stored_leaders: bool = False) ->
                 found[depth, t] = thinned(depth, t, None)
     for saf in safs:
         depth = design.architecture.index(saf.level)
-        for target, leaders in ((saf.target, saf.leaders), *saf.alternatives):
+        for target, leaders in saf.ways:
             t = problem.tensors.index(target)
             held = bool(batch.keep[depth + 1 :, t].any())
             sources = [

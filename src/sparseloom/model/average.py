@@ -1,5 +1,5 @@
 """Step two as Sparseloop takes it: probabilities of one average instance, applied in proportion (conventions
-``target-loop``, ``nested``, ``loop-ranks``, ``not-sent``).
+``loop-ranks`` and ``loop-ranks-ceil`` of metadata).
 
 Source: Timeloop at ee66b62 (2022-07-21) and the outputs of the MICRO 2022 artifact; docs/conventions.md names each
 rule.
@@ -168,8 +168,7 @@ class AverageInstance:
     def form(self, depth: int, t: int) -> FormatDetails | None:
         if not self.batch.keep[depth, t]:
             return None
-        names = self.mapping.levels
-        return self.details.formats.get(names[depth].level, {}).get(self.problem.tensors[t])
+        return self.details.formats.get(self.mapping.levels[depth].level, {}).get(self.problem.tensors[t])
 
     @cached_property
     def _ranks(self) -> dict[tuple[int, int], tuple[LoopRank, ...]]:
@@ -229,7 +228,7 @@ class AverageInstance:
 
     @cached_property
     def eliminations(self) -> dict[tuple[int, int], Elimination]:
-        """The feature that acts on each tensor at each level: gating before skipping, the larger chance wins."""
+        """The feature that acts on each tensor at each level: skipping over gating, of one kind the larger chance."""
         found: dict[tuple[int, int], Elimination] = {}
         for kind in (GATING, SKIPPING):
             for saf in self.problem.design.features.safs:
@@ -242,7 +241,7 @@ class AverageInstance:
 
     def _best(self, saf: Saf) -> Elimination:
         """The alternative that saves most energy; the last of equals."""
-        options = [self._elimination(saf, pair) for pair in ((saf.target, saf.leaders), *saf.alternatives)]
+        options = [self._elimination(saf, pair) for pair in saf.ways]
         return max(reversed(options), key=self._saving) if len(options) > 1 else options[0]
 
     def _saving(self, option: Elimination) -> float:
@@ -375,7 +374,7 @@ class AverageInstance:
         ranks = self._ranks.get((depth, t), ())
         used, dense = self.instances(depth, t), self._dense(depth, t)
         bits = self.widths(depth, t)[::-1]
-        packed = (depth, t) in self.packing
+        packed = (depth, t) in self.packing and self.child(depth, t) == self.levels
         waste = self._waste(depth, t, tile) if ranks and not packed else 1.0
         result: dict[str, Moved | None] = {"read": None, "fill": None, "update": None}
         for action, words in dense.items():
@@ -395,7 +394,9 @@ class AverageInstance:
                 blocks = staged * self._blocks_a_word(depth, t, action, stored / words if words else 0.0)
             result[action] = moved(staged, blocks, staged_units, bits, level.metadata_width_bits, used)
         if packed:
-            result["read"] = self._packed(depth, t, dense["fill"], result, level.block_words, waste, used)
+            read, fill = result["read"], result["fill"]
+            assert read is not None
+            result["read"] = self._packed(depth, t, fill if self.parent(depth, t) is not None else None, read, used)
         worst = self._worst(depth, t, tile)
         tiles = Tiles(*(np.array([value]) for value in (float(tile.points), tile.words, *worst)))
         return Share(result["read"], result["fill"], result["update"], tiles, np.array([used]))
@@ -440,34 +441,21 @@ class AverageInstance:
             return {"read": words.read, "fill": words.fill, "update": words.update}
         return {"read": words.read, "fill": words.fill}
 
-    def _packed(
-        self,
-        depth: int,
-        t: int,
-        fills: float,
-        result: dict[str, Moved | None],
-        block_words: int,
-        waste: float,
-        used: float,
-    ) -> Moved:
-        """Reads of a position-skipping tensor: its stored words once for each pass of the other one over its lanes."""
-        passes = [float(packed.passes[0]) for (_, other), packed in self.packing.items() if other != t]
-        if not passes:
-            operand = next(o for o in range(len(self.problem.tensors) - 1) if o != t)
-            passes = [
-                math.prod(
-                    loop.bound
-                    for loop in self.loops
-                    if loop.level == depth and loop.temporal and self.indexes[operand, loop.rank]
-                )
-            ]
-        fill, read = result["fill"], result["read"]
-        assert fill is not None
-        assert read is not None
-        words = fill.words[0] / used * math.prod(passes)
-        blocks = in_blocks(words, block_words) * waste
-        packed = moved(words, blocks, np.zeros((0, 2, 4)), np.zeros((0, 2)), 0, used)
-        return Moved(packed.words, packed.blocks, read.units, read.bits)
+    def _packed(self, depth: int, t: int, fill: Moved | None, read: Moved, used: float) -> Moved:
+        """Reads of a position-skipping tensor: its stored words once for each pass of the other ones over their lanes, or over
+        what the level's loops repeat it for."""
+        packed_too = [packed for (_, other), packed in self.packing.items() if other != t]
+        passes = math.prod(float(packed.passes[0]) for packed in packed_too)
+        if not packed_too:
+            operands = [o for o in range(len(self.problem.tensors) - 1) if o != t]
+            repeats = np.asarray(self.indexes[operands].any(axis=0) & ~self.indexes[t])
+            loops = [loop for loop in self.loops if loop.level == depth and loop.temporal and repeats[loop.rank]]
+            passes = float(math.prod(loop.bound for loop in loops))
+        stored = np.full(4, self.tiles[depth, t].words) if fill is None else fill.words[0] / used
+        words = stored * passes
+        blocks = in_blocks(words, self.problem.design.architecture.levels[depth].block_words)
+        found = moved(words, blocks, np.zeros((0, 2, 4)), np.zeros((0, 2)), 0, used)
+        return Moved(found.words, found.blocks, read.units, read.bits)
 
     def _waste(self, depth: int, t: int, tile: Tile) -> float:
         """What blocks of a compressed tile waste on average, where tiles are small (convention ``total``)."""
@@ -493,8 +481,7 @@ class AverageInstance:
         words = float(most.max() if most is not None else density.worst_occupancy([0] * len(box), box))
         ceil = self.conventions.metadata == "loop-ranks-ceil"
         units = expected_units(ranks, density, self._tile_box(depth, t), np.array([words]), np.ones(1), ceil)
-        bits = np.array([(rank.metadata_bits, rank.payload_bits) for rank in ranks])
-        return words, math.ceil(float((units * bits).sum()) - 1e-9)
+        return words, math.ceil(float((units * self.widths(depth, t)[::-1]).sum()) - TINY)
 
     def streamed(self, depth: int, t: int) -> Share:
         """A tensor that passes through a level which does not keep it."""

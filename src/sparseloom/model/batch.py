@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.actions import OUTCOMES
+from sparseloom.errors import ArchitectureError, Fault, WorkloadError
 from sparseloom.fibertree import hypergeometric
 from sparseloom.mapping import lanes
 from sparseloom.mapping.batch import BoolArray, MappingBatch, Problem
@@ -47,14 +48,24 @@ class Evaluations:
 def evaluate_batch(problem: Problem, batch: MappingBatch) -> Evaluations:
     """Evaluate every mapping of ``batch`` under the clean conventions.
 
-    The mappings keep the same tensors at the same levels and cover the workload's ranks. The densities must not depend
-    on coordinates.
+    The mappings keep the same tensors at the same levels. Raises MappingError for arrays that are no mappings, WorkloadError
+    for a density that depends on coordinates, ArchitectureError for a feature with alternatives, of which each mapping would
+    choose its own.
     """
     return joined(list(in_chunks(problem, batch)))
 
 
 def in_chunks(problem: Problem, batch: MappingBatch, size: int = CHUNK) -> Iterator[Evaluations]:
     """The evaluations of ``batch``, ``size`` mappings at a time, in order."""
+    batch.check(problem)
+    for name in problem.tensors:
+        if problem.workload.density(name).coordinate_dependent:
+            what = f"the density of {name} depends on coordinates"
+            raise WorkloadError(Fault(what, path=name, fix="evaluate its mappings one by one"))
+    for i, saf in enumerate(problem.design.features.safs):
+        if saf.alternatives:
+            what = f"{saf.kind} at {saf.level} has {len(saf.ways)} alternatives"
+            raise ArchitectureError(Fault(what, path=f"safs[{i}]", fix="evaluate a design for each, and compare"))
     for start in range(0, len(batch), size):
         yield _chunk(problem, batch[start : start + size])
 

@@ -71,7 +71,7 @@ class Conventions:
             if value not in choices:
                 fix = f"give one of {', '.join(choices)}"
                 faults.append(Fault(f"unknown choice '{value}' of the convention {name}", path=name, fix=fix))
-            elif not self.by_proportion and name not in OF_EVENTS and value != choices[0]:
+            elif not self.by_proportion and name not in BY_TRANSFER and value != choices[0]:
                 what = f"{name} {value} is about dense counts in proportion, but metadata encoding asks for transfer by transfer"
                 fix = f"take {choices[0]}, or start from a profile of Sparseloop's"
                 faults.append(Fault(what, path=name, fix=fix))
@@ -104,7 +104,7 @@ CHOICES = {
 }
 """The choices of every convention, the clean one first."""
 
-OF_EVENTS = ("first_visit", "gated_compute", "metadata", "energy")
+BY_TRANSFER = ("first_visit", "gated_compute", "metadata", "energy")
 """Conventions whose choices make a difference where each transfer is judged by itself."""
 
 SPARSELOOM = Conventions()

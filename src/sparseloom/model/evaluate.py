@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +15,20 @@ from sparseloom.arch.hierarchy import ComputeLevel, StorageLevel
 from sparseloom.errors import ArchitectureError, Fault, MappingError, suggest
 from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import MappingBatch, Problem
-from sparseloom.mapping.details import FormatDetails, RankDetails, TimeloopDetails
+from sparseloom.mapping.details import FormatDetails, LevelDetails, RankDetails, Tiling, TimeloopDetails
 from sparseloom.mapping.lanes import Thinning, check_mapping, lane_shares
 from sparseloom.mapping.mapping import Loop, Mapping, check
 from sparseloom.mapping.render import render
 from sparseloom.model.activity import Activity, activity
+from sparseloom.model.alternatives import settled
 from sparseloom.model.average import AverageInstance
 from sparseloom.model.averagecost import latency_cycles, of_average_instances, refuse_empty
 from sparseloom.model.computes import Computes
-from sparseloom.model.conventions import SPARSELOOM, Conventions
+from sparseloom.model.conventions import SPARSELOOM, Conventions, profile
 from sparseloom.model.conversion import refuse_conversions, with_conversions
 from sparseloom.model.dataflow import count_dense
 from sparseloom.model.energy import action_energy
-from sparseloom.model.explain import assumptions, bottleneck
+from sparseloom.model.explain import assumptions, bottleneck, unpriced
 from sparseloom.model.lanewalk import is_walked, thinned
 from sparseloom.model.limits import refuse_large_counts
 from sparseloom.model.microarch import (
@@ -53,17 +55,23 @@ def evaluate(
     workload: Workload,
     design: Design,
     mapping: Mapping,
-    conventions: Conventions = SPARSELOOM,
+    conventions: Conventions | str = SPARSELOOM,
     details: TimeloopDetails | None = None,
 ) -> Result:
-    """Evaluate ``mapping`` of ``workload`` on ``design``.
+    """Evaluate ``mapping`` of ``workload`` on ``design`` under ``conventions``, or the profile of that name.
 
     ``details`` is what Timeloop's files say beyond our own values; without it, conventions that need it see the
     formats' ranks as loops of their tensor ranks. Raises MappingError for a mapping that the workload or the architecture does
     not allow or whose tiles do not fit, ArchitectureError for features about tensors that the workload has not.
     """
+    if isinstance(conventions, str):
+        conventions = profile(conventions)
+    rules = conventions
+    _check_features(Problem(workload, design))
+    said: tuple[str, ...] = ()
+    if conventions.elimination == "joint" and any(saf.alternatives for saf in design.features.safs):
+        design, said = settled(design, lambda choice: evaluate(workload, choice, mapping, rules, details).energy_pj)
     problem = Problem(workload, design)
-    _check_features(problem)
     walked = not conventions.by_proportion and is_walked(problem)
     thinning = check_mapping(problem, mapping, conventions.by_proportion, unchecked=thinned(problem) if walked else ())
     batch = MappingBatch.of(problem, [mapping])
@@ -77,8 +85,8 @@ def evaluate(
             refuse_conversions(problem, batch.keep, details.formats)
         dense = count_dense(problem, batch, conventions)
         work = Filter(problem, SingleMapping.of(problem, batch), conventions)
-        said = details or _own_details(work, mapping)
-        average = AverageInstance(problem, batch, mapping, dense, conventions, said, thinning, work)
+        known = details or _own_details(work, mapping)
+        average = AverageInstance(problem, batch, mapping, dense, conventions, known, thinning, work)
         traffic = _by_proportion(average)
         traffic.instances[:, :-1] = average.dense.instances[:, :-1]
         traffic.instances[:, 1:-1] *= np.cumprod(np.prod(lane_shares(problem, batch, thinning), axis=1), axis=0).T[
@@ -95,9 +103,10 @@ def evaluate(
         price(level, traffic.shares[level.name], instances[:, place], energy(level))
         for place, level in enumerate(levels)
     ]
+    if conventions.energy != "own-entry":
+        costs = with_conversions(problem, traffic.shares, costs, raw)
     latency = 0.0
     if average is not None:
-        costs = with_conversions(problem, traffic.shares, costs, raw)
         costs = of_average_instances(average, traffic.shares, costs, instances[0])
         latency = latency_cycles(average.details)
         refuse_empty(average.details, levels, traffic.shares)
@@ -107,13 +116,16 @@ def evaluate(
         level.name: _described(level, traffic.shares[level.name], cost, float(instances[0, place]))
         for place, (level, cost) in enumerate(zip(levels, costs, strict=True))
     }
-    return refuse_large_counts(_result(problem, described, compute, conventions, mapping, latency))
+    result = _result(problem, described, compute, conventions, mapping, latency)
+    if details is None:
+        said = (*unpriced(design.architecture, described, compute), *said)
+    return refuse_large_counts(replace(result, assumptions=(*result.assumptions, *said)))
 
 
 def _check_features(problem: Problem) -> None:
     names, faults = problem.tensors, []
     for i, saf in enumerate(problem.design.features.safs):
-        for name in {saf.target, *saf.leaders} - set(names):
+        for name in {name for target, leaders in saf.ways for name in (target, *leaders)} - set(names):
             what = f"a {saf.kind} feature at {saf.level} is about tensor {name}, which the workload has not"
             faults.append(Fault(what, path=f"safs[{i}]", fix=suggest(name, names)))
         if saf.kind == POSITION_SKIPPING and saf.target == names[-1]:
@@ -147,7 +159,9 @@ def _by_proportion(average: AverageInstance) -> Activity:
     used = counts.actual + counts.gated + counts.skipped
     values = (counts.actual, counts.gated, counts.skipped, average.dense.computes - used)
     if average.conventions.instances == "each":
-        busiest = float(average.exact_computes.busiest[0])
+        exact = average.exact_computes
+        mean = float(exact.actual[0] + exact.gated[0])
+        busiest = float(exact.busiest[0]) / mean * (counts.actual + counts.gated) if mean else 0.0
     else:
         busiest = (counts.actual + counts.gated) / counts.instances
     instances = np.full((1, len(levels) + 1), counts.instances)
@@ -175,8 +189,6 @@ def _refuse_overflow(levels: Sequence[StorageLevel], traffic: Activity) -> None:
 def _own_details(work: Filter, mapping: Mapping) -> TimeloopDetails:
     """What a Timeloop file would say of our own design: every rank of a format takes the loops over its tensor ranks, and
     units have the widths that they have in the contract."""
-    from sparseloom.mapping.details import LevelDetails, Tiling
-
     problem = work.problem
     formats = {
         name: {
@@ -187,7 +199,7 @@ def _own_details(work: Filter, mapping: Mapping) -> TimeloopDetails:
     }
     tiling = {}
     for depth, level in enumerate(mapping.levels):
-        spread = tuple(prod) > (1, 1) if (prod := problem.design.architecture.fanout(depth)) else False
+        spread = max(problem.design.architecture.fanout(depth)) > 1
         tiling[level.level] = Tiling(
             _complete(problem, level.temporal), _complete(problem, level.spatial) if spread else ()
         )

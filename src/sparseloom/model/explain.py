@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
+from sparseloom.arch.actions import DATA_ACTIONS
 from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
-from sparseloom.arch.hierarchy import ComputeLevel, StorageLevel
+from sparseloom.arch.hierarchy import Architecture, ComputeLevel, StorageLevel
 from sparseloom.fibertree.density import ActualData, Dense, Density, FixedStructured, Uniform
 from sparseloom.mapping.batch import Problem
 from sparseloom.model.conventions import Conventions
 from sparseloom.model.lanewalk import is_walked
-from sparseloom.results.actions import ComputeActions, LevelActions
+from sparseloom.results.actions import ComputeActions, LevelActions, Outcomes, RankUnits
 
 
 def bottleneck(levels: Mapping[str, LevelActions], compute: ComputeActions) -> str:
@@ -23,7 +25,7 @@ def bottleneck(levels: Mapping[str, LevelActions], compute: ComputeActions) -> s
     ]
     asked.sort(key=lambda each: -each[0])
     most, what = asked[0]
-    sentence = f"{what} asks for {most:,.0f} cycles"
+    sentence = f"{what} asks for {math.ceil(round(most, 6)):,.0f} cycles"
     if most and what.startswith("the "):
         sentence += f", {_mover(levels[what.split(' of ', 1)[1]], what.split()[1])}"
     if most and len(asked) > 1 and asked[1][0] > 0:
@@ -67,6 +69,39 @@ def assumptions(problem: Problem, conventions: Conventions) -> tuple[str, ...]:
     if POSITION_SKIPPING in kinds and not is_walked(problem):
         said.append(f"{POSITION_SKIPPING}: reads and metadata are those of single words, in proportion to the passes")
     return tuple(said)
+
+
+def unpriced(architecture: Architecture, levels: Mapping[str, LevelActions], compute: ComputeActions) -> Iterator[str]:
+    """What happened, or idled, and has no energy in the design's tables."""
+    for level in architecture.levels:
+        happened = {
+            name
+            for tensor in levels[level.name].tensors.values()
+            for action, words, units in zip(
+                DATA_ACTIONS, tensor.data().values(), tensor.metadata().values(), strict=True
+            )
+            for name in _names(action, words, units)
+        }
+        yield from _without_energy(level, happened)
+    yield from _without_energy(architecture.compute, set(_names("compute", compute.outcomes, ())))
+
+
+def _names(action: str, words: Outcomes, units: tuple[RankUnits, ...]) -> Iterator[str]:
+    """Names of actual and gated actions that occurred."""
+    for prefix, outcome in (("", "actual"), ("gated_", "gated")):
+        if getattr(words, outcome):
+            yield f"{prefix}{action}"
+        if any(getattr(rank.metadata, outcome) or getattr(rank.payload, outcome) for rank in units):
+            yield f"{prefix}metadata_{action}"
+
+
+def _without_energy(level: StorageLevel | ComputeLevel, happened: set[str]) -> Iterator[str]:
+    known = level.energy.energies_pj
+    missing = sorted(happened - known.keys())
+    if happened and not known:
+        yield f"{level.name}: no energy is given, it costs nothing"
+    elif missing:
+        yield f"{level.name}: no energy is given for {', '.join(missing)}, it costs nothing"
 
 
 _LANES = {

@@ -120,9 +120,10 @@ def _shares(states: Sequence[State], gating: bool, skipping: bool) -> tuple[floa
 def _packed(average: AverageInstance, dense: float) -> Counts:
     """Position-skipping: only nonzeros of the packed operands meet, in lanes that they fill on average."""
     used = math.prod(float(packed.used[0]) for packed in average.packing.values())
-    densities = [round(average.density(t).density, 6) for _, t in average.packing]
+    densities = [_six_places(average.density(t).density) for _, t in average.packing]
     instances = float(average.dense.instances[0, -1])
-    return Counts(float(math.ceil(dense * math.prod(densities) - TINY)), 0.0, 0.0, instances * used)
+    actual = take(dense, math.prod(densities), average.conventions.integer, up=True)
+    return Counts(actual, 0.0, 0.0, instances * used)
 
 
 def _instances(average: AverageInstance) -> float:

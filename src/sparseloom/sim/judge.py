@@ -40,7 +40,7 @@ def chosen_features(design: Design, workload: Workload, alternatives: Table[int,
     names = [tensor.name for tensor in workload.einsum.tensors]
     faults, features = [], []
     for i, saf in enumerate(design.features.safs):
-        pairs = ((saf.target, saf.leaders), *saf.alternatives)
+        pairs = saf.ways
         choice = alternatives.get(i, 0)
         if saf.kind == POSITION_SKIPPING and saf.target == workload.einsum.output.name:
             what = f"{saf.kind} at {saf.level} is of the output {saf.target}"
