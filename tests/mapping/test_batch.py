@@ -40,7 +40,7 @@ def changed(name: str, slot: int, value: int) -> MappingBatch:
         (changed("place", 0, -3), "mapping 1, slot 0: place is -3"),
         (changed("place", 0, 3), "mapping 1, slot 1: place is 0"),
         (changed("bound", 1, 0), "mapping 1, slot 1: bound is 0"),
-        (changed("bound", 2, 2), "mapping 1: bounds of rank K make 4, its shape is 6"),
+        (changed("bound", 2, 2), "a mapping's bounds of rank K make 2 x 2 = 4, its shape is 6"),
         (replace(BATCH, rank=BATCH.rank[:1]), "rank, bound and place have shapes"),
         (replace(BATCH, keep=BATCH.keep[:1]), "keep has shape .*, there are 2 levels and 2 tensors"),
         (replace(BATCH, keep=np.zeros_like(BATCH.keep)), "A is not kept at the outermost level, L0"),

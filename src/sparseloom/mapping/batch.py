@@ -119,7 +119,8 @@ class MappingBatch:
         return MappingBatch(self.rank[part], self.bound[part], self.place[part], self.keep, self.stream)
 
     def check(self, problem: Problem) -> None:
-        """Raises MappingError with every way in which the arrays are no mappings of ``problem``."""
+        """Raises MappingError with every way in which the arrays are no loop nests of ``problem``; whether these cover its ranks is
+        seen when they are laid out."""
         levels, ranks = len(problem.design.architecture.levels), len(problem.ranks)
         shapes = {self.rank.shape, self.bound.shape, self.place.shape}
         faults = []
@@ -131,19 +132,17 @@ class MappingBatch:
                 what = f"{name} has shape {held.shape}, there are {levels} levels and {len(problem.tensors)} tensors"
                 faults.append(Fault(what, path=name, fix="give one row for each level"))
         for name, values, least, most in (("rank", self.rank, 0, ranks), ("place", self.place, 0, 3 * levels)):
-            wrong = (values < least) | (values >= most)
-            faults += _first_fault(name, values, wrong, f"numbers from {least} to {most - 1}")
-        faults += _first_fault("bound", self.bound, self.bound < 1, "at least one iteration")
+            if values.min() < least or values.max() >= most:
+                wrong = (values < least) | (values >= most)
+                faults.append(_first_fault(name, values, wrong, f"numbers from {least} to {most - 1}"))
+        if self.bound.min() < 1:
+            faults.append(_first_fault("bound", self.bound, self.bound < 1, "at least one iteration"))
         if not faults:
-            outwards = np.diff(self.place // 3, axis=1, prepend=0) < 0
-            faults += _first_fault("place", self.place, outwards, "slots from the outermost level inwards")
-            for d, rank in enumerate(problem.ranks):
-                made = np.prod(np.where(self.rank == d, self.bound, 1), axis=1, dtype=np.float64)
-                short = np.flatnonzero(made < problem.shape[d])
-                if short.size:
-                    b = int(short[0])
-                    what = f"mapping {b}: bounds of rank {rank} make {made[b]:,.0f}, its shape is {problem.shape[d]:,}"
-                    faults.append(Fault(what, path="bound", fix="enlarge a bound until they cover the rank"))
+            if (self.place[:, 1:] < self.place[:, :-1]).any():
+                outwards = np.diff(self.place // 3, axis=1, prepend=0) < 0
+                if outwards.any():
+                    wanted = "slots from the outermost level inwards"
+                    faults.append(_first_fault("place", self.place, outwards, wanted))
             for t in np.flatnonzero(~self.keep[0]):
                 what = (
                     f"{problem.tensors[t]} is not kept at the outermost level, {problem.design.architecture.names[0]}"
@@ -181,12 +180,10 @@ KINDS = ("", "X", "Y")
 """The axis of a loop, by the kind in its place."""
 
 
-def _first_fault(name: str, values: IntArray, wrong: BoolArray, wanted: str) -> list[Fault]:
-    """The first of the ``wrong`` values [B, L], if any."""
-    if not wrong.any():
-        return []
+def _first_fault(name: str, values: IntArray, wrong: BoolArray, wanted: str) -> Fault:
+    """The first of the ``wrong`` values [B, L]."""
     b, i = (int(each[0]) for each in np.nonzero(wrong))
-    return [Fault(f"mapping {b}, slot {i}: {name} is {values[b, i]}", path=name, fix=f"give {wanted}")]
+    return Fault(f"mapping {b}, slot {i}: {name} is {values[b, i]}", path=name, fix=f"give {wanted}")
 
 
 def _unlike(problem: Problem, mappings: Sequence[Mapping]) -> Iterator[Fault]:

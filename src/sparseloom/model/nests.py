@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseloom.errors import Fault, MappingError
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
 from sparseloom.model.kernel import borrowed, inlined, kernel
 
@@ -39,7 +42,7 @@ class Nests(NamedTuple):
 
 def lay_out(problem: Problem, batch: MappingBatch) -> Nests:
     """The nests of ``batch``. A loop over parts of a split tensor rank and over what is in them stands as two, so that few
-    loops have both to do."""
+    loops have both to do. Raises MappingError for bounds that do not cover a rank."""
     count, slots = len(batch), max(1, int((batch.bound > 1).sum(axis=1).max())) + len(problem.cuts)
     levels, ranks = len(batch.keep), len(problem.ranks)
     nests = Nests(
@@ -48,12 +51,25 @@ def lay_out(problem: Problem, batch: MappingBatch) -> Nests:
         np.empty((count, levels + 1, ranks), np.int64),
         np.empty((count, levels, 2)), np.empty((count, levels + 1)),
     )  # fmt: skip
-    _lay_out(batch.rank, batch.bound, batch.place, problem.shape, problem.cuts, *nests)
+    first = _lay_out(batch.rank, batch.bound, batch.place, problem.shape, problem.cuts, *nests)
+    if first >= 0:
+        raise MappingError(list(_uncovered(problem, batch, int(first))))
     return nests
+
+
+def _uncovered(problem: Problem, batch: MappingBatch, b: int) -> Iterator[Fault]:
+    """The ranks that a mapping's bounds do not cover."""
+    for d, rank in enumerate(problem.ranks):
+        bounds = batch.bound[b, batch.rank[b] == d].tolist()
+        if prod(bounds) < problem.shape[d]:
+            made = f"{' x '.join(map(str, bounds)) or 'no loop'} = {prod(bounds):,}"
+            what = f"a mapping's bounds of rank {rank} make {made}, its shape is {problem.shape[d]:,}"
+            yield Fault(what, path="bound", fix="enlarge a bound until they cover the rank")
 
 
 @kernel
 def _lay_out(rank, bound, place, shape, cuts, loops, count, order, begin, perfect, aligned, tile, lanes, instances):
+    """Write the nests; returns the first mapping that does not cover a rank, -1 for none."""
     loops, order, begin, perfect = borrowed(loops), borrowed(order), borrowed(begin), borrowed(perfect)
     aligned, tile, lanes, instances = borrowed(aligned), borrowed(tile), borrowed(lanes), borrowed(instances)
     for b in range(len(bound)):
@@ -62,13 +78,15 @@ def _lay_out(rank, bound, place, shape, cuts, loops, count, order, begin, perfec
         for c in range(len(cuts)):
             n = _cut(nest, n, cuts[c, 0], cuts[c, 1])
         count[b] = n
-        _by_rank(nest, n, shape, order[b], begin[b], perfect[b])
+        if _by_rank(nest, n, shape, order[b], begin[b], perfect[b]):
+            return b
         _set_aligned(nest, n, shape, cuts, aligned[b])
         _set_tiles_and_instances(nest, n, shape, perfect[b], tile[b], instances[b])
         lanes[b] = 1.0
         for i in range(n):
             if nest[KIND, i] != 0:
                 lanes[b, nest[LEVEL, i], nest[KIND, i] - 1] *= nest[BOUND, i]
+    return -1
 
 
 @inlined
@@ -103,25 +121,21 @@ def _cut(nest, n, d, size):
 
 @inlined
 def _by_rank(nest, n, shape, order, begin, perfect):
-    """Write the loops of each rank, outermost first, and whether they waste no iteration."""
+    """Write the loops of each rank, outermost first, and whether they waste no iteration. Returns whether they do not cover some
+    rank."""
     at = 0
+    short = False
     for d in range(len(shape)):
         begin[d] = at
         for i in range(n):
             if nest[RANK, i] == d:
                 order[at] = i
                 at += 1
-        perfect[d] = _is_perfect(nest, n, d, shape)
+        made = nest[STEP, order[begin[d]]] * nest[BOUND, order[begin[d]]] if at > begin[d] else 1
+        perfect[d] = made == shape[d]
+        short = short or made < shape[d]
     begin[len(shape)] = at
-
-
-@inlined
-def _is_perfect(nest, n, d, shape):
-    """Whether the bounds of rank ``d`` multiply to its shape."""
-    for i in range(n):
-        if nest[RANK, i] == d:
-            return nest[STEP, i] * nest[BOUND, i] == shape[d]
-    return shape[d] == 1
+    return short
 
 
 @inlined
