@@ -12,6 +12,15 @@ DATA_ACTIONS = ("read", "fill", "update")
 OUTCOMES = ("actual", "gated", "skipped")
 """An actual action happens; a gated one idles for its cycle; a skipped one takes no cycle."""
 
+STORAGE_ACTIONS = tuple(
+    f"{prefix}{kind}{action}"
+    for action in DATA_ACTIONS
+    for kind in ("", "metadata_")
+    for prefix in ("", *(f"{outcome}_" for outcome in OUTCOMES[1:]))
+)
+COMPUTE_ACTIONS = ("compute", *(f"{outcome}_compute" for outcome in OUTCOMES[1:]))
+"""Names that an energy table of a storage level, or of compute, may have."""
+
 
 @dataclass(frozen=True)
 class EnergyTable:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sparseloom.errors import ArchitectureError, Fault, suggest
 from sparseloom.fibertree.format import Format
 
 GATING, SKIPPING = "gating", "skipping"
@@ -30,6 +31,14 @@ class Saf:
     target: str
     leaders: tuple[str, ...] = ()
     alternatives: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ArchitectureError for a kind that does not exist."""
+        if self.kind not in SAF_KINDS:
+            fix = suggest(self.kind, SAF_KINDS)
+            raise ArchitectureError(
+                Fault(f"unknown kind of feature '{self.kind}' at {self.level}", path="kind", fix=fix)
+            )
 
     @property
     def ways(self) -> tuple[tuple[str, tuple[str, ...]], ...]:

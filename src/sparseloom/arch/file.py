@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from sparseloom.arch.actions import DATA_ACTIONS, OUTCOMES, EnergyTable
+from sparseloom.arch.actions import EnergyTable
 from sparseloom.arch.design import Design
 from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING, Features, Saf
 from sparseloom.arch.hierarchy import Architecture, ComputeLevel, Network, StorageLevel
@@ -32,7 +32,7 @@ from sparseloom.document_model import (
     section,
     validate,
 )
-from sparseloom.errors import Fault, InputError, suggest
+from sparseloom.errors import Fault, InputError
 from sparseloom.fibertree.format import Format
 
 KEY = "design"
@@ -40,14 +40,6 @@ KEY = "design"
 Mesh = Annotated[tuple[Count, Count], Field(description="instances along X and Y, of the whole design")]
 EnergyPj = Annotated[dict[str, Energy], Field(description="pJ of one access, by action")]
 SafTexts = Annotated[tuple[Name, ...], Field(description="sparse features, as 'W <- I'")]
-
-STORAGE_ACTIONS: Final = tuple(
-    f"{prefix}{kind}{action}"
-    for action in DATA_ACTIONS
-    for kind in ("", "metadata_")
-    for prefix in ("", *(f"{outcome}_" for outcome in OUTCOMES[1:]))
-)
-COMPUTE_ACTIONS: Final = ("compute", *(f"{outcome}_compute" for outcome in OUTCOMES[1:]))
 
 _KINDS: Final = {
     "gating": GATING,
@@ -134,10 +126,9 @@ def build(node: Node) -> Design:
     safs: list[Saf] = []
     for i, level in enumerate(model.levels):
         at = node.at(("levels", i))
-        faults += [*_energy_faults(at, level.energy_pj, STORAGE_ACTIONS), *_capacity_faults(at, level)]
+        faults += _capacity_faults(at, level)
         formats[level.name] = _formats(at, level, faults)
         safs += _safs(at, level, faults)
-    faults += _energy_faults(node.at(("compute",)), model.compute.energy_pj, COMPUTE_ACTIONS)
     with gather(faults, node):
         architecture = Architecture(tuple(_storage(level) for level in model.levels), _compute(model.compute))
         if not faults:
@@ -182,14 +173,6 @@ def _features(model: DesignModel, formats: dict[str, dict[str, Format]], safs: t
         decompression=frozenset(level.name for level in model.levels if level.decompresses),
         compression=frozenset(level.name for level in model.levels if level.compresses),
     )
-
-
-def _energy_faults(node: Node, energies: dict[str, float], actions: tuple[str, ...]) -> list[Fault]:
-    return [
-        node.at(("energy_pj", name)).fault(f"unknown action '{name}'", suggest(name, actions))
-        for name in energies
-        if name not in actions
-    ]
 
 
 def _capacity_faults(node: Node, level: LevelModel) -> list[Fault]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from sparseloom.arch.actions import EnergyTable
-from sparseloom.errors import ArchitectureError, Fault
+from sparseloom.arch.actions import COMPUTE_ACTIONS, STORAGE_ACTIONS, EnergyTable
+from sparseloom.errors import ArchitectureError, Fault, suggest
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Architecture:
     """Storage levels, outermost (usually DRAM) first, then the compute units below the last of them.
 
     Raises ArchitectureError for duplicate names, a level with more instances than a lower one, meshes that do not
-    divide, and sizes that are not positive.
+    divide, sizes that are not positive, and energies below 0 or of actions that do not exist.
     """
 
     levels: tuple[StorageLevel, ...]
@@ -108,6 +109,8 @@ def _faults(arch: Architecture) -> list[Fault]:
                 faults.append(
                     Fault(f"{level.name}: {key} is {getattr(level, key)}, below 1", path=f"levels[{i}].{key}")
                 )
+    faults += [fault for i, level in enumerate(arch.levels) for fault in _level_faults(level, f"levels[{i}]")]
+    faults += _energy_faults(arch.compute, "compute", COMPUTE_ACTIONS)
     chain: list[StorageLevel | ComputeLevel] = [*arch.levels, arch.compute]
     for i, (outer, inner) in enumerate(pairwise(chain), start=1):
         place = f"levels[{i}]" if i < len(arch.levels) else "compute"
@@ -118,3 +121,24 @@ def _faults(arch: Architecture) -> list[Fault]:
                 fix = "a lower level's mesh is a multiple of the upper one's"
                 faults.append(Fault(what, path=f"{place}.{axis}", fix=fix))
     return faults
+
+
+def _level_faults(level: StorageLevel, path: str) -> Iterator[Fault]:
+    for key in ("capacity_words", "metadata_capacity_bits", "metadata_width_bits"):
+        size = getattr(level, key)
+        if size is not None and size < 0:
+            yield Fault(f"{level.name}: {key} is {size}, below 0", path=f"{path}.{key}")
+    for key in ("read_words_per_cycle", "write_words_per_cycle", "shared_words_per_cycle"):
+        words = getattr(level, key)
+        if words is not None and not words > 0:
+            yield Fault(f"{level.name}: {key} is {words}, not above 0", path=f"{path}.{key}")
+    yield from _energy_faults(level, path, STORAGE_ACTIONS)
+
+
+def _energy_faults(level: StorageLevel | ComputeLevel, path: str, actions: Sequence[str]) -> Iterator[Fault]:
+    for name, energy_pj in level.energy.energies_pj.items():
+        if name not in actions:
+            what = f"{level.name}: unknown action '{name}'"
+            yield Fault(what, path=f"{path}.energy_pj.{name}", fix=suggest(name, actions))
+        elif not energy_pj >= 0:
+            yield Fault(f"{level.name}: {name} costs {energy_pj} pJ, below 0", path=f"{path}.energy_pj.{name}")

@@ -16,8 +16,8 @@ class LevelDetails:
     ``class_name`` is Timeloop's class; ``size_words`` the size before multiple buffering (None: unbounded);
     ``metadata_word_bits`` the default width of a metadata unit (``metadata_datawidth``, 0 when absent);
     ``cluster_size`` the instances that share one address; ``multiple_buffering`` divides the size; ``min_utilization``
-    and ``allow_overbooking`` are capacity rules; ``reduction_supported`` says whether the level can add to what it
-    holds; the latencies are cycles added to the total by the network above the level.
+    is the least share of the level that tiles have to fill; the latencies are cycles added to the total by the network above
+    the level.
     """
 
     class_name: str
@@ -26,19 +26,8 @@ class LevelDetails:
     cluster_size: int = 1
     multiple_buffering: float = 1.0
     min_utilization: float = 0.0
-    allow_overbooking: bool = False
-    reduction_supported: bool = True
     fill_latency_cycles: float = 0.0
     drain_latency_cycles: float = 0.0
-
-    @property
-    def has_size(self) -> bool:
-        return self.size_words is not None
-
-    @property
-    def is_dram(self) -> bool:
-        """Whether Timeloop takes the level for a DRAM, which cannot reduce."""
-        return "DRAM" in self.class_name
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,12 @@ class Loop:
     bound: int
     axis: str = ""
 
+    def __post_init__(self) -> None:
+        """Raises MappingError for an axis that does not exist."""
+        if self.axis not in ("", "X", "Y"):
+            what = f"the loop over {self.rank} has axis '{self.axis}'"
+            raise MappingError(Fault(what, path="axis", fix="give X or Y, or nothing for a temporal loop"))
+
     def __str__(self) -> str:
         return f"{'parallel-' if self.axis else ''}for {self.rank.lower()} in [0, {self.bound})" + (
             f" ({self.axis})" if self.axis else ""

@@ -35,7 +35,7 @@ class Evaluations:
     """What :func:`evaluate_batch` found, for B mappings.
 
     ``cycles``, ``energy_pj`` [B]; ``valid`` [B]: tiles and metadata fit, and spatial loops are within the fan-out. ``shares``
-    by level and tensor name and ``computes`` hold every count, by stage (see :mod:`sparseloom.model.sparse`).
+    by level and tensor name and ``computes`` hold every count, by stage (see :data:`sparseloom.model.gather.STAGES`).
     """
 
     cycles: FloatArray

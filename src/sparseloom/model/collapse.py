@@ -112,7 +112,7 @@ def served_by_level(
 
 
 def _refetched(loops: Sequence[NestLoop], depth: int, problem: Problem, dense: DenseTraffic, t: int) -> float:
-    """Words that arrive at a child of level ``l`` that holds nothing from one step to the next."""
+    """Words that arrive at a child of a level that holds nothing from one step to the next."""
     steps = math.prod(loop.bound for loop in loops if loop.temporal and loop.level <= depth)
     return float(steps * points(problem.projections[t], dense.tile[0, depth + 1]))
 

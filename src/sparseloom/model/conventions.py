@@ -26,7 +26,7 @@ class Conventions:
         parent, but still counted as a fill of the child.
     imperfect
         ``exact``: every iteration counts as it is. ``three-visits``: a nest with imperfect factors is judged by the first,
-        second and last iteration of each loop, in the first instance of each level (and so multicast per level).
+        second and last iteration of each loop, in the first instance of each level (multicast ``per-level`` alone).
     elimination
         ``joint``: a transfer survives if all that its leaders have for it, while it stays, survives every feature on the
         way. ``target-loop``: each leader tile is a box around the innermost loop that moves the follower, in units of the

@@ -59,11 +59,11 @@ def count_dense(problem: Problem, batch: MappingBatch, conventions: Conventions)
     source, nest = SingleMapping.of(problem, batch), nest_of(problem, batch)
     nests, (levels, tensors) = source.nests, batch.keep.shape
     words, accesses = (Dense(*np.zeros((5, levels, tensors))) for _ in range(2))
-    strict = conventions.reuse == "same-stride" and bool(nests.perfect.all())
+    by_stride = conventions.reuse == "same-stride" and bool(nests.perfect.all())
     for t in range(tensors):
         for path in paths_of(problem, batch, ())[t]:
             edge, output = path.edge, t == tensors - 1
-            for part in _by_stride(problem, nest, edge) if strict else _by_class(source, edge, output):
+            for part in _by_stride(problem, nest, edge) if by_stride else _by_class(source, edge, output):
                 reduced = part.groups if path.reduces else part.receivers
                 _add(words, t, edge, output, part, reduced, part.points, part.points)
                 _add(accesses, t, edge, output, part, part.groups, part.points / part.step_points, part.moves)

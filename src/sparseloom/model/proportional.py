@@ -1,7 +1,7 @@
 """Step two by proportion: dense counts times the share of words that is stored and the chance that a transfer survives.
 
 This is how Sparseloop reasons: one number for a tile's density, one for each feature, applied to the counts of an
-average instance and rounded to whole actions on the way. :class:`Proportions` holds those numbers for one edge.
+average instance and rounded to whole actions on the way. :class:`Proportions` holds those numbers for a tensor at a level.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Every transfer passes its judges from the outermost in: at an edge it is absent if an outer edge eliminated what holds
 it; else skipped or gated by the features of its own level; else actual. The stages of that way are nested events, so a
-count is kept for each stage (:data:`STAGES`) and outcomes are their differences.
+count is kept for each stage (:data:`sparseloom.model.gather.STAGES`) and outcomes are their differences.
 
 The meaning of every count is docs/oracle.md, sections 3 to 6.
 """

@@ -55,7 +55,14 @@ def read_storage(
 def _details(
     class_name: str, size: int | None, cluster: int, buffering: float, fields: Fields, reader: Reader
 ) -> LevelDetails:
-    reduces = reader.flag(fields.get("reduction_supported"))
+    reduces, overbooks = (reader.flag(fields.get(key)) for key in ("reduction_supported", "allow_overbooking"))
+    if overbooks:
+        reader.note(fields["allow_overbooking"], "overbooking is not modelled: tiles that do not fit are refused")
+    if reduces is False:
+        reader.note(
+            fields["reduction_supported"],
+            "a level that cannot reduce is not modelled: its updates are counted as usual",
+        )
     return LevelDetails(
         class_name,
         size_words=size,
@@ -63,8 +70,6 @@ def _details(
         cluster_size=cluster,
         multiple_buffering=float(buffering),
         min_utilization=float(reader.number(fields.get("min_utilization")) or 0.0),
-        allow_overbooking=bool(reader.flag(fields.get("allow_overbooking"))),
-        reduction_supported=True if reduces is None else reduces,
         fill_latency_cycles=float(reader.number(fields.get("network_fill_latency")) or 0.0),
         drain_latency_cycles=float(reader.number(fields.get("network_drain_latency")) or 0.0),
     )
