@@ -12,6 +12,7 @@ import pytest
 
 import sparseloom
 from sparseloom import cli
+from sparseloom.case import read as read_case
 from sparseloom.results.file import read
 
 ROOT = Path(__file__).parent.parent
@@ -110,6 +111,18 @@ def test_no_file_names_a_machine() -> None:
     pages += [path for folder in ("src", "tests", "docs", "scripts") for path in (ROOT / folder).rglob("*.*")]
     texts = {path: path.read_bytes() for path in pages if "__pycache__" not in path.parts and path.is_file()}
     assert [path for path, text in texts.items() if home.search(text.decode("utf-8", "replace"))] == []
+
+
+def test_the_case_of_the_page_on_files_runs(tmp_path: Path) -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "files.md").read_text("utf-8"), re.DOTALL)
+    (tmp_path / "case.yaml").write_text(text)
+    case = read_case([tmp_path / "case.yaml"])
+    assert case.workload is not None
+    assert case.design is not None
+    assert case.mapping is not None
+    result = sparseloom.evaluate(case.workload, case.design, case.mapping)
+    assert result.cycles == 512
+    assert not any("costs nothing" in said for said in result.assumptions)
 
 
 def test_the_python_examples_of_the_readme_run(
