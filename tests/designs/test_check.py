@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -63,11 +64,18 @@ def test_parts_are_checked_against_each_other_across_files(tmp_path: Path) -> No
         mapping=MAPPING.replace("K 2 X", "K 3 X").replace("K 3]", "K 2]").replace("keep: [A]", "keep: [Q]"),
     )
     assert found(paths) == [
-        "design.yaml:1 design: the design names tensor W, the workload has A, B, Z",
-        "design.yaml:1 design: DRAM, A: format UOP(M)-CP(C) names rank C, the tensor has M, K",
+        "design.yaml:5 design.levels[0].skipping[0]: the design names tensor W, the workload has A, B, Z",
+        "design.yaml:6 design.levels[0].formats.A: DRAM, A: format UOP(M)-CP(C) names rank C, the tensor has M, K",
         "mapping.yaml:2 mapping[0]: DRAM has 2 children along X, the loop needs 3",
         "mapping.yaml:3 mapping[1]: PE keeps unknown tensor Q",
     ]
+
+
+def test_a_fault_of_a_rank_is_shown_at_its_outermost_loop(tmp_path: Path) -> None:
+    paths = write(tmp_path, design=DESIGN, workload=WORKLOAD, mapping=MAPPING.replace("K 3]", "J 3]"))
+    (line, *_) = found(paths)
+    assert "rank J, which the workload has not" in line
+    assert re.match(r"mapping.yaml:\d+ mapping\[\d\].temporal\[\d\]: ", line), line
 
 
 def test_keys_that_are_unknown_or_given_twice_are_faults(tmp_path: Path) -> None:

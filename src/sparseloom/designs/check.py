@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,12 +39,13 @@ def faults(*sources: str | Path | Node) -> list[Fault]:
     mapping = _try(mapping_file.build, nodes.get("mapping"), found)
     if design is None or workload is None:
         return found
-    found += [place(nodes["design"], fault) for fault in mapping_file.name_faults(design, workload)]
+    for fault in mapping_file.name_faults(design, workload):
+        found.append(place(_in_design(nodes["design"], fault), replace(fault, path="")))
     if mapping is not None:
         try:
             check_mapping(Problem(workload, design), mapping)
         except MappingError as error:
-            found += [place(_level(nodes["mapping"], fault), replace(fault, path="")) for fault in error.faults]
+            found += [place(_in_mapping(nodes["mapping"], fault), replace(fault, path="")) for fault in error.faults]
     return found
 
 
@@ -89,7 +91,33 @@ def _design(node: Node) -> Design:
     return load(node.value)
 
 
-def _level(node: Node, fault: Fault) -> Node:
-    """The level of the mapping that the fault is about, else the whole mapping."""
-    named = [item for item in node.value if item.at(("level",)).value == fault.path]
-    return named[0] if named else node
+def _in_mapping(node: Node, fault: Fault) -> Node:
+    """The level of the mapping that the fault is about, or the outermost loop over its rank, else the whole mapping."""
+    named: list[Node] = [item for item in node.value if item.at(("level",)).value == fault.path]
+    return named[0] if named else _mention(node, fault.path) or node
+
+
+def _in_design(node: Node, fault: Fault) -> Node:
+    """The format of a level and tensor (``DRAM.A``) that the fault is about, or where its tensor is named first, else the whole
+    design."""
+    level, _, tensor = fault.path.partition(".")
+    levels = node.at(("levels",)).value
+    named: list[Node] = (
+        [each for each in levels if each.at(("name",)).value == level] if isinstance(levels, list) else []
+    )
+    return named[0].at(("formats", tensor)) if tensor and named else _mention(node, fault.path) or node
+
+
+def _mention(node: Node, word: str) -> Node | None:
+    """The first scalar that holds ``word`` among others, or value of a key of that name."""
+    if isinstance(node.value, dict):
+        children = [(key, child) for key, child in node.value.items()]
+    elif isinstance(node.value, list):
+        children = [("", child) for child in node.value]
+    else:
+        return node if word and re.search(rf"\b{re.escape(word)}\b", str(node.value)) else None
+    for key, child in children:
+        found = child if word and key == word else _mention(child, word)
+        if found is not None:
+            return found
+    return None

@@ -134,13 +134,16 @@ def name_faults(design: Design, workload: Workload) -> list[Fault]:
     for name in sorted(named_tensors(design) - set(tensors)):
         what = f"the design names tensor {name}, the workload has {', '.join(tensors)}"
         fix = suggest(name, tensors) or f"the design's tensors are {', '.join(sorted(named_tensors(design)))}"
-        faults.append(Fault(what, fix=fix))
+        faults.append(Fault(what, path=name, fix=fix))
     for level, formats in design.features.formats.items():
         for name in sorted(set(formats) & set(tensors)):
             try:
                 bind(formats[name], tensors[name].ranks)
             except InputError as error:
-                faults += [Fault(f"{level}, {name}: {fault.what}", fix=fault.fix) for fault in error.faults]
+                faults += [
+                    Fault(f"{level}, {name}: {fault.what}", path=f"{level}.{name}", fix=fault.fix)
+                    for fault in error.faults
+                ]
     return faults
 
 

@@ -110,10 +110,15 @@ def _loop_faults(mapping: Mapping, shape: Table[str, int]) -> list[Fault]:
             if loop.rank not in shape:
                 fix = f"ranks are {', '.join(shape)}"
                 faults.append(
-                    Fault(f"{level.level}: '{loop}' is over rank {loop.rank}, which the workload has not", fix=fix)
+                    Fault(
+                        f"{level.level}: '{loop}' is over rank {loop.rank}, which the workload has not",
+                        path=loop.rank,
+                        fix=fix,
+                    )
                 )
             if loop.bound < 1:
-                faults.append(Fault(f"{level.level}: '{loop}' has bound {loop.bound}", fix="bounds are 1 or more"))
+                what = f"{level.level}: '{loop}' has bound {loop.bound}"
+                faults.append(Fault(what, path=loop.rank, fix="bounds are 1 or more"))
     if faults:
         return faults
     for rank, size in shape.items():
