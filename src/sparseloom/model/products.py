@@ -57,8 +57,7 @@ def emit_batch(
     changed [W], spans [K, D], number of the mapping among ``some``.
     """
     dims = len(indexed)
-    sliding, hold = window.any(), child < levels
-    split = (window & (parts > 1)).any()
+    hold, split = child < levels, (window & (parts > 1)).any()
     settled, mains = np.zeros(len(watch) + 1, np.bool_), np.empty(len(window), np.int64)
     uncut, unit, single = np.zeros(dims, np.bool_), np.empty(dims, np.int64), np.empty(dims, np.bool_)
     for d in range(dims):
@@ -69,31 +68,24 @@ def emit_batch(
     judges, looked, watch, splits = borrowed(judges), borrowed(looked), borrowed(watch), borrowed(splits)
     parts, modulus, whole = borrowed(parts), borrowed(modulus), borrowed(whole)
     own, states, classes, chosen = borrowed(own), borrowed(states), borrowed(classes), borrowed(chosen)
-    role, free, moves, hashed, table = (
-        borrowed(role),
-        borrowed(free),
-        borrowed(moves),
-        borrowed(hashed),
+    role, free, moves, hashed = borrowed(role), borrowed(free), borrowed(moves), borrowed(hashed)
+    row, counts, table, sorts, lists = (
+        borrowed(row),
+        borrowed(counts),
         borrowed(table),
+        borrowed(sorts),
+        borrowed(lists),
     )
-    row, counts, sorts, lists = borrowed(row), borrowed(counts), borrowed(sorts), borrowed(lists)
     for place in range(done, len(some)):
         b = some[place]
         nest, n = loops[b], count[b]
         start = used
         fits = _set_roles(nest, n, indexed, parent, child, levels, merge, judges, role, free)
-        mains[:] = -1
-        by_window = False
         ordered = before and (len(watch) > 0 or _needs_order(nest, n, perfect[b], projection, indexed, window, role))
-        share = _merged_share(nest, n, projection, window, mains, role) if sliding and merge else 1.0
-        if (sliding or steps) and not perfect[b].all():
-            fits = fits and _mark_listed(
-                nest, n, projection, window, perfect[b], role, looked, ordered, hold, steps, share, mains
-            )
-            by_window = (window & (mains >= 0)).any()
-        if share < 1.0:
-            share = _merged_share(nest, n, projection, window, mains, role)
-            fits = fits and (share == 1.0 or (len(judges) == 0 and not split))
+        alike, share, by_window = _share_and_lists(
+            nest, n, projection, window, perfect[b], role, looked, judges, split, merge, hold, ordered, steps, mains
+        )
+        fits = fits and alike
         classes[:] = 0
         settled[:] = uncut[:] = False
         for d in range(dims):
@@ -103,27 +95,13 @@ def emit_batch(
             carry = 2 * at if at >= 0 else -1 if ordered else 2 * n + 1
             if at >= 0 and _settles(nest, at, perfect[b], projection, watch, whole, hold, settled) and not by_window:
                 carry += 1
-            for r in range(len(mains)):
-                if mains[r] >= 0 and fits and (carry < 0 or _is_stale(r, projection, classes)):
-                    fits = listed_classes(
-                        nest, order[b], begin[b], r, mains[r], projection, role, carry, merge, steps, parts[r], sorts, lists,
-                        classes, own,
-                    )  # fmt: skip
             moving = nest[RANK, at] if at >= 0 and carry % 2 == 0 else -1
             if moving >= 0 and uncut[moving]:
                 advance(nest, at, side, indexed, own)
-            whole_classes(
-                nest, n, perfect[b], unit, role, free, looked, carry, side, indexed, states, classes, uncut, own
-            )
-            for d in range(dims):
-                if classes[d] == 0 and fits:
-                    classes[d] = cut_classes(
-                        nest, order[b], begin[b, d], begin[b, d + 1], role, free, looked, d, carry, side, indexed[d], ordered,
-                        steps, unit[d], states, own,
-                    )  # fmt: skip
-                    fits = classes[d] >= 0
-                if classes[d] > 1 and unit[d] > 1 and single[d]:
-                    merge_residues(nest, n, d, carry, projection, watch, splits, whole, states, classes, own)
+            fits = _set_classes(
+                nest, n, order[b], begin[b], perfect[b], projection, indexed, mains, role, free, looked, watch, splits, parts,
+                whole, merge, carry, side, ordered, steps, unit, single, states, classes, uncut, own, sorts, lists,
+            )  # fmt: skip
             if fits:
                 used = _multiply(
                     nest, n, projection, indexed, watch, splits, parts, whole, carry, side, hold, ordered, steps, share,
@@ -150,6 +128,55 @@ def emit_batch(
             table[len(table) - 1, used] = place
             used += 1
     return len(some), used
+
+
+@inlined
+def _share_and_lists(
+    nest, n, projection, window, perfect, role, looked, judges, split, merge, hold, ordered, steps, mains
+):  # fmt: skip
+    """Set the main rank in ``mains`` of tensor ranks whose receivers are listed. Returns whether that fits the form, groups over
+    receivers (see :func:`_merged_share`), and whether a window is listed."""
+    mains[:] = -1
+    fits, by_window, sliding = True, False, window.any()
+    share = _merged_share(nest, n, projection, window, mains, role) if sliding and merge else 1.0
+    if (sliding or steps) and not perfect.all():
+        fits = _mark_listed(
+            nest, n, projection, window, perfect, role, looked, ordered, hold, steps, share, mains
+        )  # fmt: skip
+        by_window = (window & (mains >= 0)).any()
+    if share < 1.0:
+        share = _merged_share(nest, n, projection, window, mains, role)
+        fits = fits and (share == 1.0 or (len(judges) == 0 and not split))
+    return fits, share, by_window
+
+
+@inlined
+def _set_classes(
+    nest, n, order, begin, perfect, projection, indexed, mains, role, free, looked, watch, splits, parts, whole, merge, carry,
+    side, ordered, steps, unit, single, states, classes, uncut, own, sorts, lists,
+):  # fmt: skip
+    """Write the classes of every rank that has none yet at the steps of ``carry``; returns whether there is room for all. Those of
+    ``uncut`` ranks have to be of these steps already."""
+    fits = True
+    for r in range(len(mains)):
+        if mains[r] >= 0 and fits and (carry < 0 or _is_stale(r, projection, classes)):
+            fits = listed_classes(
+                nest, order, begin, r, mains[r], projection, role, carry, merge, steps, parts[r], sorts, lists, classes, own
+            )  # fmt: skip
+    if not fits:
+        return False
+    whole_classes(nest, n, perfect, unit, role, free, looked, carry, side, indexed, states, classes, uncut, own)
+    for d in range(len(indexed)):
+        if classes[d] == 0:
+            classes[d] = cut_classes(
+                nest, order, begin[d], begin[d + 1], role, free, looked, d, carry, side, indexed[d], ordered, steps, unit[d],
+                states, own,
+            )  # fmt: skip
+            if classes[d] < 0:
+                return False
+        if classes[d] > 1 and unit[d] > 1 and single[d]:
+            merge_residues(nest, n, d, carry, projection, watch, splits, whole, states, classes, own)
+    return True
 
 
 @inlined
