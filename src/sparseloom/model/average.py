@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.actions import DATA_ACTIONS
-from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING, Saf
-from sparseloom.fibertree.density import ActualData, Density, Exchangeable, FixedStructured, Uniform
+from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING
+from sparseloom.fibertree.density import Density, Exchangeable, FixedStructured, Uniform
 from sparseloom.mapping.batch import IntArray, MappingBatch, Problem
 from sparseloom.mapping.details import FormatDetails, Tiling, TimeloopDetails
 from sparseloom.mapping.lanes import Packed, Thinning, lane_load, packing
@@ -25,30 +25,16 @@ from sparseloom.model.collapse import Words, dense_words
 from sparseloom.model.computes import Computes, filter_computes
 from sparseloom.model.conventions import Conventions
 from sparseloom.model.dataflow import Dense, DenseTraffic
-from sparseloom.model.edge import Wanted
-from sparseloom.model.energy import action_energy
+from sparseloom.model.elimination import Eliminations
 from sparseloom.model.gather import ACTUAL, ALL, REACHING, UNSKIPPED
 from sparseloom.model.looprank import LoopRank, NestLoop, assign, box, expected_units, points, points_empty
 from sparseloom.model.microarch import Share
-from sparseloom.model.occupancy import Piece, stored_words
 from sparseloom.model.path import Path, paths_of
 from sparseloom.model.proportional import TINY, Proportions, arrived, in_blocks, moved, stages, take, unit_stages
 from sparseloom.model.residual import Walked, as_walked, imperfect, walk
 from sparseloom.model.sparse import Filter, Moved, Tiles, Traffic
-from sparseloom.model.targetloop import leader_tiles
 
 FloatArray = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Elimination:
-    """A feature at work: ``chance`` that a transfer of ``target`` at ``level`` is lost, because of ``leaders``."""
-
-    level: int
-    target: int
-    kind: str
-    chance: float
-    leaders: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -115,7 +101,7 @@ class AverageInstance:
         return as_walked(self.problem, self.loops, self.counted, self.walked)
 
     @cached_property
-    def _dimensions(self) -> list[int]:
+    def dimensions(self) -> list[int]:
         """Numbers of the ranks in the order in which Timeloop's problem lists its dimensions."""
         names = [name.upper() for name in self.details.dimensions]
         named = [self.problem.ranks.index(name) for name in names if name in self.problem.ranks]
@@ -224,86 +210,17 @@ class AverageInstance:
             units = expected_units(self._ranks[depth, t], self.density(t), whole, counts, chance, ceil)
         return Tile(size, words, sent, units)
 
-    # ---- features
-
     @cached_property
-    def eliminations(self) -> dict[tuple[int, int], Elimination]:
-        """The feature that acts on each tensor at each level: skipping over gating, of one kind the larger chance."""
-        found: dict[tuple[int, int], Elimination] = {}
-        for kind in (GATING, SKIPPING):
-            for saf in self.problem.design.features.safs:
-                if saf.kind == kind:
-                    best = self._best(saf)
-                    key = (best.level, best.target)
-                    if key not in found or found[key].kind != kind or best.chance > found[key].chance:
-                        found[key] = best
-        return found
-
-    def _best(self, saf: Saf) -> Elimination:
-        """The alternative that saves most energy; the last of equals."""
-        options = [self._elimination(saf, pair) for pair in saf.ways]
-        return max(reversed(options), key=self._saving) if len(options) > 1 else options[0]
-
-    def _saving(self, option: Elimination) -> float:
-        """Energy of the reads that an alternative saves: of the words that go to the child, and of metadata in
-        words."""
-        storage = self.problem.design.architecture.levels[option.level]
-        child = self.child(option.level, option.target)
-        tile = self.tiles[child if child < self.levels else option.level, option.target]
-        read = action_energy(self.conventions, storage.energy, self.details.ert.get(storage.name), "read", "actual")
-        metadata = float(tile.units.sum()) * self.details.levels[storage.name].metadata_word_bits / storage.word_bits
-        return read / storage.block_words * (tile.words + metadata) * option.chance
-
-    def _elimination(self, saf: Saf, pair: tuple[str, tuple[str, ...]]) -> Elimination:
-        names = self.problem.tensors
-        target, leaders = names.index(pair[0]), tuple(names.index(name) for name in pair[1])
-        level = self.problem.design.architecture.index(saf.level)
-        parent = level if self.batch.keep[level, target] else self.parent(level, target)
-        assert parent is not None
-        if any(isinstance(self.density(t), ActualData) for t in (target, *leaders)):
-            return Elimination(parent, target, saf.kind, self._counted_chance(saf, pair), leaders)
-        tiles = leader_tiles(
-            self.loops, self.problem.projections, self.indexes, target, leaders, parent, self.child(level, target),
-            self.levels, self.problem.design.architecture.levels[parent].block_words, self._dimensions,
-        )  # fmt: skip
-        survival = math.prod(1 - self.empty_chance(t, extents) for t, extents in tiles.items())
-        return Elimination(parent, target, saf.kind, 1 - survival, leaders)
-
-    def _counted_chance(self, saf: Saf, pair: tuple[str, tuple[str, ...]]) -> float:
-        """The share of stored words that the feature eliminates, counted in the actual tensors."""
-        alone = Saf(saf.level, SKIPPING, *pair)
-        paths = paths_of(self.problem, self.batch, [alone])[self.problem.tensors.index(pair[0])]
-        judged: Path = next(path for path in paths if path.judges)
-        form, density = self.work.format_of(judged.edge.parent, judged.tensor), self.density(judged.tensor)
-        compressed, ranks = bool(form and form.compressed), len(self.work.rank_names(judged.tensor))
-        involved = {judged.tensor, *(t for judge in judged.judges for t in judge.leaders)}
-        wanted = Wanted(judges=(judged.edge,), positions=self.work.positions(involved, False, judged.tensor))
-        stored = left = 0.0
-        for rows in self.work.source.transfers(judged.edge, wanted):
-            piece = Piece(rows.box, rows.overlap if judged.edge.hold else None, ranks)
-            words = rows.groups * stored_words(density, compressed, piece)
-            stored += float(words.sum())
-            left += float(words @ self.work.survival(judged, rows)[:, -1])
-        return 1 - left / stored if stored else 0.0
+    def eliminations(self) -> Eliminations:
+        return Eliminations(self)
 
     @cached_property
     def packing(self) -> dict[tuple[int, int], Packed]:
         return packing(self.problem, self.batch, self.dense.tile)
 
-    # ---- what acts on each tensor, outermost feature first
-
-    def _acting(self, t: int) -> list[tuple[int, str, float]]:
-        """(level, kind, chance) of all that eliminates transfers of a tensor, outermost first."""
-        found = [(depth, e.kind, e.chance) for (depth, tensor), e in self.eliminations.items() if tensor == t]
-        for saf in self.problem.design.features.safs:
-            if saf.kind == SPATIAL_SKIPPING and saf.target == self.problem.tensors[t]:
-                depth = self.problem.design.architecture.index(saf.level)
-                found.append((depth, SPATIAL_SKIPPING, 1 - float(self.spatial[depth, t].used[0])))
-        return sorted(found)
-
     def _odds(self, depth: int, t: int) -> Proportions:
         """What becomes of a tensor's transfers at a level: by the nearest feature outside it, and by its own."""
-        acting = self._acting(t)
+        acting = self.eliminations.acting(t)
         outside = [(at, chance) for at, _, chance in acting if at < depth]
         at, before = outside[-1] if outside else (-1, 0.0)
         ranks = self._ranks.get((at, t), ())
@@ -495,18 +412,6 @@ class AverageInstance:
         blocks = in_blocks(words, self.problem.design.architecture.levels[depth].block_words)
         read = moved(words, blocks, np.zeros((0, 2, 4)), np.zeros((0, 2)), 0, count)
         return Share(read, read, None, Tiles(*np.zeros((4, 1))), np.array([count]), streamed=True)
-
-    # ---- leaders
-
-    def leaders(self, t: int) -> tuple[int, ...]:
-        """Leaders of the innermost feature on an operand."""
-        found = [(e.level, e.leaders) for (_, tensor), e in self.eliminations.items() if tensor == t]
-        names = self.problem.tensors
-        for saf in self.problem.design.features.safs:
-            if saf.kind == SPATIAL_SKIPPING and saf.target == names[t]:
-                leaders = tuple(names.index(name) for name in saf.leaders)
-                found.append((self.problem.design.architecture.index(saf.level), leaders))
-        return max(found)[1] if found else ()
 
 
 def _lost(words: FloatArray, before: int, after: int) -> float:

@@ -50,7 +50,7 @@ def classify(average: AverageInstance) -> Counts:
     operands = range(len(average.problem.tensors) - 1)
     left, idle = dense, 0.0
     for t in operands:
-        acting = average._acting(t)
+        acting = average.eliminations.acting(t)
         if acting:
             _, kind, chance = acting[-1]
             lost = take(left, _lost(average, t, chance), integer)
@@ -70,7 +70,7 @@ def classify(average: AverageInstance) -> Counts:
 def _lost(average: AverageInstance, t: int, chance: float) -> float:
     """The chance that an operand's feature removes a compute. With known tensors it is the leaders' share of zeros, to
     six places."""
-    leaders = average.leaders(t)
+    leaders = average.eliminations.leaders(t)
     if any(isinstance(average.density(x), ActualData) for x in (t, *leaders)):
         return 1 - _six_places(math.prod(average.density(x).density for x in leaders))
     return chance
@@ -85,7 +85,12 @@ def _double_sided(average: AverageInstance) -> bool:
     the shares (six of six cases, figure 1), as if the share of absent computes, which is none, came out a hair below
     0."""
     operands = range(len(average.problem.tensors) - 1)
-    return any(a in average.leaders(b) and b in average.leaders(a) for a in operands for b in operands if a < b)
+    return any(
+        a in average.eliminations.leaders(b) and b in average.eliminations.leaders(a)
+        for a in operands
+        for b in operands
+        if a < b
+    )
 
 
 def _state(average: AverageInstance, t: int, left: float) -> State:
@@ -93,8 +98,8 @@ def _state(average: AverageInstance, t: int, left: float) -> State:
     theirs, so a certain operand may come out a little above 1, and the rest that is left below 0."""
     density = _six_places(average.density(t).density)
     for other in range(len(average.problem.tensors) - 1):
-        if other != t and t in average.leaders(other):
-            survives = 1 - average._acting(other)[-1][2]
+        if other != t and t in average.eliminations.leaders(other):
+            survives = 1 - average.eliminations.acting(other)[-1][2]
             density = density / survives if survives > 0 else 0.0
     innermost = average.kept_levels(t)[-1]
     return State(density, average.form(innermost, t) is not None)
