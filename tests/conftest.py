@@ -17,10 +17,10 @@ settings.load_profile("sparseloom")
 def pytest_configure() -> None:
     """Forget compiled kernels that are older than a module with kernels: those that call into it would keep its old code. They
     are compiled again before the first test, which takes half a minute."""
-    folder = Path(__file__).parents[1] / "src" / "sparseloom" / "model"
-    kernels = [path for path in folder.glob("*.py") if re.search("^@(kernel|inlined)", path.read_text(), re.MULTILINE)]
+    folder = Path(__file__).parents[1] / "src" / "sparseloom"
+    kernels = [path for path in folder.rglob("*.py") if re.search("^@(kernel|inlined)", path.read_text(), re.MULTILINE)]
     newest = max(path.stat().st_mtime for path in kernels)
-    outdated = [path for path in (folder / "__pycache__").glob("*.nb[ic]") if path.stat().st_mtime < newest]
+    outdated = [path for path in folder.rglob("__pycache__/*.nb[ic]") if path.stat().st_mtime < newest]
     for compiled in outdated:
         compiled.unlink(missing_ok=True)
     if outdated:

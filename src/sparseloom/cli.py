@@ -116,7 +116,7 @@ def demo() -> None:
 
 @cache
 def _announce_compilation() -> None:
-    from sparseloom.model.kernel import announce
+    from sparseloom.kernel import announce
 
     what = "compiling the model's kernels, once after an installation (half a minute)"
     announce(lambda: print(what, file=sys.stderr, flush=True))

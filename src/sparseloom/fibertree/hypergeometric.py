@@ -99,15 +99,18 @@ def mean_parts(population: int, marked: int, sample: ArrayLike, size: ArrayLike)
     even = (parts == 1) | (2 * variance * np.sin(np.pi / parts) ** 2 > 40)
     found = np.asarray((n * marked / population + (parts - 1) / 2) / parts)
     if not even.all():
+        from sparseloom.fibertree.distinct import distinct
+
         known = _KNOWN.setdefault((population, marked), {})
-        keys, index = np.unique(np.stack([n[~even], parts[~even]]), axis=1, return_inverse=True)
-        pairs = list(zip(*keys.tolist(), strict=True))
+        keys = np.stack([n[~even], parts[~even]])
+        first, index = distinct(keys)
+        pairs = list(zip(*keys[:, first].tolist(), strict=True))
         missing = np.array([pair for pair in pairs if pair not in known], np.int64).reshape(-1, 2)
         for at in range(0, len(missing), 64):
             some = missing[at : at + 64]
             means = _mean_parts(population, marked, *some.T)
             known.update(zip(map(tuple, some.tolist()), means.tolist(), strict=True))
-        found[~even] = np.array([known[pair] for pair in pairs])[index.ravel()]
+        found[~even] = np.array([known[pair] for pair in pairs])[index]
     return found
 
 

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
 from sparseloom.fibertree.density import Density, Exchangeable
-from sparseloom.mapping.batch import IntArray, MappingBatch, Problem, extents_of
+from sparseloom.fibertree.distinct import distinct
+from sparseloom.kernel import kernel
+from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem, extents_of
 from sparseloom.mapping.mapping import Mapping, check
 
 FloatArray = NDArray[np.float64]
@@ -52,16 +54,14 @@ def thin(problem: Problem, batch: MappingBatch, stored_leaders: bool = False) ->
     found: Thinning = {}
     if not safs:
         return found
-    products = {
-        depth: _Level.of(problem, batch, depth) for depth in (range(len(batch.keep)) if stored_leaders else skipping)
-    }
+    depths = range(len(batch.keep)) if stored_leaders else skipping
 
     @cache
     def thinned(depth: int, source: int, target: int | None) -> Thinned:
-        return _thinned(problem, products[depth], source, target)
+        return _thinned(problem, batch, depth, source, target)
 
     for t, name in enumerate(problem.tensors):
-        for depth in products:
+        for depth in depths:
             keepers = np.flatnonzero(batch.keep[: depth + 1, t])
             if keepers.size and design.features.format_of(design.architecture.names[keepers[-1]], name):
                 found[depth, t] = thinned(depth, t, None)
@@ -94,77 +94,70 @@ def _stored(problem: Problem, batch: MappingBatch, depth: int, name: str) -> boo
 _FIELDS = ("used", "lanes_x", "lanes_y", "load")
 
 
-@dataclass(frozen=True)
-class _Level:
-    """The loops of one level of a batch as products, in the ``slots`` where any mapping has one: ``bound``, ``rank``, ``kind``
-    [B, L] (bound 1 for loops of other levels); ``inside`` [L + 1, B, D] are coordinates of each rank that slots from i on cover,
-    with all levels further in, ``repeats`` [L + 1, B, D] those that temporal slots before i do."""
-
-    bound: IntArray
-    rank: IntArray
-    kind: IntArray
-    inside: IntArray
-    repeats: IntArray
-
-    @classmethod
-    def of(cls, problem: Problem, batch: MappingBatch, depth: int) -> _Level:
-        level = batch.place // 3
-        slots = np.flatnonzero((level == depth).any(axis=0))
-        rank, kind = batch.rank[:, slots], batch.place[:, slots] % 3
-        bound = np.where(level[:, slots] == depth, batch.bound[:, slots], 1)
-        count, dims = len(batch), len(problem.ranks)
-        inside = np.ones((len(slots) + 1, count, dims), np.int64)
-        further = np.where(level > depth, batch.bound, 1)
-        for d in range(dims):
-            inside[-1, :, d] = np.prod(np.where(batch.rank == d, further, 1), axis=1)
-        repeats, every = np.ones_like(inside), np.arange(count)
-        for i in range(len(slots)):
-            repeats[i + 1] = repeats[i]
-            repeats[i + 1, every, rank[:, i]] *= np.where(kind[:, i] == 0, bound[:, i], 1)
-        for i in range(len(slots) - 1, -1, -1):
-            inside[i] = inside[i + 1]
-            inside[i, every, rank[:, i]] *= bound[:, i]
-        return cls(bound, rank, kind, inside, repeats)
-
-    def repeated(self, at: tuple[IntArray, IntArray], follower: NDArray[np.bool_]) -> IntArray:
-        """Coordinates over which temporal loops outside loops ``at`` repeat what a follower with these ranks holds, [M, D]."""
-        moves = (self.kind == 0) & (self.bound > 1) & follower[self.rank]
-        ends = np.where(moves, np.arange(1, self.bound.shape[1] + 1), 0)
-        start = np.concatenate([np.zeros((len(ends), 1), np.int64), np.maximum.accumulate(ends, axis=1)], axis=1)[at]
-        wide = self.repeats[at[1], at[0]] // self.repeats[start, at[0]]
-        return np.asarray(np.where(follower[self.rank[at]][:, None], wide, 1))
-
-
-def _thinned(problem: Problem, level: _Level, source: int, target: int | None) -> Thinned:
+def _thinned(problem: Problem, batch: MappingBatch, depth: int, source: int, target: int | None) -> Thinned:
     """How far the nonempty elements of ``source`` thin the spatial loops of a level, for a follower ``target`` that is held
     further in."""
     indexes = np.asarray(problem.projections.any(axis=1), np.bool_)
-    mapping, slot = np.nonzero((level.kind > 0) & (level.bound > 1) & indexes[source, level.rank])
-    at = (mapping, slot)
-    part, whole = level.inside[slot + 1, mapping], level.inside[slot, mapping]
-    if target is not None:
-        wide = level.repeated(at, indexes[target])
-        part, whole = part * wide, whole * wide
-    count = len(level.bound)
+    follower = indexes[target] if target is not None else np.zeros_like(indexes[source])
+    count, ranks = len(batch), len(problem.ranks)
+    table = np.empty((3 + 2 * ranks, ((batch.place // 3 == depth) & (batch.place % 3 > 0)).sum()), np.int64)
+    found = _list_lanes(batch.rank, batch.bound, batch.place, depth, indexes[source], follower, table)
+    mapping, kind, bound = table[:3, :found]
+    whole, part = table[3 : 3 + ranks, :found], table[3 + ranks :, :found]
     used, some, lanes = np.ones(count), np.ones(count), np.ones((2, count))
-    if mapping.size:
+    if found:
         outermost = np.flatnonzero(np.diff(mapping, prepend=-1))
-        innermost = np.append(outermost[1:], mapping.size) - 1
-        used[mapping[innermost]] = 1 - _empty(problem, source, part[innermost])
-        some[mapping[outermost]] = 1 - _empty(problem, source, whole[outermost])
-        shares = np.minimum(_most_elements(problem, source, whole, part) / level.bound[at], 1)
-        np.multiply.at(lanes, (level.kind[at] - 1, mapping), shares)
+        innermost = np.append(outermost[1:], found) - 1
+        used[mapping[innermost]] = 1 - _empty(problem, source, part[:, innermost])
+        some[mapping[outermost]] = 1 - _empty(problem, source, whole[:, outermost])
+        shares = np.minimum(_most_elements(problem, source, whole, part) / bound, 1)
+        np.multiply.at(lanes, (kind - 1, mapping), shares)
     return Thinned(used, lanes[0], lanes[1], np.divide(some, used, out=np.ones(count), where=used > 0))
 
 
+@kernel
+def _list_lanes(
+    rank: IntArray, bound: IntArray, place: IntArray, depth: int, indexed: BoolArray, follower: BoolArray, table: IntArray
+) -> int:  # fmt: skip
+    """Write a column of ``table`` [3 + 2 D, N] for each spatial loop of a level over an ``indexed`` rank, outermost first: its
+    mapping, kind and bound, the coordinates of each rank that it covers with what is inside it, and those of one of its
+    iterations. Where a loop is over a rank of the ``follower``, temporal loops of the level count that lie outside it but
+    repeat what the follower holds. Returns how many there are."""
+    found, ranks = 0, len(indexed)
+    inside, wide = np.empty(ranks, np.int64), np.empty(ranks, np.int64)
+    for b in range(len(bound)):
+        inside[:] = wide[:] = 1
+        for i in range(bound.shape[1]):
+            if place[b, i] // 3 >= depth:
+                inside[rank[b, i]] *= bound[b, i]
+        for i in range(bound.shape[1]):
+            d, kind = rank[b, i], place[b, i] % 3
+            if place[b, i] // 3 != depth or bound[b, i] == 1:
+                continue
+            listed = kind > 0 and indexed[d]
+            for k in range(ranks if listed else 0):
+                table[3 + k, found] = inside[k] * (wide[k] if follower[d] else 1)
+            inside[d] //= bound[b, i]
+            if listed:
+                table[0, found], table[1, found], table[2, found] = b, kind, bound[b, i]
+                for k in range(ranks):
+                    table[3 + ranks + k, found] = inside[k] * (wide[k] if follower[d] else 1)
+                found += 1
+            elif kind == 0 and follower[d]:
+                wide[:] = 1
+            elif kind == 0:
+                wide[d] *= bound[b, i]
+    return found
+
+
 def _box(problem: Problem, t: int, extents: IntArray) -> list[IntArray]:
-    """Extents of the tensor's box over coordinates [N, D] of the iteration ranks, one array for each tensor rank."""
+    """Extents of the tensor's box over coordinates [D, N] of the iteration ranks, one array for each tensor rank."""
     shape = problem.workload.density(problem.tensors[t]).tensor_shape
-    return list(extents_of(problem.projections[t][: len(shape)], np.minimum(extents, problem.shape).T))
+    return list(extents_of(problem.projections[t][: len(shape)], np.minimum(extents, problem.shape[:, None])))
 
 
 def _empty(problem: Problem, t: int, extents: IntArray) -> FloatArray:
-    """P(a tile of these coordinates [N, D] is empty), over all its places where they matter."""
+    """P(a tile of these coordinates [D, N] is empty), over all its places where they matter."""
     density, box = problem.workload.density(problem.tensors[t]), _box(problem, t, extents)
     if not density.coordinate_dependent:
         return density.empty_probability([np.zeros_like(x) for x in box], box)
@@ -173,9 +166,12 @@ def _empty(problem: Problem, t: int, extents: IntArray) -> FloatArray:
 
 def _over_distinct(density: Density, box: list[IntArray], of: Callable[[IntArray, FloatArray], float]) -> FloatArray:
     """A number of the occupancy distribution of each box, computed once for each shape."""
-    shapes, index = np.unique(np.stack(box), axis=1, return_inverse=True)
-    numbers = np.array([of(*density.occupancy_distribution(shape.tolist())) for shape in shapes.T], np.float64)
-    return np.asarray(numbers[index.ravel()])
+    shapes = np.stack(box)
+    first, index = distinct(shapes)
+    numbers = np.array(
+        [of(*density.occupancy_distribution(shape)) for shape in shapes[:, first].T.tolist()], np.float64
+    )
+    return np.asarray(numbers[index])
 
 
 def _most_elements(problem: Problem, t: int, fiber: IntArray, element: IntArray) -> FloatArray:
@@ -291,7 +287,7 @@ def packing(problem: Problem, batch: MappingBatch, tile: IntArray) -> dict[tuple
             mine = (batch.place // 3 == depth) & (batch.place % 3 > 0) & indexes[t, batch.rank] & ~taken
             taken |= mine
             width = np.prod(np.where(mine, batch.bound, 1), axis=1)
-            density, box = problem.workload.density(saf.target), _box(problem, t, tile[:, depth])
+            density, box = problem.workload.density(saf.target), _box(problem, t, tile[:, depth].T)
             points = np.prod(box, axis=0)
             most = density.worst_occupancy([np.zeros_like(x) for x in box], box)
             found[depth, t] = Packed(
@@ -305,8 +301,9 @@ def _passes(density: Density, width: IntArray, box: list[IntArray]) -> FloatArra
     """Mean of the passes that the nonzeros of tiles take over ``width`` lanes, [B]."""
     if isinstance(density, Exchangeable):
         return density.mean_parts(np.prod(box, axis=0), width)
-    distinct, index = np.unique(np.stack([width, *box]), axis=1, return_inverse=True)
-    return np.array([_mean_passes(density, *map(int, column)) for column in distinct.T])[index.ravel()]
+    keys = np.stack([width, *box])
+    first, index = distinct(keys)
+    return np.array([_mean_passes(density, *column) for column in keys[:, first].T.tolist()])[index]
 
 
 @lru_cache(maxsize=1 << 16)

@@ -77,7 +77,7 @@ def _chunk(problem: Problem, batch: MappingBatch) -> Evaluations:
     found = _priced(problem, nests, activity(Filter(problem, source), batch, nests, thin(problem, batch)))
     if irregular.any():
         at = np.flatnonzero(irregular)
-        _replace(found, at, joined([by_events(problem, batch[b : b + 1]) for b in at]))
+        found = _replaced(found, at, joined([by_events(problem, batch[b : b + 1]) for b in at]))
     return found
 
 
@@ -116,14 +116,15 @@ def joined(parts: Sequence[Evaluations]) -> Evaluations:
     return parts[0] if len(parts) == 1 else _combined(parts, np.concatenate)
 
 
-def _replace(found: Evaluations, at: NDArray[np.int64], by: Evaluations) -> None:
-    """Write the evaluations of some mappings over those that stand at their places."""
+def _replaced(found: Evaluations, at: NDArray[np.int64], by: Evaluations) -> Evaluations:
+    """The evaluations with those of some mappings in the places ``at``."""
 
     def write(arrays: list[FloatArray]) -> FloatArray:
-        arrays[0][at] = arrays[1]
-        return arrays[0]
+        values = np.array(arrays[0])
+        values[at] = arrays[1]
+        return values
 
-    _combined([found, by], write)
+    return _combined([found, by], write)
 
 
 AValue = TypeVar("AValue")

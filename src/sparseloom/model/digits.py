@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparseloom.model.kernel import inlined
+from sparseloom.kernel import inlined
 from sparseloom.model.nests import BOUND, RANK, STEP, TAIL
 
 TILE, TIME, REST, MERGED, SPREAD, PLACE = range(6)

@@ -18,9 +18,9 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseloom.fibertree.distinct import distinct
 from sparseloom.mapping.batch import IntArray
 from sparseloom.model.edge import Box, Edge, Wanted
-from sparseloom.model.gather import distinct
 from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP
 
 BoolArray = NDArray[np.bool_]

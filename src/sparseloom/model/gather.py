@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.model.kernel import kernel
+from sparseloom.kernel import kernel
 
 FloatArray = NDArray[np.float64]
 
@@ -45,7 +45,7 @@ def gathered(
     sums = [np.zeros((mappings, *shape, stages)) for shape in ((), (), (ranks, 2), ())]
     of_row = (np.asarray(values, np.float64) for values in (words, blocks, units.each))
     _gather(mapping, weight, survival, *of_row, units.which, units.widths, leads, *sums)
-    return sums if stages == len(STAGES) else [np.repeat(each, len(STAGES), axis=-1) for each in sums]
+    return [np.broadcast_to(each, (*each.shape[:-1], len(STAGES))) for each in sums]
 
 
 @kernel
@@ -68,36 +68,3 @@ def _gather(
                     moved = each[which[row], rank, kind] * times
                     units_sum[b, rank, kind, stage] += moved
                     bits_sum[b, stage] += moved * widths[b, rank, kind]
-
-
-def distinct(columns: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Numbers of the columns [K, N] that are the first of their kind, and for each column which of those it equals."""
-    columns = np.ascontiguousarray(columns)
-    first, index = np.empty(columns.shape[1], np.int64), np.empty(columns.shape[1], np.int64)
-    room = np.full(1 << (2 * columns.shape[1]).bit_length(), -1)
-    return first[: _distinct(columns, room, first, index)], index
-
-
-@kernel
-def _distinct(columns, room, first, index):
-    """Write both by a table of hashes, ``room``, a power of two that is large enough; returns how many there are."""
-    found = 0
-    for i in range(columns.shape[1]):
-        key = 0
-        for k in range(len(columns)):
-            key = (key ^ columns[k, i]) * 0x9E3779B97F4A7C1
-        place = (key >> 20) & (len(room) - 1)
-        while True:
-            other = room[place]
-            if other < 0:
-                room[place], first[found], index[i] = found, i, found
-                found += 1
-                break
-            same = True
-            for k in range(len(columns)):
-                same = same and columns[k, i] == columns[k, first[other]]
-            if same:
-                index[i] = other
-                break
-            place = (place + 1) & (len(room) - 1)
-    return found

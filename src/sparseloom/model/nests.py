@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.errors import Fault, MappingError
+from sparseloom.kernel import borrowed, inlined, kernel
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
-from sparseloom.model.kernel import borrowed, inlined, kernel
 
 FloatArray = NDArray[np.float64]
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from sparseloom.fibertree.density import ActualData, Dense, Density, Exchangeable
 from sparseloom.fibertree.diagonal import Banded
+from sparseloom.fibertree.distinct import distinct
 from sparseloom.mapping.batch import IntArray
 from sparseloom.model.edge import Box
-from sparseloom.model.gather import distinct
 
 FloatArray = NDArray[np.float64]
 StepTotal = Callable[[FloatArray], FloatArray]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sparseloom.kernel import borrowed, inlined, kernel
 from sparseloom.model.digits import (
     ASIDE,
     BACK,
@@ -35,7 +36,6 @@ from sparseloom.model.digits import (
     merge_residues,
     whole_classes,
 )
-from sparseloom.model.kernel import borrowed, inlined, kernel
 from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP
 from sparseloom.model.receivers import listed_classes, main_rank, needs_list
 from sparseloom.model.task import MOST_ROWS

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sparseloom.kernel import inlined
 from sparseloom.model.digits import (
     ASIDE,
     BACK,
@@ -26,7 +27,6 @@ from sparseloom.model.digits import (
     TIME,
     join,
 )
-from sparseloom.model.kernel import inlined
 from sparseloom.model.nests import BOUND, RANK, STEP, TAIL
 
 MOST_SORTS = 512

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.features import GATING, SKIPPING
 from sparseloom.fibertree.density import Density, Exchangeable, Uniform
+from sparseloom.fibertree.distinct import distinct
 from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import BoolArray, IntArray, Problem, corner_of, extents_of
 from sparseloom.model.conventions import SPARSELOOM, Conventions
 from sparseloom.model.edge import Box, Edge, Wanted
-from sparseloom.model.gather import ACTUAL, REACHING, UNSKIPPED, Units, distinct, gathered
+from sparseloom.model.gather import ACTUAL, REACHING, UNSKIPPED, Units, gathered
 from sparseloom.model.occupancy import Piece, is_certain, joint_nonempty, own_blocks, shared_blocks, stored_words
 from sparseloom.model.path import Judge, Path
 from sparseloom.model.source import Rows, Source

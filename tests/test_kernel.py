@@ -2,7 +2,7 @@
 
 import numba
 
-from sparseloom.model.kernel import announce
+from sparseloom.kernel import announce
 
 
 def test_compilation_is_announced_once_and_only_where_something_is_compiled() -> None:
