@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparseloom.errors import InputError
-from sparseloom.fibertree.fiber import Part, bind, corners, digits, single_coordinate, widths
+from sparseloom.errors import InputError, PatternError
+from sparseloom.fibertree.box import corners
+from sparseloom.fibertree.fiber import Part, bind, digits, single_coordinate, widths
 from sparseloom.fibertree.format import Format
 
 RANKS = ("M", "K")
@@ -57,8 +58,8 @@ def test_every_fault_of_a_format_is_told_at_once():
 
 
 def test_a_box_needs_a_pair_of_corners_for_each_rank():
-    with pytest.raises(InputError, match="a box of 1 low and 2 high corners, the tensor has 2 ranks"):
-        corners(RANKS, (0,), (1, 1))
+    with pytest.raises(PatternError, match="a box of 1 low and 2 high coordinates was given for a tensor of 2 ranks"):
+        corners(2, (0,), (1, 1))
 
 
 def _fibers(geometry, rank, low, high):

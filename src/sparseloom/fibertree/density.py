@@ -17,13 +17,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sparseloom.errors import Fault, PatternError
-from sparseloom.fibertree import hypergeometric
+from sparseloom.fibertree.box import Corner, clip_box, corners
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-Corner = Sequence[ArrayLike]
-"""One array of coordinates for each rank of the tensor."""
 
 
 class Density(ABC):
@@ -65,23 +63,12 @@ class Density(ABC):
         """A mask of ``tensor_shape`` that the model describes."""
 
 
-def clip_box(shape: Sequence[int], low: Corner, high: Corner) -> tuple[list[IntArray], list[IntArray]]:
-    """The box cut at the tensor's edges, as integer arrays; ``high`` is never below ``low``."""
-    if len(low) != len(shape) or len(high) != len(shape):
-        what = f"a box of {len(low)} low and {len(high)} high coordinates was given for a tensor of {len(shape)} ranks"
-        raise PatternError(Fault(what, fix="give one low and one high coordinate for each rank of the tensor"))
-    lows = [np.minimum(np.maximum(np.asarray(x, np.int64), 0), s) for x, s in zip(low, shape, strict=True)]
-    highs = [np.minimum(np.asarray(x, np.int64), s) for x, s in zip(high, shape, strict=True)]
-    return lows, [np.maximum(x, y) for x, y in zip(lows, highs, strict=True)]
-
-
 def box_points(shape: Sequence[int], low: Corner, high: Corner) -> IntArray:
     """Points of the box that lie in the tensor."""
-    lows, highs = clip_box(shape, low, high)
-    points = np.asarray(np.int64(1))
-    for x, y in zip(lows, highs, strict=True):
-        points = np.asarray(points * (y - x))
-    return points
+    from sparseloom.fibertree.count import points
+
+    lows, highs, batch = corners(len(shape), low, high)
+    return np.asarray(points(np.array(shape, np.int64), lows, highs).reshape(batch))
 
 
 def tile_points(shape: Sequence[int], extents: Sequence[int]) -> int:
@@ -204,6 +191,8 @@ class Uniform(Exchangeable):
         return round(self.density * self.points)
 
     def joint_empty(self, points: ArrayLike) -> FloatArray:
+        from sparseloom.fibertree import hypergeometric
+
         return hypergeometric.empty_probability(self.points, self.nonzeros, points)
 
     def mean_of(self, points: ArrayLike) -> FloatArray:
@@ -213,9 +202,13 @@ class Uniform(Exchangeable):
         return np.asarray(np.minimum(box_points(self.tensor_shape, low, high), self.nonzeros))
 
     def of_points(self, points: int) -> tuple[IntArray, FloatArray]:
+        from sparseloom.fibertree import hypergeometric
+
         return hypergeometric.distribution(self.points, self.nonzeros, points)
 
     def mean_parts(self, points: ArrayLike, size: ArrayLike) -> FloatArray:
+        from sparseloom.fibertree import hypergeometric
+
         return hypergeometric.mean_parts(self.points, self.nonzeros, points, size)
 
     def draw(self, rng: np.random.Generator) -> BoolArray:

@@ -11,16 +11,15 @@ from itertools import product
 import numpy as np
 
 from sparseloom.errors import Fault, PatternError
+from sparseloom.fibertree.box import Corner, clip_box
 from sparseloom.fibertree.density import (
     ActualData,
     BoolArray,
-    Corner,
     Density,
     FloatArray,
     IntArray,
     box_points,
     check_shape,
-    clip_box,
 )
 from sparseloom.fibertree.occupancy import Occupancy, mixture
 from sparseloom.fibertree.tile import Interval, split_interval, tile_kinds

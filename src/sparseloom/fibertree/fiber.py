@@ -11,17 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from sparseloom.errors import Fault, InputError, suggest
+from sparseloom.fibertree.box import Corner, corners
 from sparseloom.fibertree.format import Format, RankFormat
 
 IntArray = NDArray[np.int64]
-Step = int | None
-"""Length of the intervals a tensor rank is cut into; None: not cut."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +40,30 @@ class Geometry:
     """The geometry of a format's fibertree over a tensor.
 
     ``parts[r]``: what rank ``r`` takes, outermost first. ``steps[r][axis]``: the step at which the fibers of rank ``r``
-    cut a tensor rank; ``steps[r + 1]`` is that of the elements of rank ``r``. Elements of the lowest rank are points.
+    cut a tensor rank, 0 if they do not; ``steps[r + 1]`` is that of the elements of rank ``r``. Elements of the lowest rank
+    are points.
     """
 
     parts: tuple[tuple[Part, ...], ...]
-    steps: tuple[tuple[Step, ...], ...]
+    steps: tuple[tuple[int, ...], ...]
 
     @property
     def lowest(self) -> int:
         """The number of the lowest rank."""
         return len(self.parts) - 1
+
+    @cached_property
+    def table(self) -> IntArray:
+        """The steps as an array ``[n_format_ranks + 1, n_tensor_ranks]``."""
+        return np.array(self.steps, np.int64)
+
+    @cached_property
+    def wide(self) -> IntArray:
+        """The parts with more than one coordinate, ``[n, 3]``: their format rank, tensor rank and step."""
+        parts = [
+            (place, part.axis, part.step) for place, rank in enumerate(self.parts) for part in rank if part.count != 1
+        ]
+        return np.array(parts, np.int64).reshape(-1, 3)
 
 
 @dataclass(frozen=True)
@@ -91,8 +104,8 @@ def bind(form: Format, ranks: tuple[str, ...]) -> Geometry:
     return Geometry(tuple(tuple(part) for part in parts), _steps(parts, len(ranks)))
 
 
-def _steps(parts: Sequence[Sequence[Part]], axes: int) -> tuple[tuple[Step, ...], ...]:
-    steps: list[tuple[Step, ...]] = [(None,) * axes]
+def _steps(parts: Sequence[Sequence[Part]], axes: int) -> tuple[tuple[int, ...], ...]:
+    steps: list[tuple[int, ...]] = [(0,) * axes]
     for rank in parts:
         cut = list(steps[-1])
         for part in rank:
@@ -144,50 +157,7 @@ def _split_faults(form: Format, rank: str, mine: list[_Named]) -> list[Fault]:
     return faults
 
 
-def pieces(low: IntArray, high: IntArray, step: Step) -> IntArray:
-    """Into how many intervals of ``step`` the nonempty range [low, high) is cut."""
-    if step is None:
-        return np.ones_like(low)
-    return high - low if step == 1 else (high - 1) // step - low // step + 1
-
-
-def corners(ranks: tuple[str, ...], low: Sequence[ArrayLike], high: Sequence[ArrayLike]) -> tuple[IntArray, IntArray]:
-    """The corners of a batch of boxes as two integer arrays ``[n_tensor_ranks, ...]``.
-
-    Raises InputError if there is not one pair for each rank of the tensor.
-    """
-    if not len(ranks) == len(low) == len(high):
-        what = f"a box of {len(low)} low and {len(high)} high corners, the tensor has {len(ranks)} ranks"
-        raise InputError(Fault(what, fix="give low and high for each rank of the tensor"))
-    if not ranks:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    arrays = np.broadcast_arrays(*[np.asarray(corner, np.int64) for corner in (*low, *high)])
-    return np.stack(arrays[: len(ranks)]), np.stack(arrays[len(ranks) :])
-
-
-def largest_fiber(geometry: Geometry, rank: int, low: IntArray, high: IntArray, below: int | None = None) -> IntArray:
-    """The most elements that one fiber of ``rank`` has in each box; with ``below``, elements of that lower rank.
-
-    ``low``, ``high``: integers ``[n_tensor_ranks, ...]``. Result: ``[...]``.
-    """
-    most = np.ones(low.shape[1:], np.int64)
-    inner = geometry.steps[(rank if below is None else below) + 1]
-    for axis, (step, cut) in enumerate(zip(geometry.steps[rank], inner, strict=True)):
-        most *= _most_pieces(low[axis], high[axis], step, cut)
-    return np.where((high > low).all(axis=0), most, 0)
-
-
-def _most_pieces(low: IntArray, high: IntArray, step: Step, cut: Step) -> IntArray:
-    """The most intervals of ``cut`` that one interval of ``step`` inside [low, high) holds; cut divides step."""
-    if step is None or cut is None or step == cut:
-        return pieces(low, high, cut if step is None else step) if step is None else np.ones_like(low)
-    first = np.minimum(high, (low // step + 1) * step)
-    last = np.maximum(low, (high - 1) // step * step)
-    most = np.maximum(pieces(low, first, cut), pieces(last, high, cut))
-    return np.where(pieces(low, high, step) > 2, step // cut, most)
-
-
-def widths(form: Format, ranks: tuple[str, ...], low: Sequence[ArrayLike], high: Sequence[ArrayLike]) -> IntArray:
+def widths(form: Format, ranks: tuple[str, ...], low: Corner, high: Corner) -> IntArray:
     """Bits of one metadata and one payload unit of each rank: integers ``[..., n_format_ranks, 2]``.
 
     What the format gives holds. Otherwise metadata takes 1 bit for B and UB, and ``ceil(log2(L))``, at least 1, for
@@ -195,13 +165,20 @@ def widths(form: Format, ranks: tuple[str, ...], low: Sequence[ArrayLike], high:
     UOP. Payload takes ``ceil(log2(A + 1))`` for UOP, where A is the most positions of the rank below that the box can
     have; 0 for the others, whose payload positions follow from their order.
     """
-    lows, highs = corners(ranks, low, high)
+    lows, highs, batch = corners(len(ranks), low, high)
     geometry = bind(form, ranks)
-    result = np.zeros((*lows.shape[1:], len(form.ranks), 2), np.int64)
+    result = np.zeros((lows.shape[1], len(form.ranks), 2), np.int64)
     for place, rank in enumerate(form.ranks):
-        result[..., place, 0] = _metadata_bits(rank, geometry, place, lows, highs)
-        result[..., place, 1] = _payload_bits(form, geometry, place, lows, highs)
-    return result
+        result[:, place, 0] = _metadata_bits(rank, geometry, place, lows, highs)
+        result[:, place, 1] = _payload_bits(form, geometry, place, lows, highs)
+    return result.reshape(*batch, len(form.ranks), 2)
+
+
+def largest_fiber(geometry: Geometry, rank: int, below: int, low: IntArray, high: IntArray) -> IntArray:
+    """The most elements of rank ``below`` that one fiber of ``rank`` has in each of N boxes ``[n_tensor_ranks, N]``."""
+    from sparseloom.fibertree.count import largest_fibers
+
+    return np.asarray(largest_fibers(geometry.table, rank, below, low, high))
 
 
 def _bits_for(values: IntArray) -> IntArray:
@@ -213,7 +190,7 @@ def _metadata_bits(rank: RankFormat, geometry: Geometry, place: int, low: IntArr
     if rank.metadata_bits is not None:
         return rank.metadata_bits
     if rank.kind in ("CP", "RLE"):
-        return _bits_for(largest_fiber(geometry, place, low, high))
+        return _bits_for(largest_fiber(geometry, place, place, low, high))
     return 1 if rank.kind in ("B", "UB") else 0
 
 
@@ -222,9 +199,9 @@ def _payload_bits(form: Format, geometry: Geometry, place: int, low: IntArray, h
     if bits is not None or form.ranks[place].kind != "UOP":
         return bits or 0
     child = min(place + 1, geometry.lowest)
-    addressed = largest_fiber(geometry, 0, low, high, below=child)
+    addressed = largest_fiber(geometry, 0, child, low, high)
     if child > place and form.ranks[child].kind == "UOP":
-        addressed = addressed + largest_fiber(geometry, 0, low, high, below=child - 1)
+        addressed = addressed + largest_fiber(geometry, 0, child - 1, low, high)
     return _bits_for(addressed + 1)
 
 
@@ -237,19 +214,14 @@ def digits(geometry: Geometry, rank: int, point: Sequence[IntArray] | IntArray) 
     return [digit if part.count is None else digit % part.count for part, digit in quotients]
 
 
-def single_coordinate(
-    form: Format, ranks: tuple[str, ...], low: Sequence[ArrayLike], high: Sequence[ArrayLike]
-) -> NDArray[np.bool_]:
+def single_coordinate(form: Format, ranks: tuple[str, ...], low: Corner, high: Corner) -> NDArray[np.bool_]:
     """Whether a box has a single coordinate in each rank of the format: booleans ``[..., n_format_ranks]``.
 
     A flattened rank has one if all its parts have. A part of ``count`` coordinates has one if the box lies in one of
     its intervals, or if ``count`` is 1.
     """
-    lows, highs = corners(ranks, low, high)
-    geometry = bind(form, ranks)
-    result = np.ones((*lows.shape[1:], len(form.ranks)), np.bool_)
-    for place, parts in enumerate(geometry.parts):
-        for part in parts:
-            if part.count != 1:
-                result[..., place] &= pieces(lows[part.axis], highs[part.axis], part.step) <= 1
-    return result
+    from sparseloom.fibertree.count import single_coordinates
+
+    lows, highs, batch = corners(len(ranks), low, high)
+    found = single_coordinates(bind(form, ranks).wide, len(form.ranks), lows, highs)
+    return np.asarray(found.reshape(*batch, len(form.ranks)), np.bool_)

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -37,8 +37,9 @@ from sparseloom.errors import Fault, InputError, suggest
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
+    from sparseloom.fibertree.box import Corner
     from sparseloom.fibertree.density import Density
     from sparseloom.fibertree.encoding import Encoding
 
@@ -184,23 +185,21 @@ class Format:
 
         return decode(encoding)
 
-    def widths(self, ranks: tuple[str, ...], low: Sequence[ArrayLike], high: Sequence[ArrayLike]) -> NDArray[np.int64]:
+    def widths(self, ranks: tuple[str, ...], low: Corner, high: Corner) -> NDArray[np.int64]:
         """Bits of one metadata and one payload unit of each rank, see :func:`sparseloom.fibertree.fiber.widths`."""
         from sparseloom.fibertree.fiber import widths
 
         return widths(self, ranks, low, high)
 
     def expected_units(
-        self, density: Density, ranks: tuple[str, ...], low: Sequence[ArrayLike], high: Sequence[ArrayLike]
+        self, density: Density, ranks: tuple[str, ...], low: Corner, high: Corner
     ) -> NDArray[np.float64]:
         """Expected units of each rank, see :func:`sparseloom.fibertree.prediction.expected_units`."""
         from sparseloom.fibertree.prediction import expected_units
 
         return expected_units(self, density, ranks, low, high)
 
-    def worst_units(
-        self, density: Density, ranks: tuple[str, ...], low: Sequence[ArrayLike], high: Sequence[ArrayLike]
-    ) -> NDArray[np.int64]:
+    def worst_units(self, density: Density, ranks: tuple[str, ...], low: Corner, high: Corner) -> NDArray[np.int64]:
         """Units of each rank that are never exceeded, see :func:`sparseloom.fibertree.prediction.worst_units`."""
         from sparseloom.fibertree.prediction import worst_units
 

@@ -10,6 +10,9 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sparseloom.fibertree.distinct import distinct
+from sparseloom.kernel import inlined, kernel
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -28,20 +31,28 @@ def _exact_stirling_error(x: int) -> float:
 _SMALL = np.array([_exact_stirling_error(x) for x in range(32)])
 
 
-def _stirling_error(x: FloatArray) -> FloatArray:
+@inlined
+def _stirling_error(x):  # type: ignore[no-untyped-def]
     """``log x! - ((x + 1/2) log x - x + log sqrt(2 pi))``; the part with ``log x`` counts as 0 at ``x = 0``."""
-    y = np.maximum(x, 1.0)
-    square = y * y
-    series = (1 / 12 - (1 / 360 - (1 / 1260 - 1 / (1680 * square)) / square) / square) / y
-    return np.asarray(np.where(x < 32, _SMALL[np.minimum(x, 31).astype(np.int64)], series))
+    if x < 32:
+        return _SMALL[int(x)]
+    square = x * x
+    return (1 / 12 - (1 / 360 - (1 / 1260 - 1 / (1680 * square)) / square) / square) / x
 
 
 def log_factorial(x: ArrayLike) -> FloatArray:
     """``log x!`` of whole numbers, by Stirling's series (exact table below 32)."""
-    y = np.asarray(x, dtype=np.float64)
-    safe = np.maximum(y, 1.0)
-    log_part = np.where(y > 0, (y + 0.5) * np.log(safe) - y, 0.0)
-    return np.asarray(log_part + _HALF_LOG_TWO_PI + _stirling_error(y))
+    values = np.asarray(x, np.float64)
+    return np.asarray(_log_factorials(values.ravel()).reshape(values.shape))
+
+
+@kernel
+def _log_factorials(values: FloatArray) -> FloatArray:
+    found = np.empty(values.size)
+    for i in range(values.size):
+        x = values[i]
+        found[i] = _HALF_LOG_TWO_PI + _stirling_error(x) + ((x + 0.5) * math.log(x) - x if x > 0 else 0.0)
+    return found
 
 
 def empty_probability(population: ArrayLike, marked: ArrayLike, sample: ArrayLike) -> FloatArray:
@@ -50,17 +61,31 @@ def empty_probability(population: ArrayLike, marked: ArrayLike, sample: ArrayLik
     With ``a = N - n - r`` the logarithm is, but for Stirling's corrections,
     ``(a + 1/2) log1p(r n / (N a)) + r log1p(-n / N) + n log1p(-r / N)``: no term is larger than the result, about.
     """
-    total, r, n = (np.asarray(x, dtype=np.float64) for x in (population, marked, sample))
-    a = total - n - r
-    inside = (a >= 0) & (r > 0) & (n > 0)
-    total, r, n, a = (np.where(inside, x, y) for x, y in ((total, 3.0), (r, 1.0), (n, 1.0), (a, 1.0)))
-    ratio = r * n / total
-    first = np.where(a > 0, (a + 0.5) * np.log1p(ratio / np.maximum(a, 1.0)), 0.5 * np.log(ratio))
-    log_p = first + r * np.log1p(-n / total) + n * np.log1p(-r / total)
-    log_p += _stirling_error(a + r) + _stirling_error(a + n) - _stirling_error(total) - _stirling_error(a)
-    p = np.where(inside, np.minimum(np.exp(log_p), 1.0), 0.0)
-    trivial = (np.asarray(marked) <= 0) | (np.asarray(sample) <= 0)
-    return np.asarray(np.where(trivial, 1.0, p))
+    total, r, n = (np.asarray(x, np.float64) for x in (population, marked, sample))
+    if total.ndim or r.ndim:
+        total, r, n = (np.ascontiguousarray(x) for x in np.broadcast_arrays(total, r, n))
+    return np.asarray(_empty_probabilities(total.ravel(), r.ravel(), n.ravel()).reshape(n.shape))
+
+
+@kernel
+def _empty_probabilities(population: FloatArray, marked: FloatArray, samples: FloatArray) -> FloatArray:
+    """Of each of the ``samples`` [N]; the others are [N], or [1] if all have the same."""
+    found = np.empty(samples.size)
+    for i in range(samples.size):
+        total, r = population[i if population.size > 1 else 0], marked[i if marked.size > 1 else 0]
+        n = samples[i]
+        a = total - n - r
+        if r <= 0 or n <= 0:
+            found[i] = 1.0
+        elif a < 0:
+            found[i] = 0.0
+        else:
+            ratio = r * n / total
+            log_p = (a + 0.5) * math.log1p(ratio / a) if a > 0 else 0.5 * math.log(ratio)
+            log_p += r * math.log1p(-n / total) + n * math.log1p(-r / total)
+            log_p += _stirling_error(a + r) + _stirling_error(a + n) - _stirling_error(total) - _stirling_error(a)
+            found[i] = min(math.exp(log_p), 1.0)
+    return found
 
 
 def distribution(population: int, marked: int, sample: int) -> tuple[IntArray, FloatArray]:
@@ -99,8 +124,6 @@ def mean_parts(population: int, marked: int, sample: ArrayLike, size: ArrayLike)
     even = (parts == 1) | (2 * variance * np.sin(np.pi / parts) ** 2 > 40)
     found = np.asarray((n * marked / population + (parts - 1) / 2) / parts)
     if not even.all():
-        from sparseloom.fibertree.distinct import distinct
-
         known = _KNOWN.setdefault((population, marked), {})
         keys = np.stack([n[~even], parts[~even]])
         first, index = distinct(keys)

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseloom.fibertree.count import pieces
 from sparseloom.fibertree.density import Dense, Density, FixedStructured, Uniform
 from sparseloom.fibertree.elements import Elements, elements
-from sparseloom.fibertree.fiber import Geometry, IntArray, digits, largest_fiber, pieces
+from sparseloom.fibertree.fiber import Geometry, IntArray, digits, largest_fiber
 
 FloatArray = NDArray[np.float64]
 
@@ -32,19 +33,19 @@ def expected_placeholders(
 ) -> FloatArray:
     """Expected placeholders of ``rank`` with run lengths of ``bits``, for boxes ``[n_tensor_ranks, n_boxes]``."""
     reach = 2**bits
-    fiber, element = geometry.steps[rank], geometry.steps[rank + 1]
-    axes = [axis for axis, steps in enumerate(zip(fiber, element, strict=True)) if steps[0] != steps[1]]
+    fiber, element = geometry.table[rank], geometry.table[rank + 1]
+    axes = np.flatnonzero(fiber != element).tolist()
     boxes = low.shape[1]
-    if not boxes or not axes or largest_fiber(geometry, rank, low, high).max() <= reach:
+    if not boxes or not axes or largest_fiber(geometry, rank, rank, low, high).max() <= reach:
         return np.zeros(boxes)
     if len(axes) > 1:
         if isinstance(density, Dense | FixedStructured | Uniform) and all(element[axis] == 1 for axis in axes):
             return _by_points(density, elements(low, high, fiber, each=False), axes, reach, boxes)
         return _by_fiber(density, geometry, rank, reach, low, high)
-    step = element[axes[0]] or 1
+    step = int(element[axes[0]]) or 1
     if density.coordinate_dependent:
         each = elements(low, high, element, each=True)
-        return _along_each(density, each, axes[0], (fiber[axes[0]], step), reach, low)
+        return _along_each(density, each, axes[0], (int(fiber[axes[0]]), step), reach, low)
     return _along(density, elements(low, high, fiber, each=False), axes[0], step, reach, boxes)
 
 
@@ -91,13 +92,13 @@ def _along(density: Density, fibers: Elements, axis: int, step: int, reach: int,
 
 
 def _along_each(
-    density: Density, table: Elements, axis: int, steps: tuple[int | None, int], reach: int, low: IntArray
+    density: Density, table: Elements, axis: int, steps: tuple[int, int], reach: int, low: IntArray
 ) -> FloatArray:
     """Along one rank, element by element."""
     total = np.zeros(low.shape[1])
     outer, step = steps
     first = low[axis][table.box]
-    if outer is not None:
+    if outer:
         first = np.maximum(first, table.low[axis] // outer * outer)
     for zeros in itertools.count(reach, reach):
         chosen = table.low[axis] // step - first // step >= zeros
@@ -132,14 +133,14 @@ def _by_points(
 def _by_fiber(density: Density, geometry: Geometry, rank: int, reach: int, low: IntArray, high: IntArray) -> FloatArray:
     """Over flattened ranks, fiber by fiber; boxes that no density can tell apart are done once."""
     if not density.coordinate_dependent:
-        coarsest = [next((s for s in steps if s is not None), 1) for steps in zip(*geometry.steps, strict=True)]
+        coarsest = [next((s for s in steps if s), 1) for steps in zip(*geometry.steps, strict=True)]
         start = low % np.array(coarsest)[:, None]
         low, high = start, high - low + start
     kinds, which = np.unique(np.concatenate([low, high]), axis=1, return_inverse=True)
     totals = np.zeros(kinds.shape[1])
     for kind, corner in enumerate(kinds.T):
         box = corner.reshape(2, -1, 1)
-        fibers = elements(box[0], box[1], geometry.steps[rank], each=True)
+        fibers = elements(box[0], box[1], geometry.table[rank], each=True)
         for one in range(fibers.box.size):
             row = _ordered(geometry, rank, fibers.low[:, [one]], fibers.high[:, [one]])
             totals[kind] += row.placeholders(density, reach)
@@ -148,7 +149,7 @@ def _by_fiber(density: Density, geometry: Geometry, rank: int, reach: int, low: 
 
 def _ordered(geometry: Geometry, rank: int, low: IntArray, high: IntArray) -> _Wrapped:
     """The elements of one fiber in the order in which they are stored."""
-    table = elements(low, high, geometry.steps[rank + 1], each=True)
+    table = elements(low, high, geometry.table[rank + 1], each=True)
     keys = digits(geometry, rank, table.low)
     order = np.lexsort(keys[::-1])
     varying = [part.axis for part, key in zip(geometry.parts[rank], keys, strict=True) if (key != key[0]).any()]

@@ -19,17 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.errors import Fault, PatternError
-from sparseloom.fibertree import hypergeometric
+from sparseloom.fibertree.box import Corner, clip_box
 from sparseloom.fibertree.density import (
     BoolArray,
-    Corner,
     Density,
     FloatArray,
     IntArray,
     box_points,
     check_density,
     check_shape,
-    clip_box,
     whole,
 )
 from sparseloom.fibertree.occupancy import Occupancy, mixture
@@ -106,18 +104,6 @@ class TreeDensity(Density):
         return moved, np.broadcast_shapes(*(x.shape for x in lows + highs))
 
 
-def _distinct(columns: list[IntArray], sizes: list[int]) -> tuple[list[IntArray], IntArray]:
-    """The distinct rows of columns of integers below ``sizes``, and for each row the number of its distinct one."""
-    if math.prod(sizes) < 2**62:
-        key = np.zeros_like(columns[0])
-        for column, size in zip(columns, sizes, strict=True):
-            key = key * size + column
-        _, first, back = np.unique(key, return_index=True, return_inverse=True)
-        return [column[first] for column in columns], back.astype(np.int64)
-    rows, back = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
-    return list(rows.T), back.reshape(-1).astype(np.int64)
-
-
 def _once_each(of: Callable[[Levels, Box], NDArray[Number]], levels: Levels, box: Box) -> NDArray[Number]:
     """``of`` boxes of which many are alike in the ranks that ``levels`` have, computed once for each distinct one."""
     extents = {part.rank: part.shape * part.stride for level in reversed(levels) for part in level.parts}
@@ -125,10 +111,13 @@ def _once_each(of: Callable[[Levels, Box], NDArray[Number]], levels: Levels, box
     shape = np.broadcast_shapes(*(end.shape for end in ends))
     if math.prod(shape) <= 256:
         return of(levels, box)
-    sizes = [2 * extent + 1 for extent in extents.values() for _ in range(2)]
-    columns, back = _distinct([np.broadcast_to(end, shape).ravel() for end in ends], sizes)
-    distinct = {rank: (columns[2 * i], columns[2 * i + 1]) for i, rank in enumerate(extents)}
-    return np.broadcast_to(of(levels, distinct), columns[0].shape)[back].reshape(shape)
+    from sparseloom.fibertree.distinct import distinct
+
+    columns = np.stack([np.broadcast_to(end, shape).ravel() for end in ends])
+    first, back = distinct(columns)
+    some = columns[:, first]
+    boxes = {rank: (some[2 * i], some[2 * i + 1]) for i, rank in enumerate(extents)}
+    return np.broadcast_to(of(levels, boxes), first.shape)[back].reshape(shape)
 
 
 def _prunes_below(levels: Levels) -> bool:
@@ -144,6 +133,8 @@ def _empty(levels: Levels, box: Box) -> FloatArray:
         return np.ones(())
     if level.prunes and not _prunes_below(levels):
         touched = np.asarray(sum(count for count, _ in kinds))
+        from sparseloom.fibertree import hypergeometric
+
         return hypergeometric.empty_probability(level.shape, level.kept or 0, touched)
     if level.prunes:
         return _once_each(_kept_empty, levels, box)
@@ -156,6 +147,8 @@ def _empty(levels: Levels, box: Box) -> FloatArray:
 def _binomial(n: IntArray, k: IntArray, share: float) -> FloatArray:
     """C(n, k) share^k (1 - share)^(n - k); 0 where k > n. The powers only keep the numbers small."""
     rest = np.maximum(n - k, 0)
+    from sparseloom.fibertree import hypergeometric
+
     log = hypergeometric.log_factorial(n) - hypergeometric.log_factorial(k) - hypergeometric.log_factorial(rest)
     return np.asarray(np.where(k <= n, np.exp(log + k * math.log(share) + rest * math.log1p(-share)), 0.0))
 
@@ -240,6 +233,8 @@ def _occupancy(levels: Levels, box: Box) -> Occupancy:
 
 
 def _chosen(population: int, kept: int, touched: int) -> list[tuple[int, float]]:
+    from sparseloom.fibertree import hypergeometric
+
     counts, p = hypergeometric.distribution(population, kept, touched)
     return [(int(k), float(weight)) for k, weight in zip(counts, p, strict=True)]
 

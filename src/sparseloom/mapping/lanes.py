@@ -150,34 +150,31 @@ def _list_lanes(
     return found
 
 
-def _box(problem: Problem, t: int, extents: IntArray) -> list[IntArray]:
-    """Extents of the tensor's box over coordinates [D, N] of the iteration ranks, one array for each tensor rank."""
+def _box(problem: Problem, t: int, extents: IntArray) -> IntArray:
+    """Extents [ranks, N] of the tensor's box over coordinates [D, N] of the iteration ranks."""
     shape = problem.workload.density(problem.tensors[t]).tensor_shape
-    return list(extents_of(problem.projections[t][: len(shape)], np.minimum(extents, problem.shape[:, None])))
+    return extents_of(problem.projections[t][: len(shape)], np.minimum(extents, problem.shape[:, None]))
 
 
 def _empty(problem: Problem, t: int, extents: IntArray) -> FloatArray:
     """P(a tile of these coordinates [D, N] is empty), over all its places where they matter."""
     density, box = problem.workload.density(problem.tensors[t]), _box(problem, t, extents)
     if not density.coordinate_dependent:
-        return density.empty_probability([np.zeros_like(x) for x in box], box)
+        return density.empty_probability(np.zeros_like(box), box)
     return _over_distinct(density, box, lambda occupancies, chances: float(chances[occupancies == 0].sum()))
 
 
-def _over_distinct(density: Density, box: list[IntArray], of: Callable[[IntArray, FloatArray], float]) -> FloatArray:
+def _over_distinct(density: Density, box: IntArray, of: Callable[[IntArray, FloatArray], float]) -> FloatArray:
     """A number of the occupancy distribution of each box, computed once for each shape."""
-    shapes = np.stack(box)
-    first, index = distinct(shapes)
-    numbers = np.array(
-        [of(*density.occupancy_distribution(shape)) for shape in shapes[:, first].T.tolist()], np.float64
-    )
+    first, index = distinct(box)
+    numbers = np.array([of(*density.occupancy_distribution(shape)) for shape in box[:, first].T.tolist()], np.float64)
     return np.asarray(numbers[index])
 
 
 def _most_elements(problem: Problem, t: int, fiber: IntArray, element: IntArray) -> FloatArray:
     """Elements of a fiber that can be nonempty at once."""
     whole, part = _box(problem, t, fiber), _box(problem, t, element)
-    worst = problem.workload.density(problem.tensors[t]).worst_occupancy([np.zeros_like(x) for x in whole], whole)
+    worst = problem.workload.density(problem.tensors[t]).worst_occupancy(np.zeros_like(whole), whole)
     return np.asarray(np.minimum(np.prod(whole, axis=0) // np.prod(part, axis=0), worst), np.float64)
 
 
@@ -289,15 +286,15 @@ def packing(problem: Problem, batch: MappingBatch, tile: IntArray) -> dict[tuple
             width = np.prod(np.where(mine, batch.bound, 1), axis=1)
             density, box = problem.workload.density(saf.target), _box(problem, t, tile[:, depth].T)
             points = np.prod(box, axis=0)
-            most = density.worst_occupancy([np.zeros_like(x) for x in box], box)
+            most = density.worst_occupancy(np.zeros_like(box), box)
             found[depth, t] = Packed(
                 np.clip(most, 1, width) / width, _passes(density, width, box), np.ceil(points / width),
-                density.expected_occupancy([np.zeros_like(x) for x in box], box) / points, density, width, np.stack(box),
+                density.expected_occupancy(np.zeros_like(box), box) / points, density, width, box,
             )  # fmt: skip
     return found
 
 
-def _passes(density: Density, width: IntArray, box: list[IntArray]) -> FloatArray:
+def _passes(density: Density, width: IntArray, box: IntArray) -> FloatArray:
     """Mean of the passes that the nonzeros of tiles take over ``width`` lanes, [B]."""
     if isinstance(density, Exchangeable):
         return density.mean_parts(np.prod(box, axis=0), width)

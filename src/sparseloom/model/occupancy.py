@@ -34,12 +34,12 @@ class Piece:
     ranks: int
 
     @property
-    def low(self) -> list[IntArray]:
-        return list(self.box[0][: self.ranks])
+    def low(self) -> IntArray:
+        return self.box[0][: self.ranks]
 
     @property
-    def high(self) -> list[IntArray]:
-        return list(self.box[1][: self.ranks])
+    def high(self) -> IntArray:
+        return self.box[1][: self.ranks]
 
     @cached_property
     def extents(self) -> IntArray:
@@ -70,7 +70,7 @@ def stored_words(density: Density, compressed: bool, piece: Piece) -> FloatArray
         return density.mean_of(piece.whole) - (density.mean_of(piece.kept) if piece.held is not None else 0)
     words = density.expected_occupancy(piece.low, piece.high)
     if piece.held is not None:
-        words = words - density.expected_occupancy(*(list(end[: piece.ranks]) for end in piece.held))
+        words = words - density.expected_occupancy(*(end[: piece.ranks] for end in piece.held))
     return words
 
 
@@ -165,7 +165,7 @@ def joint_nonempty(density: Density, boxes: Sequence[Box]) -> FloatArray | float
 def _empty(density: Density, box: Box) -> FloatArray:
     if isinstance(density, Exchangeable) and len(box[0]):
         return density.joint_empty(_product(box[1] - box[0]))
-    return density.empty_probability(list(box[0]), list(box[1]))
+    return density.empty_probability(*box)
 
 
 def _innermost(boxes: Sequence[Box]) -> list[Box]:

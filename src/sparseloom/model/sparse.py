@@ -137,7 +137,7 @@ class Filter:
         positions = self.positions({tensor}, form is not None and _is_split(form, names), tensor)
         splits = _splits([form], names) if form is not None else ()
         box, points, times, mapping = self.source.tiles(edge, Wanted(positions=positions, splits=splits))
-        low, high = list(box[0][: len(names)]), list(box[1][: len(names)])
+        low, high = box[0][: len(names)], box[1][: len(names)]
         most, stored = np.prod(box[1] - box[0], axis=0).astype(np.float64), points
         if compressed and names:
             most = density.worst_occupancy(low, high).astype(np.float64)
@@ -149,9 +149,9 @@ class Filter:
                 stored = density.density * points
         bits = np.zeros(points.size)
         if form is not None:
-            first, index = distinct(np.stack([*low, *high]))
+            first, index = distinct(np.concatenate([low, high]))
             units = form.expected_units if is_certain(density) else form.worst_units
-            known = units(density, names, [end[first] for end in low], [end[first] for end in high])[index]
+            known = units(density, names, low[:, first], high[:, first])[index]
             bits = np.asarray((known * self.widths(tensor, level, form)[mapping]).sum(axis=(-1, -2)))
         words = np.asarray(stored, np.float64)
         if points.size > self.source.mappings:
@@ -173,7 +173,7 @@ class Filter:
         known = self._widths.get((tensor, level))
         if known is None:
             tile = self.nominal(tensor, level)
-            found = form.widths(self.rank_names(tensor), list(np.zeros_like(tile)), list(tile))
+            found = form.widths(self.rank_names(tensor), np.zeros_like(tile), tile)
             known = self._widths[tensor, level] = found.astype(np.float64)
         return known
 
@@ -321,7 +321,7 @@ class Filter:
         columns = np.concatenate([piece.box[0][: piece.ranks], piece.box[1][: piece.ranks], same])
         first, which = distinct(columns)
         some = columns[:, first]
-        low, high = list(some[: piece.ranks]), list(some[piece.ranks : 2 * piece.ranks])
+        low, high = some[: piece.ranks], some[piece.ranks : 2 * piece.ranks]
         each = form.expected_units(density, names, low, high)
         if upper:
             single = single_coordinate(form, names, low, high)[:, :upper]
