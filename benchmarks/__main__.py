@@ -22,7 +22,8 @@ from benchmarks.draw import draw
 from sparseloom import case as cases
 from sparseloom import designs
 from sparseloom.mapping.batch import MappingBatch, Problem
-from sparseloom.model.batch import forget, in_chunks
+from sparseloom.memory import forget
+from sparseloom.model.batch import in_chunks
 from sparseloom.model.evaluate import evaluate
 
 BATCHES = (

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparseloom.fibertree.distinct import distinct
 from sparseloom.kernel import inlined, kernel
+from sparseloom.memory import forgets
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -141,9 +142,7 @@ _KNOWN: dict[tuple[int, int], dict[tuple[int, int], float]] = {}
 """Means that were summed, by population and marked, sample and size."""
 
 
-def forget() -> None:
-    """Empty what is remembered of means."""
-    _KNOWN.clear()
+forgets(_KNOWN.clear)
 
 
 def _mean_parts(population: int, marked: int, sample: IntArray, size: IntArray) -> FloatArray:

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.design import Design
 from sparseloom.errors import Fault, MappingError, suggest
+from sparseloom.fibertree.density import Density
 from sparseloom.fibertree.fiber import bind
+from sparseloom.fibertree.format import Format
 from sparseloom.mapping.mapping import Mapping
+from sparseloom.memory import remembered
 from sparseloom.workload.workload import Workload
 
 IntArray = NDArray[np.int64]
@@ -58,6 +61,23 @@ class Problem:
                     table[t, r, self.ranks.index(term.rank)] = term.coefficient
         return table
 
+    def projection(self, tensor: int) -> IntArray:
+        """Coefficients of each rank in the index of each rank of a tensor, [ranks, D]."""
+        return self.projections[tensor, : len(self.rank_names(tensor))]
+
+    def rank_names(self, tensor: int) -> tuple[str, ...]:
+        return self.workload.einsum.tensors[tensor].ranks
+
+    @cached_property
+    def densities(self) -> tuple[Density, ...]:
+        """How the nonzeros of each tensor are spread, [T]."""
+        return tuple(map(self.workload.density, self.tensors))
+
+    def format_of(self, level: int, tensor: int) -> Format | None:
+        """The format in which ``level`` keeps a tensor; compute has none."""
+        levels = self.design.architecture.levels
+        return self.design.features.format_of(levels[level].name, self.tensors[tensor]) if level < len(levels) else None
+
     @cached_property
     def cuts(self) -> IntArray:
         """Ranks, and sizes of the parts into which formats split the tensor ranks that each of them indexes by itself, [C, 2],
@@ -81,6 +101,12 @@ class Problem:
     def reduction(self) -> BoolArray:
         """Whether children's partial sums are added on their way up to each level, [S]."""
         return np.array([level.network.spatial_reduction for level in self.design.architecture.levels])
+
+
+@remembered
+def problem_of(workload: Workload, design: Design) -> Problem:
+    """The problem of a workload on a design, the same one each time, with what was worked out of it."""
+    return Problem(workload, design)
 
 
 def corner_of(projection: IntArray, places: NDArray[Number]) -> NDArray[Number]:

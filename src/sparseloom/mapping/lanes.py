@@ -23,6 +23,7 @@ from sparseloom.fibertree.distinct import distinct
 from sparseloom.kernel import kernel
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem, extents_of
 from sparseloom.mapping.mapping import Mapping, check
+from sparseloom.memory import forgotten
 
 FloatArray = NDArray[np.float64]
 
@@ -303,12 +304,8 @@ def _passes(density: Density, width: IntArray, box: IntArray) -> FloatArray:
     return np.array([_mean_passes(density, *column) for column in keys[:, first].T.tolist()])[index]
 
 
+@forgotten
 @lru_cache(maxsize=1 << 16)
 def _mean_passes(density: Density, lanes: int, *tile: int) -> float:
     occupancy, chance = density.occupancy_distribution(tile)
     return float(np.ceil(occupancy / lanes) @ chance)
-
-
-def forget() -> None:
-    """Empty what is remembered from one evaluation to the next."""
-    _mean_passes.cache_clear()

@@ -39,7 +39,7 @@ def activity(work: Filter, batch: MappingBatch, nests: Nests, thinning: Thinning
     """
     problem = work.problem
     safs = [saf for saf in problem.design.features.safs if saf.kind in (GATING, SKIPPING, SPATIAL_SKIPPING)]
-    paths = paths_of(problem, batch, safs)
+    paths = paths_of(problem, batch.keep, safs)
     features = problem.design.features
     packed = packing(problem, batch, nests.tile)
     walk: LaneWalk | None = None
@@ -68,7 +68,7 @@ def activity(work: Filter, batch: MappingBatch, nests: Nests, thinning: Thinning
                 share = replace(share, read=walk.read(path)) if walk.reads(path) else share
             elif (level, t) in packed and share.read is not None and not path.edge.hold:
                 others = [each for (at, o), each in packed.items() if at == level and o != t]
-                form = work.format_of(level, t)
+                form = work.problem.format_of(level, t)
                 stored = np.ones(1) if form and form.compressed else packed[level, t].density
                 share = replace(share, read=_repeated(share.read, others, stored))
             shares[levels[level].name][problem.tensors[t]] = share

@@ -131,11 +131,11 @@ class AverageInstance:
         return box(self.problem.projections[t], self.extents(depth))
 
     def box(self, t: int, extents: IntArray) -> list[int]:
-        ranks = len(self.work.rank_names(t))
+        ranks = len(self.problem.rank_names(t))
         return [int(x) for x in self.problem.projections[t][:ranks] @ (extents - 1) + 1]
 
     def density(self, t: int) -> Density:
-        return self.work.densities[t]
+        return self.problem.densities[t]
 
     def empty_chance(self, t: int, extents: IntArray) -> float:
         """P(a tile of these coordinates is empty), over all its places where they matter. A tile may be drawn larger
@@ -252,7 +252,7 @@ class AverageInstance:
     def _paths(self) -> tuple[tuple[Path, ...], ...]:
         safs = self.problem.design.features.safs
         kinds = (GATING, SKIPPING, SPATIAL_SKIPPING)
-        return paths_of(self.problem, self.batch, [saf for saf in safs if saf.kind in kinds])
+        return paths_of(self.problem, self.batch.keep, [saf for saf in safs if saf.kind in kinds])
 
     @cached_property
     def _traffic(self) -> dict[tuple[int, int], Traffic]:

@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.actions import OUTCOMES
 from sparseloom.errors import ArchitectureError, Fault, WorkloadError
-from sparseloom.fibertree import hypergeometric
-from sparseloom.mapping import lanes
 from sparseloom.mapping.batch import BoolArray, MappingBatch, Problem
 from sparseloom.mapping.lanes import thin, within_fanout
-from sparseloom.model import occupancy
 from sparseloom.model.activity import Activity, activity
 from sparseloom.model.classes import ClassSource
 from sparseloom.model.computes import Computes
@@ -102,13 +99,6 @@ def _priced(problem: Problem, nests: Nests, active: Activity) -> Evaluations:
         for holding in holdings(level, shares):
             valid &= holding.fits
     return Evaluations(whole_cycles(cycles), np.asarray(energy), valid, computes, active.shares)
-
-
-def forget() -> None:
-    """Empty what is remembered from one evaluation to the next."""
-    hypergeometric.forget()
-    lanes.forget()
-    occupancy.forget()
 
 
 def joined(parts: Sequence[Evaluations]) -> Evaluations:

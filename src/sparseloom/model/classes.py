@@ -20,7 +20,7 @@ from sparseloom.mapping.batch import BoolArray, IntArray, Problem, extents_of
 from sparseloom.model.edge import Box, Edge, Wanted
 from sparseloom.model.nests import Nests
 from sparseloom.model.products import emit_batch
-from sparseloom.model.task import room_for, task_of
+from sparseloom.model.task import task_of
 
 FloatArray = NDArray[np.float64]
 
@@ -99,13 +99,11 @@ class ClassSource:
         may matter."""
         some = np.arange(self.mappings) if some is None else some
         task = task_of(self.problem.shape, edge, wanted, before)
-        room = room_for(task, self.nests.loops.shape[2])
         (ranks, dims), size = edge.projection.shape, 4 * len(some) + 64
         counts, table = np.empty((4, size)), np.empty((task.width, size), np.int64)
         done = used = 0
         while True:
-            room.hashed[:] = -1
-            done, used = emit_batch(some, *self.nests[:6], *task, *room, counts, table, done, used, self.irregular)
+            done, used = emit_batch(some, *self.nests[:6], *task, counts, table, done, used, self.irregular)
             if done == len(some):
                 break
             counts, table = (np.concatenate([known, np.empty_like(known)], axis=1) for known in (counts, table))

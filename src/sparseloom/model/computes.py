@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.features import SKIPPING
-from sparseloom.mapping.batch import BoolArray, corner_of
-from sparseloom.model.edge import Edge, Wanted
-from sparseloom.model.path import Judge, Path, by_receiver
+from sparseloom.mapping.batch import corner_of
+from sparseloom.model.path import Judge, Path
+from sparseloom.model.plan import of_computes
 from sparseloom.model.source import Rows
 from sparseloom.model.sparse import Filter
 
@@ -55,19 +55,7 @@ def compute_rows(
 ) -> tuple[tuple[Path, ...], Rows]:
     """What judges the words of some tensors on their ways, and the rows of all computes with a span for each; a row for each
     compute if its place matters ``everywhere``."""
-    shape, levels = work.problem.shape, paths[0][-1].edge.levels
-    judged = tuple(part for ways in paths for path in ways for part in by_receiver(path))
-    points = Edge(0, levels, levels, np.eye(shape.size, dtype=np.int64), False)
-    involved = {*range(len(work.problem.tensors) - 1), *(t for path in judged for j in path.judges for t in j.leaders)}
-    positions = work.positions(involved, False, 0) | everywhere
-    judges = tuple(path.edge for path in judged)
-    wanted = Wanted(
-        judges=judges,
-        looked_at=work.looked_at(judged),
-        positions=positions,
-        offsets=_offsets(work, judged),
-        origin=True,
-    )
+    judged, points, wanted = of_computes(work.problem, paths, everywhere)
     (rows,) = work.source.transfers(points, wanted)
     return judged, rows
 
@@ -106,25 +94,14 @@ def unskipped_chance(work: Filter, rows: Rows, judged: Sequence[Path], tensors: 
 
 def nonzero_chance(work: Filter, rows: Rows, t: int) -> FloatArray:
     """P(the word of a tensor that a compute uses is not zero), [N]."""
-    low = corner_of(work.problem.projections[t][: len(work.rank_names(t))], rows.box[0])
-    return np.broadcast_to(work.densities[t].expected_occupancy(list(low), list(low + 1)), rows.groups.shape)
+    low = corner_of(work.problem.projection(t), rows.box[0])
+    return np.broadcast_to(work.problem.densities[t].expected_occupancy(low, low + 1), rows.groups.shape)
 
 
 def drops_zeros(work: Filter, paths: tuple[Path, ...]) -> bool:
     """Whether the innermost level that keeps a tensor, with these edges, has a compressing format for it."""
-    form = work.format_of(paths[-1].edge.parent, paths[-1].tensor)
+    form = work.problem.format_of(paths[-1].edge.parent, paths[-1].tensor)
     return bool(form and form.compressed)
-
-
-def _offsets(work: Filter, judged: Sequence[Path]) -> BoolArray:
-    """Ranks of leaders that are looked at on the ways of two operands: those tiles overlap in any way, while the tiles on
-    one operand's way lie in one another."""
-    found = np.zeros(work.problem.shape.size, np.bool_)
-    for leader in range(len(work.problem.tensors)):
-        led = {path.tensor for path in judged if any(leader in judge.leaders for judge in path.judges)}
-        if len(led) > 1 and not work.densities[leader].coordinate_dependent:
-            found |= work.problem.projections[leader].any(axis=0)
-    return found
 
 
 Nonempty = frozenset[tuple[int, Judge]]

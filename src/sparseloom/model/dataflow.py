@@ -61,7 +61,7 @@ def count_dense(problem: Problem, batch: MappingBatch, conventions: Conventions)
     words, accesses = (Dense(*np.zeros((5, levels, tensors))) for _ in range(2))
     by_stride = conventions.reuse == "same-stride" and bool(nests.perfect.all())
     for t in range(tensors):
-        for path in paths_of(problem, batch, ())[t]:
+        for path in paths_of(problem, batch.keep, ())[t]:
             edge, output = path.edge, t == tensors - 1
             for part in _by_stride(problem, nest, edge) if by_stride else _by_class(source, edge, output):
                 reduced = part.groups if path.reduces else part.receivers

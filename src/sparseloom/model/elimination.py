@@ -16,6 +16,7 @@ from sparseloom.model.edge import Wanted
 from sparseloom.model.energy import action_energy
 from sparseloom.model.occupancy import Piece, stored_words
 from sparseloom.model.path import Path, paths_of
+from sparseloom.model.plan import positions
 from sparseloom.model.targetloop import leader_tiles
 
 if TYPE_CHECKING:
@@ -90,15 +91,17 @@ class Eliminations:
     def _counted_chance(self, saf: Saf, pair: tuple[str, tuple[str, ...]]) -> float:
         """The share of stored words that the feature eliminates, counted in the actual tensors."""
         alone = Saf(saf.level, SKIPPING, *pair)
-        paths = paths_of(self.average.problem, self.average.batch, [alone])[self.average.problem.tensors.index(pair[0])]
+        paths = paths_of(self.average.problem, self.average.batch.keep, [alone])[
+            self.average.problem.tensors.index(pair[0])
+        ]
         judged: Path = next(path for path in paths if path.judges)
         form, density = (
-            self.average.work.format_of(judged.edge.parent, judged.tensor),
+            self.average.problem.format_of(judged.edge.parent, judged.tensor),
             self.average.density(judged.tensor),
         )
-        compressed, ranks = bool(form and form.compressed), len(self.average.work.rank_names(judged.tensor))
+        compressed, ranks = bool(form and form.compressed), len(self.average.problem.rank_names(judged.tensor))
         involved = {judged.tensor, *(t for judge in judged.judges for t in judge.leaders)}
-        wanted = Wanted(judges=(judged.edge,), positions=self.average.work.positions(involved, False, judged.tensor))
+        wanted = Wanted(judges=(judged.edge,), positions=positions(self.average.problem, involved))
         stored = left = 0.0
         for rows in self.average.work.source.transfers(judged.edge, wanted):
             piece = Piece(rows.box, rows.overlap if judged.edge.hold else None, ranks)

@@ -14,7 +14,7 @@ from sparseloom.arch.features import POSITION_SKIPPING
 from sparseloom.arch.hierarchy import ComputeLevel, StorageLevel
 from sparseloom.errors import ArchitectureError, Fault, MappingError, suggest
 from sparseloom.fibertree.format import Format
-from sparseloom.mapping.batch import MappingBatch, Problem
+from sparseloom.mapping.batch import MappingBatch, Problem, problem_of
 from sparseloom.mapping.details import FormatDetails, LevelDetails, RankDetails, Tiling, TimeloopDetails
 from sparseloom.mapping.lanes import Thinning, check_mapping, lane_shares
 from sparseloom.mapping.mapping import Loop, Mapping, check
@@ -67,11 +67,11 @@ def evaluate(
     if isinstance(conventions, str):
         conventions = profile(conventions)
     rules = conventions
-    _check_features(Problem(workload, design))
+    _check_features(problem_of(workload, design))
     said: tuple[str, ...] = ()
     if conventions.elimination == "joint" and any(saf.alternatives for saf in design.features.safs):
         design, said = settled(design, lambda choice: evaluate(workload, choice, mapping, rules, details).energy_pj)
-    problem = Problem(workload, design)
+    problem = problem_of(workload, design)
     walked = not conventions.by_proportion and is_walked(problem)
     thinning = check_mapping(problem, mapping, conventions.by_proportion, unchecked=thinned(problem) if walked else ())
     batch = MappingBatch.of(problem, [mapping])

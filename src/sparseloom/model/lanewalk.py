@@ -148,8 +148,8 @@ class LaneWalk:
 
     def _word(self, t: int) -> IntArray:
         """The word of a tensor that each compute uses, numbered in the order of coordinates."""
-        at = corner_of(self.work.problem.projections[t][: len(self.work.rank_names(t))], self.rows.box[0])
-        return np.asarray(np.ravel_multi_index(tuple(at), self.work.densities[t].tensor_shape))
+        at = corner_of(self.work.problem.projection(t), self.rows.box[0])
+        return np.asarray(np.ravel_multi_index(tuple(at), self.work.problem.densities[t].tensor_shape))
 
     def reads(self, path: Path) -> bool:
         """Whether an edge is that of a tensor from the level that packs it to compute."""
@@ -182,7 +182,7 @@ class LaneWalk:
     ) -> tuple[FloatArray, FloatArray]:
         """Units [1, ranks, 2, 4] and bits [1, 4]: the metadata of a tile, once for each pass of the others."""
         level, t = path.edge.parent, path.tensor
-        form = self.work.format_of(level, t)
+        form = self.work.problem.format_of(level, t)
         if form is None:
             return np.zeros((1, 0, 2, 4)), np.zeros((1, 4))
         _, first, scan = np.unique(around, axis=1, return_index=True, return_inverse=True)
@@ -190,7 +190,9 @@ class LaneWalk:
         if path.leads:
             scans[2:] = scans[1]  # what leads is read whatever becomes of it
         low, high = self._tile(level, t, computes[first])
-        units = form.expected_units(self.work.densities[t], self.work.rank_names(t), list(low), list(high))
+        units = form.expected_units(
+            self.work.problem.densities[t], self.work.problem.rank_names(t), list(low), list(high)
+        )
         moved = np.einsum("srp,ns->rpn", units.reshape(first.size, len(form.ranks), 2), scans)
         bits = (moved * self.work.widths(t, level, form)[0][..., None]).sum(axis=(0, 1))
         return moved[None], bits[None]

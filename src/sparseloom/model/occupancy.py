@@ -13,6 +13,7 @@ from sparseloom.fibertree.density import ActualData, Dense, Density, Exchangeabl
 from sparseloom.fibertree.diagonal import Banded
 from sparseloom.fibertree.distinct import distinct
 from sparseloom.mapping.batch import IntArray
+from sparseloom.memory import forgotten
 from sparseloom.model.edge import Box
 
 FloatArray = NDArray[np.float64]
@@ -135,6 +136,7 @@ def _mean_blocks(density: Density, points: FloatArray | IntArray, extents: IntAr
     return np.asarray(np.array(means)[index])
 
 
+@forgotten
 @lru_cache(maxsize=1 << 16)
 def _mean_blocks_of(density: Density, key: tuple[int, ...], block_words: int) -> float:
     """Mean blocks of the nonzeros of a tile: ``key`` is how many points are counted, none or all, and its extents."""
@@ -200,8 +202,3 @@ def _unions(boxes: Sequence[Box]) -> Iterator[tuple[IntArray, int]]:
     for chosen in range(1 << len(boxes)):
         parts = [points for part, points in common.items() if part & chosen == part]
         yield sum(parts, np.zeros(boxes[0][0].shape[1:], np.int64)), (-1) ** chosen.bit_count()
-
-
-def forget() -> None:
-    """Empty what is remembered from one evaluation to the next."""
-    _mean_blocks_of.cache_clear()

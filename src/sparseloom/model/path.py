@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+
 from sparseloom.arch.features import SKIPPING, SPATIAL_SKIPPING, Saf
-from sparseloom.mapping.batch import MappingBatch, Problem
+from sparseloom.mapping.batch import BoolArray, Problem
+from sparseloom.memory import remembered
 from sparseloom.model.edge import Edge
 
 
@@ -60,18 +63,22 @@ class Path:
 
     def through(self, level: int, alone: bool) -> Path:
         """What passes through a level of this path, to all receivers below an instance of it or to each ``alone``."""
-        edge = replace(self.edge, parent=level, merge=self.edge.merge and not alone)
-        each = (replace(part, edge=edge) if part.each and not alone else part for part in by_receiver(self))
-        return Path(self.tensor, edge, (), (*self.outer, *each), False, self.reduces)
+        return _through(self, level, alone)
 
 
-def paths_of(problem: Problem, batch: MappingBatch, safs: Sequence[Saf]) -> tuple[tuple[Path, ...], ...]:
-    """For each tensor its edges, outermost first, with the features that judge them."""
+def paths_of(problem: Problem, keep: BoolArray, safs: Sequence[Saf]) -> tuple[tuple[Path, ...], ...]:
+    """For each tensor its edges between levels that ``keep`` [S, T] it, outermost first, with the features that judge them."""
+    return _paths_of(problem, keep.tobytes(), tuple(safs))
+
+
+@remembered
+def _paths_of(problem: Problem, keeps: bytes, safs: tuple[Saf, ...]) -> tuple[tuple[Path, ...], ...]:
     architecture, names = problem.design.architecture, problem.tensors
     levels = len(architecture.levels)
+    keep = np.frombuffer(keeps, np.bool_).reshape(levels, len(names))
     found = []
     for t, name in enumerate(names):
-        kept = [depth for depth in range(levels) if batch.keep[depth, t]]
+        kept = np.flatnonzero(keep[:, t]).tolist()
         paths: list[Path] = []
         for parent, child in zip(kept, [*kept[1:], levels], strict=True):
             edge = Edge(parent, child, levels, problem.projections[t], bool(problem.multicast[parent:child].all()))
@@ -90,6 +97,13 @@ def paths_of(problem: Problem, batch: MappingBatch, safs: Sequence[Saf]) -> tupl
             paths.append(Path(t, edge, judges, outer, leads, reduces))
         found.append(tuple(paths))
     return tuple(found)
+
+
+@remembered
+def _through(path: Path, level: int, alone: bool) -> Path:
+    edge = replace(path.edge, parent=level, merge=path.edge.merge and not alone)
+    each = (replace(part, edge=edge) if part.each and not alone else part for part in by_receiver(path))
+    return Path(path.tensor, edge, (), (*path.outer, *each), False, path.reduces)
 
 
 def by_receiver(path: Path) -> tuple[Path, ...]:

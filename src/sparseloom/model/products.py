@@ -1,7 +1,7 @@
 """The classes of a mapping's transfers, as products of the classes of its ranks, compiled.
 
 For each loop that advances, every combination of one class of each rank is a class of transfers; equal ones are joined. What
-the arguments mean is said in :class:`sparseloom.model.task.Task` and :class:`sparseloom.model.task.Room`.
+the arguments mean is said in :class:`sparseloom.model.task.Task` and :func:`emit_batch`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sparseloom.model.digits import (
     LENGTH,
     MEMBERS,
     MERGED,
+    MOST_CLASSES,
     OLD,
     PLACE,
     RESIDUE,
@@ -37,7 +38,7 @@ from sparseloom.model.digits import (
     whole_classes,
 )
 from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP
-from sparseloom.model.receivers import listed_classes, main_rank, needs_list
+from sparseloom.model.receivers import MOST_RECEIVERS, MOST_SORTS, listed_classes, main_rank, needs_list
 from sparseloom.model.task import MOST_ROWS
 
 ROW_GROUPS, ROW_ASIDE, ROW_RECEIVERS, ROW_POINTS = range(4)
@@ -47,8 +48,7 @@ ROW_GROUPS, ROW_ASIDE, ROW_RECEIVERS, ROW_POINTS = range(4)
 @kernel
 def emit_batch(
     some, loops, count, order, begin, perfect, aligned, projection, indexed, window, parent, child, levels, merge, judges,
-    looked, watch, splits, parts, modulus, whole, side, steps, before, own, states, classes, chosen, role, free, moves, row,
-    hashed, sorts, lists, counts, table, done, used, irregular,
+    looked, watch, splits, parts, modulus, whole, side, steps, before, counts, table, done, used, irregular,
 ):  # fmt: skip
     """Write the classes of mappings ``some`` to columns of ``counts`` [4, N] (see ROW_GROUPS) and ``table`` [:, N], as far as
     there is room; returns how many mappings are done and columns used. Every mapping has at least one.
@@ -56,6 +56,30 @@ def emit_batch(
     It begins with mapping ``done`` of those and column ``used``. A column of ``table``: extents [R], common extents [R], low [R],
     changed [W], spans [K, D], number of the mapping among ``some``.
     """
+    ranks, dims = projection.shape
+    columns, slots = SPANS + len(judges), loops.shape[2]
+    # room to work in: classes of each rank, states of cut_classes; of each rank how many classes and which one is chosen; what
+    # each loop is; how a row's box moves, and the row; hashed rows; sorts and lists of listed_classes
+    own, states = np.empty((dims, MOST_CLASSES + 1, columns)), np.empty((2, MOST_CLASSES + 1, columns))
+    classes, chosen = np.empty(dims, np.int64), np.empty(dims, np.int64)
+    role, free = np.empty(slots, np.int64), np.empty(slots, np.int64)
+    moves, row, hashed = np.empty((2, ranks), np.int64), np.empty(len(table), np.int64), np.full(2 * MOST_ROWS, -1)
+    kept = MOST_SORTS if not perfect.all() and (steps or window.any()) else 1
+    sorts, lists = np.empty((2, kept, 2), np.int64), np.empty((3, kept, MOST_RECEIVERS, 6), np.int64)
+    return _emit(
+        some, loops, count, order, begin, perfect, aligned, projection, indexed, window, parent, child, levels, merge, judges,
+        looked, watch, splits, parts, modulus, whole, side, steps, before, counts, table, done, used, irregular, own, states,
+        classes, chosen, role, free, moves, row, hashed, sorts, lists,
+    )  # fmt: skip
+
+
+@kernel
+def _emit(
+    some, loops, count, order, begin, perfect, aligned, projection, indexed, window, parent, child, levels, merge, judges,
+    looked, watch, splits, parts, modulus, whole, side, steps, before, counts, table, done, used, irregular, own, states,
+    classes, chosen, role, free, moves, row, hashed, sorts, lists,
+):  # fmt: skip
+    """As :func:`emit_batch`, which owns the room: what is borrowed has to be another's."""
     dims = len(indexed)
     hold, split = child < levels, (window & (parts > 1)).any()
     settled, mains = np.zeros(len(watch) + 1, np.bool_), np.empty(len(window), np.int64)
@@ -69,13 +93,8 @@ def emit_batch(
     parts, modulus, whole = borrowed(parts), borrowed(modulus), borrowed(whole)
     own, states, classes, chosen = borrowed(own), borrowed(states), borrowed(classes), borrowed(chosen)
     role, free, moves, hashed = borrowed(role), borrowed(free), borrowed(moves), borrowed(hashed)
-    row, counts, table, sorts, lists = (
-        borrowed(row),
-        borrowed(counts),
-        borrowed(table),
-        borrowed(sorts),
-        borrowed(lists),
-    )
+    counts, table, sorts, lists = borrowed(counts), borrowed(table), borrowed(sorts), borrowed(lists)
+    row = borrowed(row)
     for place in range(done, len(some)):
         b = some[place]
         nest, n = loops[b], count[b]

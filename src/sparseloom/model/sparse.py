@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +21,11 @@ from sparseloom.fibertree.distinct import distinct
 from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import BoolArray, IntArray, Problem, corner_of, extents_of
 from sparseloom.model.conventions import SPARSELOOM, Conventions
-from sparseloom.model.edge import Box, Edge, Wanted
+from sparseloom.model.edge import Box
 from sparseloom.model.gather import ACTUAL, REACHING, UNSKIPPED, Units, gathered
 from sparseloom.model.occupancy import Piece, is_certain, joint_nonempty, own_blocks, shared_blocks, stored_words
 from sparseloom.model.path import Judge, Path
+from sparseloom.model.plan import of_tiles, of_transfers
 from sparseloom.model.source import Rows, Source
 
 FloatArray = NDArray[np.float64]
@@ -95,48 +95,17 @@ class Filter:
     _nominal: dict[tuple[int, int], IntArray] = field(default_factory=dict, repr=False, compare=False)
     _widths: dict[tuple[int, int], FloatArray] = field(default_factory=dict, repr=False, compare=False)
 
-    @cached_property
-    def densities(self) -> tuple[Density, ...]:
-        return tuple(self.problem.workload.density(name) for name in self.problem.tensors)
-
-    def format_of(self, level: int, tensor: int) -> Format | None:
-        """The format in which ``level`` keeps a tensor; compute has none."""
-        levels = self.problem.design.architecture.levels
-        if level == len(levels):
-            return None
-        return self.problem.design.features.format_of(levels[level].name, self.problem.tensors[tensor])
-
-    def rank_names(self, tensor: int) -> tuple[str, ...]:
-        return self.problem.workload.einsum.tensors[tensor].ranks
-
-    def positions(self, tensors: set[int], split: bool, tensor: int) -> BoolArray:
-        """Ranks whose places matter: those of tensors whose density depends on coordinates, and of ``tensor`` if its format
-        is ``split``."""
-        found = np.zeros(self.problem.shape.size, np.bool_)
-        for t in tensors:
-            if self.densities[t].coordinate_dependent or (split and t == tensor):
-                found |= self.problem.projections[t].any(axis=0)
-        return found
-
-    def looked_at(self, judged: Sequence[Path]) -> tuple[BoolArray, ...]:
-        """The iteration ranks that index a leader of each path's judges, [D]."""
-        leaders = [sorted({t for judge in path.judges for t in judge.leaders}) for path in judged]
-        return tuple(np.asarray(self.problem.projections[some].any(axis=(0, 1)), np.bool_) for some in leaders)
-
     def tile_of(self, tensor: int, span: Box) -> Box:
         """The box of ``tensor`` over ranges of the iteration ranks [D, N]."""
-        access = self.problem.projections[tensor][: len(self.rank_names(tensor))]
+        access = self.problem.projection(tensor)
         low = corner_of(access, span[0])
         return low, low + extents_of(access, span[1] - span[0])
 
     def tiles(self, tensor: int, level: int) -> Tiles:
         """What a level holds of a tensor."""
-        form, density, names = self.format_of(level, tensor), self.densities[tensor], self.rank_names(tensor)
-        compressed = bool(form and form.compressed)
-        edge = Edge(0, level, level + 1, self.problem.projections[tensor], False)
-        positions = self.positions({tensor}, form is not None and _is_split(form, names), tensor)
-        splits = _splits([form], names) if form is not None else ()
-        box, points, times, mapping = self.source.tiles(edge, Wanted(positions=positions, splits=splits))
+        form, density = self.problem.format_of(level, tensor), self.problem.densities[tensor]
+        names, compressed = self.problem.rank_names(tensor), bool(form and form.compressed)
+        box, points, times, mapping = self.source.tiles(*of_tiles(self.problem, tensor, level))
         low, high = box[0][: len(names)], box[1][: len(names)]
         most, stored = np.prod(box[1] - box[0], axis=0).astype(np.float64), points
         if compressed and names:
@@ -164,8 +133,8 @@ class Filter:
         """Extents of a tensor's tile at a level where no bound is cut short, [ranks, B]."""
         known = self._nominal.get((tensor, level))
         if known is None:
-            access = self.problem.projections[tensor][: len(self.rank_names(tensor))]
-            known = self._nominal[tensor, level] = extents_of(access, self.source.nominal(level))
+            extents = extents_of(self.problem.projection(tensor), self.source.nominal(level))
+            known = self._nominal[tensor, level] = extents
         return known
 
     def widths(self, tensor: int, level: int, form: Format) -> FloatArray:
@@ -173,7 +142,7 @@ class Filter:
         known = self._widths.get((tensor, level))
         if known is None:
             tile = self.nominal(tensor, level)
-            found = form.widths(self.rank_names(tensor), np.zeros_like(tile), tile)
+            found = form.widths(self.problem.rank_names(tensor), np.zeros_like(tile), tile)
             known = self._widths[tensor, level] = found.astype(np.float64)
         return known
 
@@ -181,7 +150,7 @@ class Filter:
         """For each tensor X, P(all tiles of X that it is judged by are nonempty); ``judged`` pairs a span with a judge."""
         return [
             joint_nonempty(density, [self.tile_of(t, rows.span(k)) for k, judge in judged if t in judge.leaders])
-            for t, density in enumerate(self.densities)
+            for t, density in enumerate(self.problem.densities)
         ]
 
     def survival(self, path: Path, rows: Rows) -> FloatArray:
@@ -232,19 +201,8 @@ class Filter:
     def _traffic(self, path: Path, keeper: int | None = None) -> Traffic:
         """``keeper``: the level in whose form the parent moves words, by default itself."""
         keeper = path.edge.parent if keeper is None else keeper
-        parent, child = (self.format_of(level, path.tensor) for level in (keeper, path.edge.child))
-        involved = {path.tensor, *(t for judged in path.judged for judge in judged.judges for t in judge.leaders)}
-        names = self.rank_names(path.tensor)
-        split = any(form is not None and _is_split(form, names) for form in (parent, child))
-        wanted = Wanted(
-            judges=tuple(judged.edge for judged in path.judged),
-            looked_at=self.looked_at(path.judged),
-            positions=self.positions(involved, split, path.tensor),
-            watch=_watched(parent, names) if parent is not None else (),
-            splits=_splits([form for form in (parent, child) if form is not None], names),
-            steps=self.problem.design.architecture.levels[path.edge.parent].block_words > 1,
-            output=path.tensor == len(self.problem.tensors) - 1,
-        )
+        parent, child = (self.problem.format_of(level, path.tensor) for level in (keeper, path.edge.child))
+        wanted = of_transfers(self.problem, path, keeper)
         sums = _Sums(self.source.mappings)
         for rows in self.source.transfers(path.edge, wanted):
             self._add(path, rows, parent, child, sums)
@@ -252,8 +210,8 @@ class Filter:
 
     def _add(self, path: Path, rows: Rows, parent: Format | None, child: Format | None, sums: _Sums) -> None:
         survival, own = self._survival_of(path, rows)
-        density = self.densities[path.tensor]
-        piece = Piece(rows.box, rows.overlap if path.edge.hold else None, len(self.rank_names(path.tensor)))
+        density = self.problem.densities[path.tensor]
+        piece = Piece(rows.box, rows.overlap if path.edge.hold else None, len(self.problem.rank_names(path.tensor)))
         if own is None or is_certain(density) or (own == 1).all():
             together = survival if own is None else survival * own
             self._add_of(density, path, piece, rows, parent, child, together, sums)
@@ -316,7 +274,7 @@ class Filter:
 
         if form is None:
             return Units(np.zeros((0, 0, 2)), rows.mapping, np.zeros((self.source.mappings, 0, 2)))
-        names, upper = self.rank_names(tensor), len(form.ranks) - 1 if navigated else 0
+        names, upper = self.problem.rank_names(tensor), len(form.ranks) - 1 if navigated else 0
         same = _unchanged(form, names, rows) if upper else np.zeros((0, rows.groups.size), np.int64)
         columns = np.concatenate([piece.box[0][: piece.ranks], piece.box[1][: piece.ranks], same])
         first, which = distinct(columns)
@@ -327,26 +285,6 @@ class Filter:
             single = single_coordinate(form, names, low, high)[:, :upper]
             each[:, :upper][single & (some[2 * piece.ranks :].T > 0)] = 0.0
         return Units(each, which, self.widths(tensor, level, form))
-
-
-def _is_split(form: Format, ranks: tuple[str, ...]) -> bool:
-    return any(name not in ranks for rank in form.ranks for name in rank.ranks)
-
-
-def _watched(form: Format, names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
-    """Tensor ranks, and steps in them, whose changes move the metadata of ranks above the lowest."""
-    from sparseloom.fibertree.fiber import bind
-
-    parts = (part for rank in bind(form, names).parts[:-1] for part in rank)
-    return tuple(dict.fromkeys((part.axis, part.step) for part in parts))
-
-
-def _splits(forms: Sequence[Format], names: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
-    """Tensor ranks, and steps above 1 at which the formats cut them."""
-    from sparseloom.fibertree.fiber import bind
-
-    parts = (part for form in forms for rank in bind(form, names).parts for part in rank)
-    return tuple(dict.fromkeys((part.axis, part.step) for part in parts if part.step > 1))
 
 
 def _unchanged(form: Format, names: tuple[str, ...], rows: Rows) -> IntArray:

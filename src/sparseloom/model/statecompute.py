@@ -107,7 +107,7 @@ def _state(average: AverageInstance, t: int, left: float) -> State:
 
 def _known(average: AverageInstance, states: list[State], left: float) -> list[State]:
     """With known tensors, the share of effectual computes is counted; the first operand carries it."""
-    alone = filter_computes(average.work, paths_of(average.problem, average.batch, ()), gating=True, skipping=True)
+    alone = filter_computes(average.work, paths_of(average.problem, average.batch.keep, ()), gating=True, skipping=True)
     effectual = float(alone.actual[0]) / average.dense.computes / left if left else 0.0
     return [State(min(1.0, effectual), states[0].drops_zeros), *(State(1.0, s.drops_zeros) for s in states[1:])]
 

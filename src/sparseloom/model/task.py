@@ -1,4 +1,4 @@
-"""What the kernels that count classes are told: an edge and what is wanted of it, and room to work in."""
+"""What the kernels that count classes are told: an edge, and what is wanted of it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.mapping.batch import BoolArray, IntArray
-from sparseloom.model.digits import FIRST, MOST_CLASSES, ORIGIN, PLAIN, SPANS
+from sparseloom.memory import remembered
+from sparseloom.model.digits import FIRST, ORIGIN, PLAIN
 from sparseloom.model.edge import Edge, Wanted
-from sparseloom.model.receivers import MOST_RECEIVERS, MOST_SORTS
 
 FloatArray = NDArray[np.float64]
 
@@ -52,6 +52,7 @@ class Task(NamedTuple):
         return int(3 * ranks + len(self.watch) + len(self.judges) * dims + 1)
 
 
+@remembered
 def task_of(shape: IntArray, edge: Edge, wanted: Wanted, before: bool) -> Task:
     projection, dims = edge.projection, edge.projection.shape[1]
     judges = [[j.parent, j.child, j.merge, *_windows(j)] for j in wanted.judges]
@@ -80,32 +81,3 @@ def _windows(edge: Edge) -> IntArray:
         if row.sum() > 1:
             found[row] = r + 2
     return found
-
-
-class Room(NamedTuple):
-    """Where the kernels work: classes of each rank ``own`` [D, MOST_CLASSES + 1, ...] and how many; the one ``chosen`` of each;
-    ``states`` of :func:`cut_classes`; what each loop is; how a row's box ``moves``; a ``row``; hashed rows;
-    ``sorts`` and ``lists`` of :func:`listed_classes`."""
-
-    own: FloatArray
-    states: FloatArray
-    classes: IntArray
-    chosen: IntArray
-    role: IntArray
-    free: IntArray
-    moves: IntArray
-    row: IntArray
-    hashed: IntArray
-    sorts: IntArray
-    lists: IntArray
-
-
-def room_for(task: Task, slots: int) -> Room:
-    (ranks, dims), columns = task.projection.shape, SPANS + len(task.judges)
-    return Room(
-        np.empty((dims, MOST_CLASSES + 1, columns)), np.empty((2, MOST_CLASSES + 1, columns)), np.empty(dims, np.int64),
-        np.empty(dims, np.int64), np.empty(slots, np.int64), np.empty(slots, np.int64),
-        np.empty((2, ranks), np.int64), np.empty(task.width, np.int64), np.empty(2 * MOST_ROWS, np.int64),
-        np.empty((2, MOST_SORTS, 2), np.int64),
-        np.empty((3, MOST_SORTS, MOST_RECEIVERS, 6), np.int64),
-    )  # fmt: skip
