@@ -64,7 +64,7 @@ def empty_probability(population: ArrayLike, marked: ArrayLike, sample: ArrayLik
     """
     total, r, n = (np.asarray(x, np.float64) for x in (population, marked, sample))
     if total.ndim or r.ndim:
-        total, r, n = (np.ascontiguousarray(x) for x in np.broadcast_arrays(total, r, n))
+        total, r, n = (np.array(x) for x in np.broadcast_arrays(total, r, n))
     return np.asarray(_empty_probabilities(total.ravel(), r.ravel(), n.ravel()).reshape(n.shape))
 
 

@@ -12,11 +12,12 @@ from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING
 from sparseloom.mapping.batch import MappingBatch
 from sparseloom.mapping.lanes import Packed, Thinning, lane_load, lane_shares, packing
 from sparseloom.model.computes import Computes, filter_computes
+from sparseloom.model.gather import BLOCKS, WORDS, Moved
 from sparseloom.model.lanewalk import LaneWalk, is_walked
 from sparseloom.model.microarch import Share
 from sparseloom.model.nests import Nests
 from sparseloom.model.path import Path, paths_of
-from sparseloom.model.sparse import Filter, Moved, Tiles, Traffic
+from sparseloom.model.sparse import Filter, Tiles, Traffic
 
 FloatArray = NDArray[np.float64]
 
@@ -101,5 +102,6 @@ def _repeated(read: Moved, others: list[Packed], stored: FloatArray) -> Moved:
     """Reads of a packed tensor: once for each pass of the others over their lanes, instead of each pass of a full tile; of its
     words those that are ``stored`` and not zero."""
     times = prod((other.passes / other.full_passes for other in others), start=np.ones(1))
-    parts = ((read.words, times * stored), (read.blocks, times * stored), (read.units, times), (read.bits, times))
-    return Moved(*(part * np.reshape(share, (-1, *(1,) * (part.ndim - 1))) for part, share in parts))
+    shares = np.multiply.outer(times, np.ones(read.table.shape[1]))
+    shares[:, [WORDS, BLOCKS]] *= stored[:, None]
+    return Moved(read.table * shares[..., None])

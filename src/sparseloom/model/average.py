@@ -26,13 +26,13 @@ from sparseloom.model.computes import Computes, filter_computes
 from sparseloom.model.conventions import Conventions
 from sparseloom.model.dataflow import Dense, DenseTraffic
 from sparseloom.model.elimination import Eliminations
-from sparseloom.model.gather import ACTUAL, ALL, REACHING, UNSKIPPED
+from sparseloom.model.gather import ACTUAL, ALL, REACHING, UNSKIPPED, Moved
 from sparseloom.model.looprank import LoopRank, NestLoop, assign, box, expected_units, points, points_empty
 from sparseloom.model.microarch import Share
 from sparseloom.model.path import Path, paths_of
 from sparseloom.model.proportional import TINY, Proportions, arrived, in_blocks, moved, stages, take, unit_stages
 from sparseloom.model.residual import Walked, as_walked, imperfect, walk
-from sparseloom.model.sparse import Filter, Moved, Tiles, Traffic
+from sparseloom.model.sparse import Filter, Tiles, Traffic
 
 FloatArray = NDArray[np.float64]
 
@@ -372,7 +372,7 @@ class AverageInstance:
         words = stored * passes
         blocks = in_blocks(words, self.problem.design.architecture.levels[depth].block_words)
         found = moved(words, blocks, np.zeros((0, 2, 4)), np.zeros((0, 2)), 0, used)
-        return Moved(found.words, found.blocks, read.units, read.bits)
+        return Moved.of(found.words, found.blocks, read.units, read.bits)
 
     def _waste(self, depth: int, t: int, tile: Tile) -> float:
         """What blocks of a compressed tile waste on average, where tiles are small (convention ``total``)."""

@@ -18,10 +18,9 @@ from sparseloom.arch.hierarchy import StorageLevel
 from sparseloom.errors import Fault, MappingError
 from sparseloom.mapping.details import TimeloopDetails
 from sparseloom.model.average import AverageInstance
-from sparseloom.model.gather import ACTUAL, UNSKIPPED
+from sparseloom.model.gather import ACTUAL, UNSKIPPED, Moved
 from sparseloom.model.microarch import LevelCost, Share, holdings
 from sparseloom.model.proportional import TINY
-from sparseloom.model.sparse import Moved
 
 FloatArray = NDArray[np.float64]
 Shares = Mapping[str, Mapping[str, Share]]

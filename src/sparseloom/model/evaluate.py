@@ -29,6 +29,7 @@ from sparseloom.model.conversion import refuse_conversions, with_conversions
 from sparseloom.model.dataflow import count_dense
 from sparseloom.model.energy import action_energy
 from sparseloom.model.explain import assumptions, bottleneck, unpriced
+from sparseloom.model.gather import UNITS, WORDS
 from sparseloom.model.lanewalk import is_walked, thinned
 from sparseloom.model.limits import refuse_large_counts
 from sparseloom.model.microarch import (
@@ -250,9 +251,9 @@ def _actions(share: Share, energy_pj: float) -> TensorActions:
     for action in DATA_ACTIONS:
         moved = share.moved(action)
         if moved is not None:
-            words[action] = Outcomes(*outcomes(action, moved.words[0]).tolist())
-            units = outcomes(action, moved.units[0]).tolist()
-            metadata[action] = tuple(RankUnits(Outcomes(*rank[0]), Outcomes(*rank[1])) for rank in units)
+            table = [Outcomes(*row) for row in outcomes(action, moved.table[0]).tolist()]
+            words[action] = table[WORDS]
+            metadata[action] = tuple(map(RankUnits, table[UNITS::2], table[UNITS + 1 :: 2]))
     tiles = share.tiles
     return TensorActions(
         words["read"], words["fill"], words["update"], metadata["read"], metadata["fill"], metadata["update"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,52 @@ STAGES = ("all", "reaching", "unskipped", "actual")
 """All dense transfers; those that no outer edge eliminated; those not skipped here; those not gated either."""
 ALL, REACHING, UNSKIPPED, ACTUAL = range(4)
 
+WORDS, BLOCKS, BITS, UNITS = range(4)
+"""Rows of :class:`Moved`; those from UNITS on are metadata and payload units of each rank of a format."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What moves, by stage: ``table`` [B, 3 + 2 ranks, 4] with ``words`` [B, 4], the ``blocks`` [B, 4] they take, metadata
+    ``units`` [B, ranks, 2, 4] of the level's format (without one: no ranks) and the ``bits`` [B, 4] they take."""
+
+    table: FloatArray
+
+    @classmethod
+    def of(cls, words: FloatArray, blocks: FloatArray, units: FloatArray, bits: FloatArray) -> Moved:
+        return cls(
+            np.concatenate([words[:, None], blocks[:, None], bits[:, None], units.reshape(len(words), -1, 4)], axis=1)
+        )
+
+    @property
+    def words(self) -> FloatArray:
+        return self.table[:, WORDS]
+
+    @property
+    def blocks(self) -> FloatArray:
+        return self.table[:, BLOCKS]
+
+    @property
+    def bits(self) -> FloatArray:
+        return self.table[:, BITS]
+
+    @property
+    def units(self) -> FloatArray:
+        return self.table[:, UNITS:].reshape(len(self.table), -1, 2, 4)
+
+    def less(self, other: Moved) -> Moved:
+        """Without what ``other`` counts."""
+        return Moved(self.table - other.table)
+
+    def plus(self, other: Moved) -> Moved:
+        """Together with what ``other`` counts."""
+        return Moved(self.table + other.table)
+
+    @property
+    def bare(self) -> Moved:
+        """Without metadata."""
+        return Moved.of(self.words, self.blocks, self.units[:, :0], np.zeros_like(self.bits))
+
 
 class Units(NamedTuple):
     """Metadata units ``each`` [M, ranks, 2] of M different transfers, ``which`` [N] of these N rows are, and the ``widths``
@@ -27,44 +74,42 @@ class Units(NamedTuple):
 
 def gathered(
     mapping: NDArray[np.int64],
-    weight: FloatArray,
+    weights: FloatArray,
     survival: FloatArray,
     words: FloatArray,
     blocks: FloatArray,
     units: Units,
     leads: bool,
-) -> list[FloatArray]:
-    """Words [B, 4], blocks [B, 4], units [B, ranks, 2, 4] and their bits [B, 4], by stage.
+) -> FloatArray:
+    """Tables of :class:`Moved` for each of W ``weights``, [W, B, 3 + 2 ranks, 4].
 
-    Of each of N rows: its ``mapping``, how often it occurs (``weight``) and what share ``survival`` [N, 4] reaches each stage
-    ([N, 1] if the same for all); the ``words``, ``blocks`` [N] and ``units`` of one transfer. What ``leads`` has its metadata read
-    whatever becomes of its data.
+    Of each of N rows: its ``mapping``, how often it occurs (``weights`` [W, N]) and what share ``survival`` [N, 4] reaches each
+    stage ([N, 1] if the same for all); the ``words``, ``blocks`` [N] and ``units`` of one transfer. What ``leads`` has its
+    metadata read whatever becomes of its data.
     """
     mappings, ranks, _ = units.widths.shape
-    stages = survival.shape[1]
-    sums = [np.zeros((mappings, *shape, stages)) for shape in ((), (), (ranks, 2), ())]
-    of_row = (np.asarray(values, np.float64) for values in (words, blocks, units.each))
-    _gather(mapping, weight, survival, *of_row, units.which, units.widths, leads, *sums)
-    return [np.broadcast_to(each, (*each.shape[:-1], len(STAGES))) for each in sums]
+    sums = np.zeros((len(weights), mappings, UNITS + 2 * ranks, survival.shape[1]))
+    _gather(mapping, weights, survival, words, blocks, *units, leads, sums)
+    return np.broadcast_to(sums, (*sums.shape[:-1], len(STAGES)))
 
 
 @kernel
-def _gather(
-    mapping, weight, survival, words, blocks, each, which, widths, leads, words_sum, blocks_sum, units_sum, bits_sum
-):
+def _gather(mapping, weights, survival, words, blocks, each, which, widths, leads, sums):
     """Add what each row moves to the sums of its mapping, by stage."""
     for row in range(len(mapping)):
         b = mapping[row]
-        if weight[row] == 0:
-            continue
-        for stage in range(survival.shape[1]):
-            times = survival[row, stage] * weight[row]
-            words_sum[b, stage] += words[row] * times
-            blocks_sum[b, stage] += blocks[row] * times
-            if leads and stage > REACHING:
-                times = survival[row, REACHING] * weight[row]
-            for rank in range(each.shape[1]):
-                for kind in range(2):
-                    moved = each[which[row], rank, kind] * times
-                    units_sum[b, rank, kind, stage] += moved
-                    bits_sum[b, stage] += moved * widths[b, rank, kind]
+        for w in range(len(weights)):
+            weight = weights[w, row]
+            if weight == 0:
+                continue
+            for stage in range(survival.shape[1]):
+                times = survival[row, stage] * weight
+                sums[w, b, WORDS, stage] += words[row] * times
+                sums[w, b, BLOCKS, stage] += blocks[row] * times
+                if leads and stage > REACHING:
+                    times = survival[row, REACHING] * weight
+                for rank in range(each.shape[1]):
+                    for kind in range(2):
+                        moved = each[which[row], rank, kind] * times
+                        sums[w, b, UNITS + 2 * rank + kind, stage] += moved
+                        sums[w, b, BITS, stage] += moved * widths[b, rank, kind]

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from sparseloom.arch.features import POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING
 from sparseloom.mapping.batch import BoolArray, IntArray, Problem, corner_of
 from sparseloom.model.computes import Computes, classified, compute_rows, drops_zeros, nonzero_chance, unskipped_chance
+from sparseloom.model.gather import Moved
 from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP
 from sparseloom.model.occupancy import is_certain
 from sparseloom.model.path import Judge, Path
 from sparseloom.model.source import Rows
-from sparseloom.model.sparse import Filter, Moved
+from sparseloom.model.sparse import Filter
 
 FloatArray = NDArray[np.float64]
 
@@ -175,7 +176,9 @@ class LaneWalk:
         together = np.bincount(access.ravel())[access.ravel()]
         block_words = self.work.problem.design.architecture.levels[level].block_words
         words, blocks = reads.sum(axis=1), reads @ (np.ceil(together / block_words) / together)
-        return Moved(words[None], blocks[None], *self._scans(path, stages[:, met], around[:, met], np.flatnonzero(met)))
+        return Moved.of(
+            words[None], blocks[None], *self._scans(path, stages[:, met], around[:, met], np.flatnonzero(met))
+        )
 
     def _scans(
         self, path: Path, stages: FloatArray, around: IntArray, computes: IntArray

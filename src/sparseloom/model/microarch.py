@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.actions import DATA_ACTIONS, OUTCOMES
 from sparseloom.arch.hierarchy import StorageLevel
-from sparseloom.model.gather import ACTUAL, REACHING, UNSKIPPED
-from sparseloom.model.sparse import Moved, Tiles
+from sparseloom.model.gather import ACTUAL, REACHING, UNITS, UNSKIPPED, Moved
+from sparseloom.model.sparse import Tiles
 
 FloatArray = NDArray[np.float64]
 
@@ -76,15 +76,27 @@ def _energy(level: StorageLevel, share: Share, energy: Energy) -> FloatArray:
         moved = share.moved(action)
         if moved is None:
             continue
-        total = total + outcomes(action, moved.blocks) @ [energy(action, outcome) for outcome in OUTCOMES]
-        if level.metadata_width_bits and moved.units.shape[1]:
-            rows = outcomes(action, moved.bits) / level.metadata_width_bits
-            total = total + rows @ [energy(f"metadata_{action}", outcome) for outcome in OUTCOMES]
+        total = total + moved.blocks @ _stage_prices(action, action, energy)
+        if level.metadata_width_bits and moved.table.shape[1] > UNITS:
+            total = total + moved.bits @ _stage_prices(action, f"metadata_{action}", energy) / level.metadata_width_bits
     return np.asarray(total)
+
+
+def _stage_prices(action: str, priced: str, energy: Energy) -> FloatArray:
+    """Energy by stage, [4], so that the outcomes of an action have theirs (see :func:`outcomes`)."""
+    actual, gated, skipped = (
+        energy(priced, outcome) if action != "fill" or outcome == "actual" else 0.0 for outcome in OUTCOMES
+    )
+    prices = np.zeros(4)
+    prices[REACHING], prices[UNSKIPPED], prices[ACTUAL] = skipped, gated - skipped, actual - gated
+    return prices
 
 
 def _port_cycles(level: StorageLevel, shares: Mapping[str, Share], instances: FloatArray) -> FloatArray:
     """Cycles that the bandwidths ask for: actual and gated words, and metadata in words."""
+    bandwidths = (level.read_words_per_cycle, level.write_words_per_cycle, level.shared_words_per_cycle)
+    if not any(bandwidths):
+        return np.zeros((len(PORTS), *instances.shape))
     read, written = np.zeros(instances.shape), np.zeros(instances.shape)
     for share in shares.values():
         for action in DATA_ACTIONS:
@@ -96,7 +108,6 @@ def _port_cycles(level: StorageLevel, shares: Mapping[str, Share], instances: Fl
                     read = read + words
                 else:
                     written = written + words
-    bandwidths = (level.read_words_per_cycle, level.write_words_per_cycle, level.shared_words_per_cycle)
     moved_words = (read, written, read + written)
     return np.array(
         [

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.model.gather import ACTUAL, ALL, REACHING, UNSKIPPED
-from sparseloom.model.sparse import Moved
+from sparseloom.model.gather import ACTUAL, ALL, REACHING, UNSKIPPED, Moved
 
 FloatArray = NDArray[np.float64]
 
@@ -82,7 +81,7 @@ def moved(
     total_bits = np.tensordot(units, bits, axes=([0, 1], [0, 1])) if len(units) else np.zeros(4)
     rows = in_blocks(total_bits, row_bits) * row_bits if row_bits else total_bits
     totals = (words * instances, blocks * instances, units[::-1] * instances, rows * instances)
-    return Moved(*(total[None] for total in totals))
+    return Moved.of(*(total[None] for total in totals))
 
 
 def in_blocks(counts: FloatArray, size: int) -> FloatArray:

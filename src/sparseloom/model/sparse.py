@@ -22,41 +22,13 @@ from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import BoolArray, IntArray, Problem, corner_of, extents_of
 from sparseloom.model.conventions import SPARSELOOM, Conventions
 from sparseloom.model.edge import Box
-from sparseloom.model.gather import ACTUAL, REACHING, UNSKIPPED, Units, gathered
+from sparseloom.model.gather import ACTUAL, REACHING, UNITS, UNSKIPPED, Moved, Units, gathered
 from sparseloom.model.occupancy import Piece, is_certain, joint_nonempty, own_blocks, shared_blocks, stored_words
 from sparseloom.model.path import Judge, Path
 from sparseloom.model.plan import of_tiles, of_transfers
 from sparseloom.model.source import Rows, Source
 
 FloatArray = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Moved:
-    """``words`` [B, 4], the ``blocks`` [B, 4] they take, metadata ``units`` [B, ranks, 2, 4] of the level's format (without
-    one: no ranks) and the ``bits`` [B, 4] they take, each by stage."""
-
-    words: FloatArray
-    blocks: FloatArray
-    units: FloatArray
-    bits: FloatArray
-
-    def less(self, other: Moved) -> Moved:
-        """Without what ``other`` counts."""
-        return Moved(
-            self.words - other.words, self.blocks - other.blocks, self.units - other.units, self.bits - other.bits
-        )
-
-    def plus(self, other: Moved) -> Moved:
-        """Together with what ``other`` counts."""
-        return Moved(
-            self.words + other.words, self.blocks + other.blocks, self.units + other.units, self.bits + other.bits
-        )
-
-    @property
-    def bare(self) -> Moved:
-        """Without metadata."""
-        return Moved(self.words, self.blocks, self.units[:, :0], np.zeros_like(self.bits))
 
 
 @dataclass(frozen=True)
@@ -206,7 +178,7 @@ class Filter:
         sums = _Sums(self.source.mappings)
         for rows in self.source.transfers(path.edge, wanted):
             self._add(path, rows, parent, child, sums)
-        return sums.traffic()
+        return sums.traffic(path.reduces and path.tensor == len(self.problem.tensors) - 1)
 
     def _add(self, path: Path, rows: Rows, parent: Format | None, child: Format | None, sums: _Sums) -> None:
         survival, own = self._survival_of(path, rows)
@@ -228,19 +200,17 @@ class Filter:
     ) -> None:  # fmt: skip
         """Add what rows move of a tensor of some ``density``, by stage of ``survival`` [N, 4]."""
         output = path.tensor == len(self.problem.tensors) - 1
-        moves: BoolArray | int = piece.points > 0 if path.edge.hold else 1
         served = self._moved(density, path, parent, piece, rows, merged=True)
-        sums.add("served", rows, rows.groups * moves, survival, served, path.leads)
-        if output:
-            sums.add("first_served", rows, rows.first_groups * moves, survival, served, path.leads)
-            raised = served if path.reduces else self._moved(density, path, parent, piece, rows, merged=False)
-            raising = (rows.groups if path.reduces else rows.receivers) * moves
-            sums.add("raised", rows, raising, survival, raised, path.leads)
+        moves: BoolArray | int = piece.points > 0 if path.edge.hold else 1
+        groups = (rows.groups, rows.first_groups) if output else (rows.groups,)
+        sums.add(("served", "first_served"), rows, np.array(groups) * moves, survival, served, path.leads)
+        if output and not path.reduces:
+            raised = self._moved(density, path, parent, piece, rows, merged=False)
+            sums.add(("raised",), rows, np.array([rows.receivers]) * moves, survival, raised, path.leads)
         if path.edge.hold:
+            receivers = (rows.receivers, rows.first_receivers) if output else (rows.receivers,)
             delivered = self._delivered(density, path, child, piece, rows)
-            sums.add("delivered", rows, rows.receivers * moves, survival, delivered)
-            if output:
-                sums.add("first_delivered", rows, rows.first_receivers * moves, survival, delivered)
+            sums.add(("delivered", "first_delivered"), rows, np.array(receivers) * moves, survival, delivered)
 
     def _moved(
         self, density: Density, path: Path, form: Format | None, piece: Piece, rows: Rows, merged: bool
@@ -305,24 +275,26 @@ class _Sums:
     """Accumulates what moves along one edge over batches of rows, for each mapping."""
 
     def __init__(self, mappings: int) -> None:
-        self.mappings = mappings
-        self.values: dict[str, list[FloatArray]] = {}
+        self.nothing = np.broadcast_to(0.0, (mappings, UNITS, 4))
+        self.tables: dict[str, FloatArray] = {}
 
     def add(
         self,
-        name: str,
+        names: tuple[str, ...],
         rows: Rows,
-        weight: FloatArray,
+        weights: FloatArray,
         survival: FloatArray,
         moved: tuple[FloatArray, FloatArray, Units],
         leads: bool = False,
     ) -> None:
-        """Add one transfer of each row, ``weight`` [N] times, by stage; a leader's metadata is read whatever becomes of it."""
-        sums = gathered(rows.mapping, weight, survival, *moved, leads)
-        known = self.values.get(name)
-        self.values[name] = [a + b for a, b in zip(known, sums, strict=True)] if known else sums
+        """Add one transfer of each row to as many of ``names`` as there are ``weights`` [W, N], so many times, by stage; a leader's
+        metadata is read whatever becomes of it."""
+        for name, table in zip(names, gathered(rows.mapping, weights, survival, *moved, leads), strict=False):
+            self.tables[name] = self.tables[name] + table if name in self.tables else table
 
-    def traffic(self) -> Traffic:
+    def traffic(self, reduces: bool) -> Traffic:
+        """``reduces``: what is raised is what is served."""
+        tables = {"raised": self.tables.get("served", self.nothing)} if reduces else {}
+        tables |= self.tables
         names = ("served", "raised", "delivered", "first_served", "first_delivered")
-        nothing = Moved(*(np.broadcast_to(0.0, (self.mappings, *shape, 4)) for shape in ((), (), (0, 2), ())))
-        return Traffic(**{name: Moved(*self.values[name]) if name in self.values else nothing for name in names})
+        return Traffic(**{name: Moved(tables.get(name, self.nothing)) for name in names})
