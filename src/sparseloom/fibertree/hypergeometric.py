@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from sparseloom.fibertree.distinct import distinct
 from sparseloom.kernel import inlined, kernel
-from sparseloom.memory import forgets
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -119,46 +118,52 @@ def mean_parts(population: int, marked: int, sample: ArrayLike, size: ArrayLike)
     function is at most exp(-2 variance sin(t / 2)^2) at t. Where that is below the precision of floats at all multiples of
     2 pi / size, X leaves every rest equally often, and the mean is (mean of X + (size - 1) / 2) / size.
     """
-    n, parts = np.broadcast_arrays(np.asarray(sample, np.int64), np.asarray(size, np.int64))
+    n, parts = np.asarray(sample, np.int64), np.asarray(size, np.int64)
+    if n.shape != parts.shape:
+        n, parts = (np.array(x) for x in np.broadcast_arrays(n, parts))
+    keys = np.array([n.ravel(), parts.ravel()])
+    found, summed = _even_means(population, marked, keys)
+    if summed.size:
+        first, index = distinct(keys[:, summed])
+        found[summed] = _summed_means(population, marked, keys[:, summed[first]])[index]
+    return np.asarray(found.reshape(n.shape))
+
+
+@kernel
+def _even_means(population: int, marked: int, keys: IntArray) -> tuple[FloatArray, IntArray]:
+    """The means of samples and sizes ``keys`` [2, N] where all rests are left equally often, and which are not of these."""
+    found, summed, count = np.empty(keys.shape[1]), np.empty(keys.shape[1], np.int64), 0
     share = marked / population
-    variance = n * share * (1 - share) * ((population - n) / max(population - 1, 1))
-    even = (parts == 1) | (2 * variance * np.sin(np.pi / parts) ** 2 > 40)
-    found = np.asarray((n * marked / population + (parts - 1) / 2) / parts)
-    if not even.all():
-        known = _KNOWN.setdefault((population, marked), {})
-        keys = np.stack([n[~even], parts[~even]])
-        first, index = distinct(keys)
-        pairs = list(zip(*keys[:, first].tolist(), strict=True))
-        missing = np.array([pair for pair in pairs if pair not in known], np.int64).reshape(-1, 2)
-        for at in range(0, len(missing), 64):
-            some = missing[at : at + 64]
-            means = _mean_parts(population, marked, *some.T)
-            known.update(zip(map(tuple, some.tolist()), means.tolist(), strict=True))
-        found[~even] = np.array([known[pair] for pair in pairs])[index]
+    for i in range(keys.shape[1]):
+        n, size = keys[0, i], keys[1, i]
+        variance = n * share * (1 - share) * ((population - n) / max(population - 1, 1))
+        found[i] = (n * share + (size - 1) / 2) / size
+        if size > 1 and 2 * variance * math.sin(math.pi / size) ** 2 <= 40:
+            summed[count] = i
+            count += 1
+    return found, summed[:count]
+
+
+@kernel
+def _summed_means(population: int, marked: int, keys: IntArray) -> FloatArray:
+    """The means of samples and sizes ``keys`` [2, N], summed outwards from the mode as in :func:`distribution`."""
+    found = np.empty(keys.shape[1])
+    for i in range(keys.shape[1]):
+        n, size = keys[0, i], keys[1, i]
+        least, most = max(0, marked + n - population), min(marked, n)
+        mode = min(max(int((n + 1.0) * (marked + 1.0) / (population + 2.0)), least), most)
+        total, filled = 1.0, math.ceil(mode / size)
+        weight, k = 1.0, mode
+        while k < most and weight > TAIL:
+            weight *= (marked - k) / (k + 1) * ((n - k) / (population - marked - n + k + 1))
+            k += 1
+            total += weight
+            filled += weight * math.ceil(k / size)
+        weight, k = 1.0, mode
+        while k > least and weight > TAIL:
+            weight *= k / (marked - k + 1) * ((population - marked - n + k) / (n - k + 1))
+            k -= 1
+            total += weight
+            filled += weight * math.ceil(k / size)
+        found[i] = filled / total
     return found
-
-
-_KNOWN: dict[tuple[int, int], dict[tuple[int, int], float]] = {}
-"""Means that were summed, by population and marked, sample and size."""
-
-
-forgets(_KNOWN.clear)
-
-
-def _mean_parts(population: int, marked: int, sample: IntArray, size: IntArray) -> FloatArray:
-    """Mean of ceil(X / size) of N samples [N], summed outwards from the mode as in :func:`distribution`."""
-    n, parts = sample[:, None].astype(np.float64), size[:, None]
-    mode = np.clip(
-        (n + 1) * (marked + 1) // (population + 2), np.maximum(0, marked + n - population), np.minimum(marked, n)
-    )
-    reach = int(5 * math.sqrt(min(marked, int(sample.max())))) + 8
-    step = np.arange(reach)
-    k = mode + step
-    up = np.cumprod((marked - k) / (k + 1) * ((n - k) / (population - marked - n + k + 1)), axis=1)
-    k = mode - step
-    down = np.cumprod(k / (marked - k + 1) * ((population - marked - n + k) / (n - k + 1)), axis=1)
-    total = 1 + up.sum(axis=1) + down.sum(axis=1)
-    filled = (up * np.ceil((mode + step + 1) / parts)).sum(axis=1) + (down * np.ceil((mode - step - 1) / parts)).sum(
-        axis=1
-    )
-    return np.asarray((np.ceil(mode / parts)[:, 0] + filled) / total)

@@ -16,6 +16,7 @@ from sparseloom.errors import Fault, MappingError, suggest
 from sparseloom.fibertree.density import Density
 from sparseloom.fibertree.fiber import bind
 from sparseloom.fibertree.format import Format
+from sparseloom.kernel import kernel
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.memory import remembered
 from sparseloom.workload.workload import Workload
@@ -109,17 +110,26 @@ def problem_of(workload: Workload, design: Design) -> Problem:
     return Problem(workload, design)
 
 
+@kernel
 def corner_of(projection: IntArray, places: NDArray[Number]) -> NDArray[Number]:
     """Coordinates [R, N] of a tensor at ``places`` [D, N] of the iteration space; ``projection`` is [R, D]."""
     found = np.zeros((len(projection), places.shape[1]), places.dtype)
-    for r, d in zip(*np.nonzero(projection), strict=True):
-        found[r] += places[d] if projection[r, d] == 1 else projection[r, d] * places[d]
+    for r in range(len(projection)):
+        for d in range(len(places)):
+            if projection[r, d]:
+                found[r] += projection[r, d] * places[d]
     return found
 
 
+@kernel
 def extents_of(projection: IntArray, sizes: NDArray[Number]) -> NDArray[Number]:
     """Extents [R, N] of a tensor's boxes over ``sizes`` [D, N] coordinates of the iteration ranks; ``projection`` is [R, D]."""
-    return np.asarray(corner_of(projection, sizes - 1) + 1)
+    found = np.ones((len(projection), sizes.shape[1]), sizes.dtype)
+    for r in range(len(projection)):
+        for d in range(len(sizes)):
+            if projection[r, d]:
+                found[r] += projection[r, d] * (sizes[d] - 1)
+    return found
 
 
 @dataclass(frozen=True)

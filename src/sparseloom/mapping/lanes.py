@@ -153,13 +153,12 @@ def _list_lanes(
 
 def _box(problem: Problem, t: int, extents: IntArray) -> IntArray:
     """Extents [ranks, N] of the tensor's box over coordinates [D, N] of the iteration ranks."""
-    shape = problem.workload.density(problem.tensors[t]).tensor_shape
-    return extents_of(problem.projections[t][: len(shape)], np.minimum(extents, problem.shape[:, None]))
+    return np.asarray(extents_of(problem.projection(t), np.minimum(extents, problem.shape[:, None])))
 
 
 def _empty(problem: Problem, t: int, extents: IntArray) -> FloatArray:
     """P(a tile of these coordinates [D, N] is empty), over all its places where they matter."""
-    density, box = problem.workload.density(problem.tensors[t]), _box(problem, t, extents)
+    density, box = problem.densities[t], _box(problem, t, extents)
     if not density.coordinate_dependent:
         return density.empty_probability(np.zeros_like(box), box)
     return _over_distinct(density, box, lambda occupancies, chances: float(chances[occupancies == 0].sum()))
@@ -175,7 +174,7 @@ def _over_distinct(density: Density, box: IntArray, of: Callable[[IntArray, Floa
 def _most_elements(problem: Problem, t: int, fiber: IntArray, element: IntArray) -> FloatArray:
     """Elements of a fiber that can be nonempty at once."""
     whole, part = _box(problem, t, fiber), _box(problem, t, element)
-    worst = problem.workload.density(problem.tensors[t]).worst_occupancy(np.zeros_like(whole), whole)
+    worst = problem.densities[t].worst_occupancy(np.zeros_like(whole), whole)
     return np.asarray(np.minimum(np.prod(whole, axis=0) // np.prod(part, axis=0), worst), np.float64)
 
 

@@ -251,7 +251,7 @@ def _actions(share: Share, energy_pj: float) -> TensorActions:
     for action in DATA_ACTIONS:
         moved = share.moved(action)
         if moved is not None:
-            table = [Outcomes(*row) for row in outcomes(action, moved.table[0]).tolist()]
+            table = [outcomes(action, row) for row in moved.table[0].tolist()]
             words[action] = table[WORDS]
             metadata[action] = tuple(map(RankUnits, table[UNITS::2], table[UNITS + 1 :: 2]))
     tiles = share.tiles

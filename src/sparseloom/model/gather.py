@@ -90,7 +90,12 @@ def gathered(
     mappings, ranks, _ = units.widths.shape
     sums = np.zeros((len(weights), mappings, UNITS + 2 * ranks, survival.shape[1]))
     _gather(mapping, weights, survival, words, blocks, *units, leads, sums)
-    return np.broadcast_to(sums, (*sums.shape[:-1], len(STAGES)))
+    if survival.shape[1] == len(STAGES):
+        return sums
+    # as np.broadcast_to, which takes longer than a mapping's sums
+    same = np.ndarray((*sums.shape[:-1], len(STAGES)), sums.dtype, sums, strides=(*sums.strides[:-1], 0))
+    same.flags.writeable = False
+    return same
 
 
 @kernel

@@ -5,7 +5,7 @@ All numbers are arrays over a batch of B mappings. Their meaning is docs/oracle.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from sparseloom.arch.actions import DATA_ACTIONS, OUTCOMES
 from sparseloom.arch.hierarchy import StorageLevel
 from sparseloom.model.gather import ACTUAL, REACHING, UNITS, UNSKIPPED, Moved
 from sparseloom.model.sparse import Tiles
+from sparseloom.results.actions import Outcomes
 
 FloatArray = NDArray[np.float64]
 
@@ -52,16 +53,12 @@ class LevelCost:
         return np.asarray(self.port_cycles.max(axis=0))
 
 
-def outcomes(action: str, stages: FloatArray) -> FloatArray:
-    """Outcomes [..., 3] (actual, gated, skipped) of an action from its stages [..., 4]; a fill that does not arrive is absent,
-    not gated or skipped."""
-    actual = stages[..., ACTUAL]
+def outcomes(action: str, stages: Sequence[float]) -> Outcomes:
+    """Outcomes of an action of which so much reaches each stage; a fill that does not arrive is absent, not gated or skipped."""
+    actual = stages[ACTUAL]
     if action == "fill":
-        lost = np.zeros_like(actual)
-        return np.stack([actual, lost, lost], axis=-1)
-    gated = np.maximum(stages[..., UNSKIPPED] - actual, 0.0)
-    skipped = np.maximum(stages[..., REACHING] - stages[..., UNSKIPPED], 0.0)
-    return np.stack([actual, gated, skipped], axis=-1)
+        return Outcomes(actual)
+    return Outcomes(actual, max(stages[UNSKIPPED] - actual, 0.0), max(stages[REACHING] - stages[UNSKIPPED], 0.0))
 
 
 def price(level: StorageLevel, shares: Mapping[str, Share], instances: FloatArray, energy: Energy) -> LevelCost:

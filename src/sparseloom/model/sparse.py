@@ -275,7 +275,7 @@ class _Sums:
     """Accumulates what moves along one edge over batches of rows, for each mapping."""
 
     def __init__(self, mappings: int) -> None:
-        self.nothing = np.broadcast_to(0.0, (mappings, UNITS, 4))
+        self.nothing = np.zeros((mappings, UNITS, 4))
         self.tables: dict[str, FloatArray] = {}
 
     def add(
