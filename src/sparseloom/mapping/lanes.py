@@ -216,9 +216,9 @@ def within_fanout(problem: Problem, lanes: FloatArray, shares: FloatArray) -> ND
 
 def check_mapping(
     problem: Problem, mapping: Mapping, stored_leaders: bool = False, unchecked: Iterable[int] = ()
-) -> Thinning:
-    """Refuse an illegal mapping, lanes that are never needed at once left out; returns what is thinned (B = 1, see
-    :func:`thin`). The fan-out of the ``unchecked`` levels is left to the caller.
+) -> tuple[MappingBatch, Thinning]:
+    """Refuse an illegal mapping, lanes that are never needed at once left out; returns it as a batch of one, and what is thinned
+    (see :func:`thin`). The fan-out of the ``unchecked`` levels is left to the caller.
 
     Raises MappingError with every fault.
     """
@@ -230,8 +230,8 @@ def check_mapping(
     thinning = thin(problem, batch, stored_leaders)
     shares = lane_shares(problem, batch, thinning)[:, :, 0]
     shares[list(unchecked)] = 0
-    check(mapping, problem.workload, problem.design.architecture, [(float(x), float(y)) for x, y in shares])
-    return thinning
+    check(mapping, problem.workload, problem.design.architecture, [(x, y) for x, y in shares.tolist()])
+    return batch, thinning
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.mapping.batch import BoolArray, IntArray, Problem, extents_of
+from sparseloom.memory import remembered
 from sparseloom.model.edge import Box, Edge, Wanted
 from sparseloom.model.nests import Nests
 from sparseloom.model.products import emit_batch
@@ -70,7 +71,7 @@ class Classes:
         return ~self.changed[axis, step]
 
     def step_total(self, values: FloatArray, merged: bool) -> FloatArray:
-        own = np.prod(self.extents, axis=0) - np.prod(self.common, axis=0)
+        own = np.multiply.reduce(self.extents, axis=0) - np.multiply.reduce(self.common, axis=0)
         total = np.divide(values * self.points, own, out=np.zeros(own.size), where=own > 0)
         return total if merged else np.asarray(total * self.receivers / np.maximum(self.groups, 1.0))
 
@@ -118,7 +119,11 @@ class ClassSource:
         projection = edge.projection
         extents = extents_of(projection, self.nominal(edge.child))
         means = extents_of(projection, self._means[edge.child])
-        box, points, times = (np.zeros_like(extents), extents), np.prod(means, axis=0), np.ones(self.mappings)
+        box, points, times = (
+            (np.zeros_like(extents), extents),
+            np.multiply.reduce(means, axis=0),
+            np.ones(self.mappings),
+        )
         listed = self._crossed(edge, wanted)
         if not listed.size:
             return box, points, times, np.arange(self.mappings)
@@ -137,13 +142,10 @@ class ClassSource:
 
     def _crossed(self, edge: Edge, wanted: Wanted) -> IntArray:
         """Mappings in whose tiles parts of a split may begin; all where the tensor's ranks are not independent."""
-        indexes = edge.projection > 0
-        crossed = np.full(self.mappings, bool((indexes.sum(axis=0) > 1).any()))
-        for axis, _ in wanted.splits:
-            some = np.flatnonzero(indexes[axis])
-            simple = some.size == 1 and edge.projection[axis, some[0]] == 1
-            crossed |= ~self.nests.aligned[:, some[0]] if simple else True
-        return np.flatnonzero(crossed)
+        ranks = _cut_ranks(edge, wanted)
+        if ranks is None:
+            return np.arange(self.mappings)
+        return np.flatnonzero(~self.nests.aligned[:, ranks].all(axis=1)) if ranks else _NONE
 
     def nominal(self, level: int) -> IntArray:
         return np.asarray(self._nominal[level])
@@ -162,6 +164,20 @@ class ClassSource:
     def busiest(self, busy: FloatArray, rows: Classes) -> FloatArray:
         """The computes of the first instance: none has more points."""
         return np.asarray(np.bincount(rows.mapping, busy * rows.side_receivers, self.mappings), np.float64)
+
+
+_NONE = np.zeros(0, np.int64)
+
+
+@remembered
+def _cut_ranks(edge: Edge, wanted: Wanted) -> list[int] | None:
+    """Ranks that are the index of a tensor rank which is split, each by itself; None where ranks are not independent."""
+    indexes = edge.projection > 0
+    some = [np.flatnonzero(indexes[axis]).tolist() for axis, _ in wanted.splits]
+    simple = all(
+        len(d) == 1 and edge.projection[axis, d[0]] == 1 for (axis, _), d in zip(wanted.splits, some, strict=True)
+    )
+    return [d[0] for d in some] if simple and (indexes.sum(axis=0) <= 1).all() else None
 
 
 def _named(counts: FloatArray, table: IntArray, ranks: int, dims: int, wanted: Wanted) -> Classes:

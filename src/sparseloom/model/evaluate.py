@@ -74,8 +74,8 @@ def evaluate(
         design, said = settled(design, lambda choice: evaluate(workload, choice, mapping, rules, details).energy_pj)
     problem = problem_of(workload, design)
     walked = not conventions.by_proportion and is_walked(problem)
-    thinning = check_mapping(problem, mapping, conventions.by_proportion, unchecked=thinned(problem) if walked else ())
-    batch = MappingBatch.of(problem, [mapping])
+    unchecked = thinned(problem) if walked else ()
+    batch, thinning = check_mapping(problem, mapping, conventions.by_proportion, unchecked)
     average: AverageInstance | None = None
     if not conventions.by_proportion:
         traffic = _by_transfer(problem, batch, thinning, conventions)

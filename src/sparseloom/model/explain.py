@@ -10,6 +10,7 @@ from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
 from sparseloom.arch.hierarchy import Architecture, ComputeLevel, StorageLevel
 from sparseloom.fibertree.density import ActualData, Dense, Density, FixedStructured, Uniform
 from sparseloom.mapping.batch import Problem
+from sparseloom.memory import remembered
 from sparseloom.model.conventions import Conventions
 from sparseloom.model.lanewalk import is_walked
 from sparseloom.results.actions import ComputeActions, LevelActions, Outcomes, RankUnits
@@ -45,6 +46,7 @@ def _mover(level: LevelActions, port: str) -> str:
     return f"{moved[largest] / total:.0%} of its words are {largest}'s" if total else "for metadata alone"
 
 
+@remembered
 def assumptions(problem: Problem, conventions: Conventions) -> tuple[str, ...]:
     """What the numbers take for granted."""
     workload, architecture = problem.workload, problem.design.architecture

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from sparseloom.model.nests import Nests, lay_out
 from sparseloom.model.source import Rows
 
 FloatArray = NDArray[np.float64]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -48,32 +49,38 @@ class SingleMapping:
     @cached_property
     def _placed(self) -> bool:
         """Whether places matter to some density."""
-        workload = self.problem.workload
-        return any(workload.density(name).coordinate_dependent for name in self.problem.tensors)
+        return any(density.coordinate_dependent for density in self.problem.densities)
+
+    @cached_property
+    def _classes(self) -> ClassSource:
+        return ClassSource(self.problem, self.nests, np.zeros(1, np.bool_))
 
     def transfers(self, edge: Edge, wanted: Wanted) -> Iterator[Rows]:
         """The rows of an edge. Raises MappingError where there are too many to look at."""
-        irregular = np.array([self._placed])
-        if not irregular[0]:
-            found: list[Rows] = list(ClassSource(self.problem, self.nests, irregular).transfers(edge, wanted))
-        return self._events.transfers(edge, wanted) if irregular[0] else iter(found)
+        found = self._by_class(lambda classes: list(classes.transfers(edge, wanted)))
+        return iter(found) if found is not None else self._events.transfers(edge, wanted)
+
+    def _by_class(self, of: Callable[[ClassSource], Found]) -> Found | None:
+        """What the classes say, if places do not matter and the mapping fits their form."""
+        if self._placed:
+            return None
+        self._classes.irregular[0] = False
+        found = of(self._classes)
+        return None if self._classes.irregular[0] else found
 
     def tiles(self, edge: Edge, wanted: Wanted) -> tuple[Box, FloatArray, FloatArray, IntArray]:
         """Boxes of the child's tiles, mean points of those that each stands for, how many they are, and the mapping of each.
 
         Raises MappingError where there are too many to look at.
         """
-        irregular = np.array([self._placed])
-        if not irregular[0]:
-            found = ClassSource(self.problem, self.nests, irregular).tiles(edge, wanted)
-        return self._events.tiles(edge, wanted) if irregular[0] else found
+        return self._by_class(lambda classes: classes.tiles(edge, wanted)) or self._events.tiles(edge, wanted)
 
     def nominal(self, level: int) -> IntArray:
         """Coordinates of a tile of a level where no bound is cut short, at most the shape, [D, 1]."""
-        return np.asarray(np.minimum(self.nests.tile[0, level], self.problem.shape)[:, None])
+        return self._classes.nominal(level)
 
     def busiest(self, busy: FloatArray, rows: Any) -> FloatArray:
         """The most that any compute instance has of ``busy`` [N] computes, [1]."""
         if isinstance(rows, EventRows):
             return self._events.busiest(busy, rows)
-        return ClassSource(self.problem, self.nests, np.zeros(1, np.bool_)).busiest(busy, rows)
+        return self._classes.busiest(busy, rows)

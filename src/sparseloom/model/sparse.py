@@ -79,27 +79,27 @@ class Filter:
         names, compressed = self.problem.rank_names(tensor), bool(form and form.compressed)
         box, points, times, mapping = self.source.tiles(*of_tiles(self.problem, tensor, level))
         low, high = box[0][: len(names)], box[1][: len(names)]
-        most, stored = np.prod(box[1] - box[0], axis=0).astype(np.float64), points
-        if compressed and names:
+        if not compressed or not names:
+            most, words = np.multiply.reduce(box[1] - box[0], axis=0, dtype=np.float64), points
+        else:
             most = density.worst_occupancy(low, high).astype(np.float64)
             if isinstance(density, Exchangeable):
-                stored = density.mean_of(points)
-            elif density.coordinate_dependent:
-                stored = density.expected_occupancy(low, high)
+                words = density.mean_of(points)
             else:
-                stored = density.density * points
+                placed = density.coordinate_dependent
+                words = density.expected_occupancy(low, high) if placed else density.density * points
         bits = np.zeros(points.size)
         if form is not None:
             first, index = distinct(np.concatenate([low, high]))
             units = form.expected_units if is_certain(density) else form.worst_units
             known = units(density, names, low[:, first], high[:, first])[index]
             bits = np.asarray((known * self.widths(tensor, level, form)[mapping]).sum(axis=(-1, -2)))
-        words = np.asarray(stored, np.float64)
         if points.size > self.source.mappings:
             starts = np.flatnonzero(np.diff(mapping, prepend=-1))
             words = np.add.reduceat(words * times, starts) / np.add.reduceat(times, starts)
             most, bits = np.maximum.reduceat(most, starts), np.maximum.reduceat(bits, starts)
-        return Tiles(np.prod(self.nominal(tensor, level), axis=0).astype(np.float64), words, most, bits)
+        nominal = np.multiply.reduce(self.nominal(tensor, level), axis=0, dtype=np.float64)
+        return Tiles(nominal, words, most, bits)
 
     def nominal(self, tensor: int, level: int) -> IntArray:
         """Extents of a tensor's tile at a level where no bound is cut short, [ranks, B]."""
