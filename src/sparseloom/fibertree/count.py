@@ -19,14 +19,16 @@ U, UB, B, CP, RLE, UOP = range(6)
 
 
 @kernel
-def clip(shape: IntArray, low: IntArray, high: IntArray) -> tuple[IntArray, IntArray]:
-    """The boxes cut at the edges of a tensor; ``high`` is never below ``low``."""
+def clip(shape: IntArray, low: IntArray, high: IntArray) -> tuple[IntArray, IntArray, bool]:
+    """The boxes cut at the edges of a tensor, ``high`` never below ``low``, and whether all of them have points."""
     lows, highs = np.empty(low.shape, np.int64), np.empty(low.shape, np.int64)
+    inside = True
     for axis in range(low.shape[0]):
         for n in range(low.shape[1]):
             lows[axis, n] = min(max(low[axis, n], 0), shape[axis])
             highs[axis, n] = max(min(high[axis, n], shape[axis]), lows[axis, n])
-    return lows, highs
+            inside = inside and highs[axis, n] > lows[axis, n]
+    return lows, highs, inside
 
 
 @kernel
@@ -36,6 +38,17 @@ def points(shape: IntArray, low: IntArray, high: IntArray) -> IntArray:
     for axis in range(low.shape[0]):
         for n in range(low.shape[1]):
             found[n] *= max(min(high[axis, n], shape[axis]) - max(low[axis, n], 0), 0)
+    return found
+
+
+@kernel
+def shares(points: FloatArray, share: float) -> FloatArray:
+    """A share of each number of points [N], or the whole number that it is but for rounding."""
+    found = points * share
+    for n in range(points.size):
+        nearest = np.rint(found[n])
+        if abs(found[n] - nearest) <= 1e-12 * max(found[n], 1.0):
+            found[n] = nearest
     return found
 
 

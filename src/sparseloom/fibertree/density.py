@@ -242,9 +242,10 @@ class FixedStructured(Exchangeable):
         return np.asarray(np.maximum(0.0, 1.0 - self.mean_of(points)))
 
     def mean_of(self, points: ArrayLike) -> FloatArray:
-        x = np.asarray(points) * self.density
-        nearest = np.rint(x)
-        return np.asarray(np.where(np.abs(x - nearest) <= 1e-12 * np.maximum(x, 1.0), nearest, x))
+        from sparseloom.fibertree.count import shares
+
+        values = np.asarray(points, np.float64)
+        return np.asarray(shares(values.ravel(), self.density).reshape(values.shape))
 
     def worst_occupancy(self, low: Corner, high: Corner) -> IntArray:
         return np.asarray(np.ceil(self.expected_occupancy(low, high)), dtype=np.int64)

@@ -10,8 +10,13 @@ from sparseloom.kernel import kernel
 IntArray = NDArray[np.int64]
 
 
+_ONE = np.zeros(1, np.int64)
+
+
 def distinct(columns: IntArray) -> tuple[IntArray, IntArray]:
     """Numbers of the columns [K, N] that are the first of their kind, and for each column which of those it equals."""
+    if columns.shape[1] == 1:
+        return _ONE, _ONE
     columns = np.ascontiguousarray(columns)
     first, index = np.empty(columns.shape[1], np.int64), np.empty(columns.shape[1], np.int64)
     room = np.full(1 << (2 * columns.shape[1]).bit_length(), -1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sparseloom.errors import Fault, InputError, suggest
 from sparseloom.fibertree.box import Corner, corners
 from sparseloom.fibertree.format import Format, RankFormat
+from sparseloom.memory import remembered
 
 IntArray = NDArray[np.int64]
 
@@ -77,7 +78,7 @@ class _Named:
     rank: int
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def bind(form: Format, ranks: tuple[str, ...]) -> Geometry:
     """Bind a format to a tensor's ranks, completing it at the top with what it does not name.
 

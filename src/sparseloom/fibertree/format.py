@@ -31,6 +31,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from sparseloom.errors import Fault, InputError, suggest
@@ -120,12 +121,19 @@ class Format:
     def __str__(self) -> str:
         return "-".join(str(rank) for rank in self.ranks)
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self.ranks)
+
     @property
     def thesis(self) -> str:
         """The hierarchical description of thesis Table 3.1 (``UOP-CP``, ``CP^2``)."""
         return "-".join(rank.thesis for rank in self.ranks)
 
-    @property
+    @cached_property
     def compressed(self) -> bool:
         """True if some rank is B, CP or RLE: only nonzero values are stored."""
         return any(rank.kind in COMPRESSING for rank in self.ranks)

@@ -8,7 +8,6 @@ times P replaces the sum; otherwise elements are enumerated.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from sparseloom.fibertree.density import Density
 from sparseloom.fibertree.fiber import Geometry, IntArray, bind
 from sparseloom.fibertree.format import KINDS, PRUNING, Format
 from sparseloom.fibertree.runs import expected_placeholders
+from sparseloom.memory import remembered
 
 FloatArray = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ class _Ranks(NamedTuple):
     cuts: IntArray
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def _ranks(form: Format, ranks: tuple[str, ...]) -> _Ranks:
     geometry = bind(form, ranks)
     kinds = np.array([KINDS.index(rank.kind) for rank in form.ranks])
@@ -55,23 +55,16 @@ def expected_units(form: Format, density: Density, ranks: tuple[str, ...], low: 
     that does not fit the tensor.
     """
     known = _ranks(form, ranks)
-    lows, highs, batch = _clipped(density, low, high)
-    inside = (highs > lows).all(axis=0)
-    if inside.all() and not density.coordinate_dependent:
+    lows, highs, batch = corners(len(density.tensor_shape), low, high)
+    lows, highs, inside = count.clip(np.array(density.tensor_shape, np.int64), lows, highs)
+    if inside and not density.coordinate_dependent:
         return _expected_units(form, known, density, lows, highs).reshape(*batch, len(form.ranks), 2)
-    result, places = np.zeros((inside.size, len(form.ranks), 2)), np.flatnonzero(inside)
+    result, places = np.zeros((lows.shape[1], len(form.ranks), 2)), np.flatnonzero((highs > lows).all(axis=0))
     step = _boxes_at_a_time(form, known, density, lows, highs)
     for start in range(0, places.size, step):
         some = places[start : start + step]
         result[some] = _expected_units(form, known, density, *np.ascontiguousarray([lows[:, some], highs[:, some]]))
     return result.reshape(*batch, len(form.ranks), 2)
-
-
-def _clipped(density: Density, low: Corner, high: Corner) -> tuple[IntArray, IntArray, tuple[int, ...]]:
-    """Corners cut at the tensor's edges, ``[n_tensor_ranks, n_boxes]``, and the shape of the batch."""
-    shape = np.array(density.tensor_shape, np.int64)
-    lows, highs, batch = corners(shape.size, low, high)
-    return *count.clip(shape, lows, highs), batch
 
 
 def _boxes_at_a_time(form: Format, known: _Ranks, density: Density, low: IntArray, high: IntArray) -> int:
@@ -84,12 +77,17 @@ def _boxes_at_a_time(form: Format, known: _Ranks, density: Density, low: IntArra
     return max(1, CHUNK // largest)
 
 
+_NOTHING = np.zeros(1, np.int64)
+
+
 def _expected_units(form: Format, known: _Ranks, density: Density, low: IntArray, high: IntArray) -> FloatArray:
     """Expected units of boxes ``low``, ``high`` [n_tensor_ranks, n_boxes], all with points."""
     boxes, each = low.shape[1], density.coordinate_dependent
-    start = count.count_elements(known.cuts, each, low, high)
-    lows, highs, times = count.list_elements(known.cuts, each, low, high, start)
-    exist = times * (1.0 - density.empty_probability(lows, highs)) if times.size else np.zeros(0)
+    start, lows, highs, exist = _NOTHING, low, high, np.zeros(0)
+    if len(known.cuts):
+        start = count.count_elements(known.cuts, each, low, high)
+        lows, highs, times = count.list_elements(known.cuts, each, low, high, start)
+        exist = times * (1.0 - density.empty_probability(lows, highs))
     occupancy, placeholders = np.zeros(boxes), np.zeros((len(form.ranks), boxes))
     if form.ranks[-1].kind in PRUNING:
         occupancy = density.expected_occupancy(low, high)
@@ -107,7 +105,8 @@ def worst_units(form: Format, density: Density, ranks: tuple[str, ...], low: Cor
     Boxes are clipped at the tensor's edges.
     """
     known = _ranks(form, ranks)
-    lows, highs, batch = _clipped(density, low, high)
+    lows, highs, batch = corners(len(density.tensor_shape), low, high)
+    lows, highs, _ = count.clip(np.array(density.tensor_shape, np.int64), lows, highs)
     most = density.worst_occupancy(lows, highs)
     found = count.most_units(known.steps, known.kinds, known.bits, most, lows, highs)
     return np.asarray(found.reshape(*batch, len(form.ranks), 2))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,9 @@ BoolArray = NDArray[np.bool_]
 Number = TypeVar("Number", np.int64, np.float64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
-    """What all mappings of a batch share: ``workload`` on ``design``, with its ranks and tensors numbered.
+    """What all mappings of a batch share: ``workload`` on ``design``, with its ranks and tensors numbered. Equal to itself alone.
 
     Ranks are numbered as in ``workload.ranks`` (D of them), tensors operands first and the output last (T), levels
     outermost first (S).
@@ -104,10 +104,27 @@ class Problem:
         return np.array([level.network.spatial_reduction for level in self.design.architecture.levels])
 
 
-@remembered
 def problem_of(workload: Workload, design: Design) -> Problem:
-    """The problem of a workload on a design, the same one each time, with what was worked out of it."""
-    return Problem(workload, design)
+    """The problem of a workload on a design: for the very same ones the same each time, with what was worked out of it."""
+    return _problem_of(_Same(workload), _Same(design))
+
+
+class _Same:
+    """A value that is equal to nothing but itself, whatever it holds."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+@remembered
+def _problem_of(workload: _Same, design: _Same) -> Problem:
+    return Problem(workload.value, design.value)
 
 
 @kernel

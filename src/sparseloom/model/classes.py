@@ -99,7 +99,7 @@ class ClassSource:
         """The classes of an edge in all mappings or ``some``, which are numbered anew; ``before`` tells whether the transfer before
         may matter."""
         some = np.arange(self.mappings) if some is None else some
-        task = task_of(self.problem.shape, edge, wanted, before)
+        task = task_of(self.problem, edge, wanted, before)
         (ranks, dims), size = edge.projection.shape, 4 * len(some) + 64
         counts, table = np.empty((4, size)), np.empty((task.width, size), np.int64)
         done = used = 0

@@ -18,9 +18,9 @@ Box = tuple[IntArray, IntArray]
 """Low and high corners of N boxes, [R, N] each."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Edge:
-    """A tensor's way from level ``parent`` to level ``child``; ``levels`` (S) as child means compute.
+    """A tensor's way from level ``parent`` to level ``child``; ``levels`` (S) as child means compute. Equal to itself alone.
 
     ``projection`` [R, D] are the coefficients of the tensor's index; ``merge`` says that receivers with equal tiles form
     a group (multicast, or spatial reduction for the output).
@@ -67,9 +67,9 @@ class Edge:
         ]  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wanted:
-    """What is wanted of the rows of an edge besides their counts and boxes.
+    """What is wanted of the rows of an edge besides their counts and boxes. Equal to itself alone.
 
     ``judges``: edges whose spans are needed, in the ranks ``looked_at`` [K][D] (None: all); ``positions`` [D]: ranks whose places
     matter; ``offsets`` [D]: ranks for which it matters how the judges' spans lie to each other; ``watch``: (tensor rank, step)

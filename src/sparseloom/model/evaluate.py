@@ -176,8 +176,8 @@ def _refuse_overflow(levels: Sequence[StorageLevel], traffic: Activity) -> None:
     faults = []
     for level in levels:
         for holding in holdings(level, traffic.shares[level.name]):
-            held = {name: float(amount[0]) for name, amount in holding.held.items()}
             if not holding.fits[0]:
+                held = {name: float(amount[0]) for name, amount in holding.held.items()}
                 parts = ", ".join(f"{tensor}={amount:,.0f}" for tensor, amount in held.items() if amount)
                 largest = max(held, key=lambda tensor: held[tensor])
                 what = f"tiles need {sum(held.values()):,.0f} {holding.unit} but {level.name} holds {holding.room:,} ({parts})"

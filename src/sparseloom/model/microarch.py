@@ -79,14 +79,12 @@ def _energy(level: StorageLevel, share: Share, energy: Energy) -> FloatArray:
     return np.asarray(total)
 
 
-def _stage_prices(action: str, priced: str, energy: Energy) -> FloatArray:
-    """Energy by stage, [4], so that the outcomes of an action have theirs (see :func:`outcomes`)."""
-    actual, gated, skipped = (
-        energy(priced, outcome) if action != "fill" or outcome == "actual" else 0.0 for outcome in OUTCOMES
-    )
-    prices = np.zeros(4)
-    prices[REACHING], prices[UNSKIPPED], prices[ACTUAL] = skipped, gated - skipped, actual - gated
-    return prices
+def _stage_prices(action: str, priced: str, energy: Energy) -> list[float]:
+    """Energy by stage, so that the outcomes of an action have theirs (see :func:`outcomes`)."""
+    if action == "fill":
+        return [0.0, 0.0, 0.0, energy(priced, "actual")]
+    actual, gated, skipped = (energy(priced, outcome) for outcome in OUTCOMES)
+    return [0.0, skipped, gated - skipped, actual - gated]
 
 
 def _port_cycles(level: StorageLevel, shares: Mapping[str, Share], instances: FloatArray) -> FloatArray:

@@ -27,9 +27,9 @@ class Judge:
     each: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Path:
-    """An edge of tensor ``tensor`` with its judges, and the judged edges outside it, outermost first."""
+    """An edge of tensor ``tensor`` with its judges, and the judged edges outside it, outermost first. Equal to itself alone."""
 
     tensor: int
     edge: Edge

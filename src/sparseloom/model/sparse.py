@@ -76,7 +76,7 @@ class Filter:
     def tiles(self, tensor: int, level: int) -> Tiles:
         """What a level holds of a tensor."""
         form, density = self.problem.format_of(level, tensor), self.problem.densities[tensor]
-        names, compressed = self.problem.rank_names(tensor), bool(form and form.compressed)
+        names, compressed = self.problem.rank_names(tensor), _compresses(form)
         box, points, times, mapping = self.source.tiles(*of_tiles(self.problem, tensor, level))
         low, high = box[0][: len(names)], box[1][: len(names)]
         if not compressed or not names:
@@ -200,39 +200,44 @@ class Filter:
     ) -> None:  # fmt: skip
         """Add what rows move of a tensor of some ``density``, by stage of ``survival`` [N, 4]."""
         output = path.tensor == len(self.problem.tensors) - 1
-        served = self._moved(density, path, parent, piece, rows, merged=True)
+        forms = (parent, child) if path.edge.hold else (parent,)
+        words = {flag: stored_words(density, flag, piece) for flag in {_compresses(form) for form in forms}}
+        served = self._moved(density, path, parent, piece, rows, words[_compresses(parent)], merged=True)
         moves: BoolArray | int = piece.points > 0 if path.edge.hold else 1
         groups = (rows.groups, rows.first_groups) if output else (rows.groups,)
         sums.add(("served", "first_served"), rows, np.array(groups) * moves, survival, served, path.leads)
         if output and not path.reduces:
-            raised = self._moved(density, path, parent, piece, rows, merged=False)
+            raised = self._moved(density, path, parent, piece, rows, words[_compresses(parent)], merged=False)
             sums.add(("raised",), rows, np.array([rows.receivers]) * moves, survival, raised, path.leads)
         if path.edge.hold:
             receivers = (rows.receivers, rows.first_receivers) if output else (rows.receivers,)
-            delivered = self._delivered(density, path, child, piece, rows)
+            delivered = self._delivered(density, path, child, piece, rows, words[_compresses(child)])
             sums.add(("delivered", "first_delivered"), rows, np.array(receivers) * moves, survival, delivered)
 
     def _moved(
-        self, density: Density, path: Path, form: Format | None, piece: Piece, rows: Rows, merged: bool
+        self,
+        density: Density,
+        path: Path,
+        form: Format | None,
+        piece: Piece,
+        rows: Rows,
+        words: FloatArray,
+        merged: bool,
     ) -> tuple[FloatArray, FloatArray, Units]:
-        """Expected words, blocks and units of one transfer of each row at the parent."""
-        compressed = bool(form and form.compressed)
+        """Expected ``words``, blocks and units of one transfer of each row at the parent."""
         block_words = self.problem.design.architecture.levels[path.edge.parent].block_words
-        words = stored_words(density, compressed, piece)
         blocks = shared_blocks(
-            density, compressed, piece, words, block_words, lambda values: rows.step_total(values, merged),
+            density, _compresses(form), piece, words, block_words, lambda values: rows.step_total(values, merged),
             disjoint=merged and path.edge.merge and not (self.problem.projections[path.tensor] > 0).sum(axis=1).max() > 1,
         )  # fmt: skip
         return words, blocks, self._units(density, path.tensor, path.edge.parent, form, piece, rows, navigated=True)
 
     def _delivered(
-        self, density: Density, path: Path, form: Format | None, piece: Piece, rows: Rows
+        self, density: Density, path: Path, form: Format | None, piece: Piece, rows: Rows, words: FloatArray
     ) -> tuple[FloatArray, FloatArray, Units]:
-        """Expected words, blocks and units of one transfer of each row at one receiver."""
-        compressed = bool(form and form.compressed)
+        """Expected ``words``, blocks and units of one transfer of each row at one receiver."""
         block_words = self.problem.design.architecture.levels[path.edge.child].block_words
-        words = stored_words(density, compressed, piece)
-        blocks = own_blocks(density, compressed, piece, words, block_words)
+        blocks = own_blocks(density, _compresses(form), piece, words, block_words)
         return words, blocks, self._units(density, path.tensor, path.edge.child, form, piece, rows, navigated=False)
 
     def _units(
@@ -255,6 +260,10 @@ class Filter:
             single = single_coordinate(form, names, low, high)[:, :upper]
             each[:, :upper][single & (some[2 * piece.ranks :].T > 0)] = 0.0
         return Units(each, which, self.widths(tensor, level, form))
+
+
+def _compresses(form: Format | None) -> bool:
+    return form is not None and form.compressed
 
 
 def _unchanged(form: Format, names: tuple[str, ...], rows: Rows) -> IntArray:

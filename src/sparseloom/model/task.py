@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.mapping.batch import BoolArray, IntArray
+from sparseloom.mapping.batch import BoolArray, IntArray, Problem
 from sparseloom.memory import remembered
 from sparseloom.model.digits import FIRST, ORIGIN, PLAIN
 from sparseloom.model.edge import Edge, Wanted
@@ -53,8 +53,8 @@ class Task(NamedTuple):
 
 
 @remembered
-def task_of(shape: IntArray, edge: Edge, wanted: Wanted, before: bool) -> Task:
-    projection, dims = edge.projection, edge.projection.shape[1]
+def task_of(problem: Problem, edge: Edge, wanted: Wanted, before: bool) -> Task:
+    shape, projection, dims = problem.shape, edge.projection, edge.projection.shape[1]
     judges = [[j.parent, j.child, j.merge, *_windows(j)] for j in wanted.judges]
     splits = _table(wanted.splits, 2)
     whole = projection @ (shape - 1) + 1
