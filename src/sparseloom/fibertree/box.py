@@ -20,7 +20,8 @@ def corners(ranks: int, low: Corner, high: Corner) -> tuple[IntArray, IntArray, 
 
     Raises PatternError if there is not one pair for each of the ``ranks``.
     """
-    _check(ranks, low, high)
+    if len(low) != ranks or len(high) != ranks:
+        raise _mismatch(ranks, low, high)
     if isinstance(low, np.ndarray) and isinstance(high, np.ndarray) and low.ndim == 2 and low.shape == high.shape:
         return np.ascontiguousarray(low), np.ascontiguousarray(high), low.shape[1:]
     arrays = np.broadcast_arrays(*[np.asarray(corner, np.int64) for corner in (*low, *high)])
@@ -31,13 +32,13 @@ def corners(ranks: int, low: Corner, high: Corner) -> tuple[IntArray, IntArray, 
 
 def clip_box(shape: Sequence[int], low: Corner, high: Corner) -> tuple[list[IntArray], list[IntArray]]:
     """The box cut at the tensor's edges, as integer arrays; ``high`` is never below ``low``."""
-    _check(len(shape), low, high)
+    if len(low) != len(shape) or len(high) != len(shape):
+        raise _mismatch(len(shape), low, high)
     lows = [np.minimum(np.maximum(np.asarray(x, np.int64), 0), s) for x, s in zip(low, shape, strict=True)]
     highs = [np.minimum(np.asarray(x, np.int64), s) for x, s in zip(high, shape, strict=True)]
     return lows, [np.maximum(x, y) for x, y in zip(lows, highs, strict=True)]
 
 
-def _check(ranks: int, low: Corner, high: Corner) -> None:
-    if len(low) != ranks or len(high) != ranks:
-        what = f"a box of {len(low)} low and {len(high)} high coordinates was given for a tensor of {ranks} ranks"
-        raise PatternError(Fault(what, fix="give one low and one high coordinate for each rank of the tensor"))
+def _mismatch(ranks: int, low: Corner, high: Corner) -> PatternError:
+    what = f"a box of {len(low)} low and {len(high)} high coordinates was given for a tensor of {ranks} ranks"
+    return PatternError(Fault(what, fix="give one low and one high coordinate for each rank of the tensor"))

@@ -182,11 +182,11 @@ class Uniform(Exchangeable):
         check_density(self.density)
         object.__setattr__(self, "density", math.ceil(whole(float(self.density) * self.points)) / self.points)
 
-    @property
+    @cached_property
     def points(self) -> int:
         return math.prod(self.tensor_shape)
 
-    @property
+    @cached_property
     def nonzeros(self) -> int:
         return round(self.density * self.points)
 

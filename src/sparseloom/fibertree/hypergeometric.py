@@ -119,9 +119,10 @@ def mean_parts(population: int, marked: int, sample: ArrayLike, size: ArrayLike)
     2 pi / size, X leaves every rest equally often, and the mean is (mean of X + (size - 1) / 2) / size.
     """
     n, parts = np.asarray(sample, np.int64), np.asarray(size, np.int64)
-    if n.shape != parts.shape:
-        n, parts = (np.array(x) for x in np.broadcast_arrays(n, parts))
-    keys = np.array([n.ravel(), parts.ravel()])
+    if parts.ndim and n.shape != parts.shape:
+        n, parts = np.broadcast_arrays(n, parts)
+    keys = np.empty((2, n.size), np.int64)
+    keys[0], keys[1] = n.ravel(), parts.ravel()
     found, summed = _even_means(population, marked, keys)
     if summed.size:
         first, index = distinct(keys[:, summed])

@@ -101,14 +101,13 @@ def _thinned(problem: Problem, batch: MappingBatch, depth: int, source: int, tar
     indexes = np.asarray(problem.projections.any(axis=1), np.bool_)
     follower = indexes[target] if target is not None else np.zeros_like(indexes[source])
     count, ranks = len(batch), len(problem.ranks)
-    table = np.empty((3 + 2 * ranks, ((batch.place // 3 == depth) & (batch.place % 3 > 0)).sum()), np.int64)
-    found = _list_lanes(batch.rank, batch.bound, batch.place, depth, indexes[source], follower, table)
-    mapping, kind, bound = table[:3, :found]
-    whole, part = table[3 : 3 + ranks, :found], table[3 + ranks :, :found]
+    table = np.empty((3 + 2 * ranks, batch.bound.size), np.int64)
+    found, ends = _list_lanes(batch.rank, batch.bound, batch.place, depth, indexes[source], follower, table)
     used, some, lanes = np.ones(count), np.ones(count), np.ones((2, count))
     if found:
-        outermost = np.flatnonzero(np.diff(mapping, prepend=-1))
-        innermost = np.append(outermost[1:], found) - 1
+        mapping, kind, bound = table[:3, :found]
+        whole, part = table[3 : 3 + ranks, :found], table[3 + ranks :, :found]
+        outermost, innermost = ends
         used[mapping[innermost]] = 1 - _empty(problem, source, part[:, innermost])
         some[mapping[outermost]] = 1 - _empty(problem, source, whole[:, outermost])
         shares = np.minimum(_most_elements(problem, source, whole, part) / bound, 1)
@@ -119,15 +118,17 @@ def _thinned(problem: Problem, batch: MappingBatch, depth: int, source: int, tar
 @kernel
 def _list_lanes(
     rank: IntArray, bound: IntArray, place: IntArray, depth: int, indexed: BoolArray, follower: BoolArray, table: IntArray
-) -> int:  # fmt: skip
+) -> tuple[int, IntArray]:  # fmt: skip
     """Write a column of ``table`` [3 + 2 D, N] for each spatial loop of a level over an ``indexed`` rank, outermost first: its
     mapping, kind and bound, the coordinates of each rank that it covers with what is inside it, and those of one of its
     iterations. Where a loop is over a rank of the ``follower``, temporal loops of the level count that lie outside it but
-    repeat what the follower holds. Returns how many there are."""
-    found, ranks = 0, len(indexed)
+    repeat what the follower holds. Returns how many there are, and the columns of the outermost and innermost ones, [2, M]."""
+    found, ended, ranks = 0, 0, len(indexed)
+    ends = np.empty((2, len(bound)), np.int64)
     inside, wide = np.empty(ranks, np.int64), np.empty(ranks, np.int64)
     for b in range(len(bound)):
         inside[:] = wide[:] = 1
+        ends[0, ended] = found
         for i in range(bound.shape[1]):
             if place[b, i] // 3 >= depth:
                 inside[rank[b, i]] *= bound[b, i]
@@ -148,7 +149,10 @@ def _list_lanes(
                 wide[:] = 1
             elif kind == 0:
                 wide[d] *= bound[b, i]
-    return found
+        if found > ends[0, ended]:
+            ends[1, ended] = found - 1
+            ended += 1
+    return found, ends[:, :ended]
 
 
 def _box(problem: Problem, t: int, extents: IntArray) -> IntArray:
@@ -160,7 +164,7 @@ def _empty(problem: Problem, t: int, extents: IntArray) -> FloatArray:
     """P(a tile of these coordinates [D, N] is empty), over all its places where they matter."""
     density, box = problem.densities[t], _box(problem, t, extents)
     if not density.coordinate_dependent:
-        return density.empty_probability(np.zeros_like(box), box)
+        return density.empty_probability(np.zeros(box.shape, np.int64), box)
     return _over_distinct(density, box, lambda occupancies, chances: float(chances[occupancies == 0].sum()))
 
 
@@ -174,7 +178,7 @@ def _over_distinct(density: Density, box: IntArray, of: Callable[[IntArray, Floa
 def _most_elements(problem: Problem, t: int, fiber: IntArray, element: IntArray) -> FloatArray:
     """Elements of a fiber that can be nonempty at once."""
     whole, part = _box(problem, t, fiber), _box(problem, t, element)
-    worst = problem.densities[t].worst_occupancy(np.zeros_like(whole), whole)
+    worst = problem.densities[t].worst_occupancy(np.zeros(whole.shape, np.int64), whole)
     return np.asarray(np.minimum(np.prod(whole, axis=0) // np.prod(part, axis=0), worst), np.float64)
 
 
@@ -286,10 +290,10 @@ def packing(problem: Problem, batch: MappingBatch, tile: IntArray) -> dict[tuple
             width = np.prod(np.where(mine, batch.bound, 1), axis=1)
             density, box = problem.workload.density(saf.target), _box(problem, t, tile[:, depth].T)
             points = np.prod(box, axis=0)
-            most = density.worst_occupancy(np.zeros_like(box), box)
+            most = density.worst_occupancy(np.zeros(box.shape, np.int64), box)
             found[depth, t] = Packed(
                 np.clip(most, 1, width) / width, _passes(density, width, box), np.ceil(points / width),
-                density.expected_occupancy(np.zeros_like(box), box) / points, density, width, box,
+                density.expected_occupancy(np.zeros(box.shape, np.int64), box) / points, density, width, box,
             )  # fmt: skip
     return found
 

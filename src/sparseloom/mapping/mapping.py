@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping as Table
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 from sparseloom.arch.hierarchy import Architecture
@@ -67,7 +68,7 @@ class Mapping:
         """Bounds of all loops over ``rank``, outermost first."""
         return tuple(loop.bound for loop in self.loops if loop.rank == rank)
 
-    @property
+    @cached_property
     def loops(self) -> tuple[Loop, ...]:
         """All loops, outermost first."""
         return tuple(loop for level in self.levels for loop in (*level.temporal, *level.spatial))

@@ -65,7 +65,7 @@ class Classes:
         return self.low, self.low + self.common
 
     def span(self, k: int) -> Box:
-        return np.zeros_like(self.spans[k]), self.spans[k]
+        return np.zeros(self.spans[k].shape, np.int64), self.spans[k]
 
     def stays(self, axis: int, step: int) -> BoolArray:
         return ~self.changed[axis, step]
@@ -120,7 +120,7 @@ class ClassSource:
         extents = extents_of(projection, self.nominal(edge.child))
         means = extents_of(projection, self._means[edge.child])
         box, points, times = (
-            (np.zeros_like(extents), extents),
+            (np.zeros(extents.shape, np.int64), extents),
             np.multiply.reduce(means, axis=0),
             np.ones(self.mappings),
         )

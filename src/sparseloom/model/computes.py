@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.features import SKIPPING
 from sparseloom.mapping.batch import corner_of
+from sparseloom.memory import remembered
 from sparseloom.model.path import Judge, Path
 from sparseloom.model.plan import of_computes
 from sparseloom.model.source import Rows
@@ -87,15 +88,15 @@ def classified(
 def unskipped_chance(work: Filter, rows: Rows, judged: Sequence[Path], tensors: Sequence[int]) -> FloatArray:
     """P(no word of some tensors was skipped on its way), [N]."""
     total = np.zeros(rows.groups.size)
-    for nonempty, sign in _unskipped(judged, tensors).items():
-        total += sign * np.prod(_broadcast(rows, work.joint(rows, sorted(nonempty, key=str))), axis=0)
+    for nonempty, sign in _unskipped(tuple(judged), tuple(tensors)):
+        total += sign * np.multiply.reduce(_broadcast(rows, work.joint(rows, nonempty)), axis=0)
     return total
 
 
 def nonzero_chance(work: Filter, rows: Rows, t: int) -> FloatArray:
     """P(the word of a tensor that a compute uses is not zero), [N]."""
     low = corner_of(work.problem.projection(t), rows.box[0])
-    return np.broadcast_to(work.problem.densities[t].expected_occupancy(low, low + 1), rows.groups.shape)
+    return work.problem.densities[t].expected_occupancy(low, low + 1)
 
 
 def drops_zeros(work: Filter, paths: tuple[Path, ...]) -> bool:
@@ -108,7 +109,10 @@ Nonempty = frozenset[tuple[int, Judge]]
 """The event that the leader tiles of some judges, each at the span of its number, all have a nonzero."""
 
 
-def _unskipped(judged: Sequence[Path], tensors: Sequence[int]) -> dict[Nonempty, int]:
+@remembered
+def _unskipped(
+    judged: tuple[Path, ...], tensors: tuple[int, ...]
+) -> tuple[tuple[tuple[tuple[int, Judge], ...], int], ...]:
     """The event that no word of some tensors is skipped on its way, as a sum of signed events.
 
     A word is skipped at an edge if everything further out let it pass and a skipping judge here does not: what is gated
@@ -129,11 +133,14 @@ def _unskipped(judged: Sequence[Path], tensors: Sequence[int]) -> dict[Nonempty,
             for b, right in kept.items():
                 product[a | b] = product.get(a | b, 0) + left * right
         total = {event: sign for event, sign in product.items() if sign}
-    return total
+    return tuple((tuple(sorted(event, key=str)), sign) for event, sign in total.items())
 
 
 def _broadcast(rows: Rows, chances: Sequence[FloatArray | float]) -> FloatArray:
-    return np.array([np.broadcast_to(chance, rows.groups.shape) for chance in chances])
+    found = np.empty((len(chances), rows.groups.size))
+    for t, chance in enumerate(chances):
+        found[t] = chance
+    return found
 
 
 def _by_value(

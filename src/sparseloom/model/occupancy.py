@@ -60,7 +60,7 @@ class Piece:
     @cached_property
     def kept(self) -> IntArray:
         """Points that are held, [N]."""
-        return np.zeros_like(self.whole) if self.held is None else _product(self.held[1] - self.held[0])
+        return np.zeros(self.whole.shape, np.int64) if self.held is None else _product(self.held[1] - self.held[0])
 
 
 def stored_words(density: Density, compressed: bool, piece: Piece) -> FloatArray:
@@ -101,19 +101,21 @@ def shared_blocks(
     """
     if block_words == 1:
         return words
-    total_words = step_total(words)
     if not compressed or is_certain(density):
-        share = np.divide(words, total_words, out=np.zeros_like(words), where=total_words > 0)
+        total_words = step_total(words)
+        share = np.divide(words, total_words, out=np.zeros(words.shape), where=total_words > 0)
         return np.asarray(share * np.ceil(total_words / block_words - 1e-9))
     points = piece.points
     total = step_total(points.astype(np.float64))
-    alone = (total == points) | (disjoint and isinstance(density, Exchangeable))
+    alone = total == points
     if alone.all():
+        return _mean_blocks(density, points, piece.extents[: piece.ranks], block_words)
+    if disjoint and isinstance(density, Exchangeable):
         blocks = _mean_blocks(density, total, piece.extents[: piece.ranks], block_words)
     else:
-        blocks = np.ceil(total_words / block_words - 1e-9)
+        blocks = np.ceil(step_total(words) / block_words - 1e-9)
         blocks[alone] = _mean_blocks(density, total[alone], piece.extents[: piece.ranks, alone], block_words)
-    return np.asarray(np.divide(points, total, out=np.zeros_like(words), where=total > 0) * blocks)
+    return np.asarray(np.divide(points, total, out=np.zeros(words.shape), where=total > 0) * blocks)
 
 
 def _product(extents: IntArray) -> IntArray:

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sparseloom.arch.features import SKIPPING, SPATIAL_SKIPPING, Saf
+from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING, Saf
 from sparseloom.mapping.batch import BoolArray, Problem
 from sparseloom.memory import remembered
 from sparseloom.model.edge import Edge
@@ -50,6 +50,21 @@ class Path:
     def judged(self) -> tuple[Path, ...]:
         """The outer judged paths and, if it has judges, this one: the order of the rows' spans."""
         return (*self.outer, *self.own)
+
+    @cached_property
+    def stages(self) -> tuple[tuple[tuple[int, Judge], ...], ...]:
+        """By stage (:data:`sparseloom.model.gather.STAGES`) the judges that a transfer has to pass to reach it, each with the
+        number of its path among :attr:`judged`."""
+        judges = [(k, judge) for k, judged in enumerate(self.judged) for judge in judged.judges]
+        outside = tuple((k, judge) for k, judge in judges if k < len(self.outer))
+        skips = tuple((k, judge) for k, judge in judges if k >= len(self.outer) and judge.kind == SKIPPING)
+        gates = tuple((k, judge) for k, judge in judges if k >= len(self.outer) and judge.kind == GATING)
+        return (), outside, (*outside, *skips), (*outside, *skips, *gates)
+
+    @cached_property
+    def leads_itself(self) -> bool:
+        """Whether some judge looks at the tensor itself."""
+        return any(self.tensor in judge.leaders for _, judge in self.stages[-1])
 
     @property
     def each(self) -> bool:

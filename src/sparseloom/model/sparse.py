@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.arch.features import GATING, SKIPPING
 from sparseloom.fibertree.density import Density, Exchangeable, Uniform
 from sparseloom.fibertree.distinct import distinct
 from sparseloom.fibertree.format import Format
@@ -90,10 +89,13 @@ class Filter:
                 words = density.expected_occupancy(low, high) if placed else density.density * points
         bits = np.zeros(points.size)
         if form is not None:
+            units, widths = (
+                form.expected_units if is_certain(density) else form.worst_units,
+                self.widths(tensor, level, form),
+            )
             first, index = distinct(np.concatenate([low, high]))
-            units = form.expected_units if is_certain(density) else form.worst_units
             known = units(density, names, low[:, first], high[:, first])[index]
-            bits = np.asarray((known * self.widths(tensor, level, form)[mapping]).sum(axis=(-1, -2)))
+            bits = np.add.reduce((known * widths[mapping]).reshape(points.size, -1), axis=1)
         if points.size > self.source.mappings:
             starts = np.flatnonzero(np.diff(mapping, prepend=-1))
             words = np.add.reduceat(words * times, starts) / np.add.reduceat(times, starts)
@@ -114,16 +116,17 @@ class Filter:
         known = self._widths.get((tensor, level))
         if known is None:
             tile = self.nominal(tensor, level)
-            found = form.widths(self.problem.rank_names(tensor), np.zeros_like(tile), tile)
+            found = form.widths(self.problem.rank_names(tensor), np.zeros(tile.shape, np.int64), tile)
             known = self._widths[tensor, level] = found.astype(np.float64)
         return known
 
     def joint(self, rows: Rows, judged: Sequence[tuple[int, Judge]]) -> list[FloatArray | float]:
         """For each tensor X, P(all tiles of X that it is judged by are nonempty); ``judged`` pairs a span with a judge."""
-        return [
-            joint_nonempty(density, [self.tile_of(t, rows.span(k)) for k, judge in judged if t in judge.leaders])
-            for t, density in enumerate(self.problem.densities)
-        ]
+        return [self._nonempty(t, rows, judged) for t in range(len(self.problem.tensors))]
+
+    def _nonempty(self, t: int, rows: Rows, judged: Sequence[tuple[int, Judge]]) -> FloatArray | float:
+        boxes = [self.tile_of(t, rows.span(k)) for k, judge in judged if t in judge.leaders]
+        return joint_nonempty(self.problem.densities[t], boxes)
 
     def survival(self, path: Path, rows: Rows) -> FloatArray:
         """P(a transfer of a row reaches each stage), [N, 4]; [N, 1] if the same for all."""
@@ -133,22 +136,20 @@ class Filter:
     def _survival_of(self, path: Path, rows: Rows) -> tuple[FloatArray, FloatArray | None]:
         """The factors of :meth:`survival`: what other tensors contribute to it, and what the tensor itself does as a leader, if
         it is one."""
-        judges = [(k, judge) for k, judged in enumerate(path.judged) for judge in judged.judges]
-        outside = [(k, judge) for k, judge in judges if k < len(path.outer)]
-        skips = [(k, judge) for k, judge in judges if k >= len(path.outer) and judge.kind == SKIPPING]
-        gates = [(k, judge) for k, judge in judges if k >= len(path.outer) and judge.kind == GATING]
-        if not judges:
+        stages = path.stages
+        if not stages[ACTUAL]:
             return np.ones((rows.groups.size, 1)), None
         others = np.ones((rows.groups.size, 4))
-        own = np.ones_like(others)
-        for stage, judged in ((REACHING, outside), (UNSKIPPED, outside + skips), (ACTUAL, outside + skips + gates)):
-            if stage > REACHING and len(judged) == len(outside):
-                others[:, stage], own[:, stage] = others[:, stage - 1], own[:, stage - 1]
+        own = np.ones((rows.groups.size, 4)) if path.leads_itself else None
+        for stage in (REACHING, UNSKIPPED, ACTUAL):
+            factors = [others] if own is None else [others, own]
+            if stages[stage] == stages[stage - 1]:
+                for factor in factors:
+                    factor[:, stage] = factor[:, stage - 1]
                 continue
-            for t, chance in enumerate(self.joint(rows, judged)):
-                (own if t == path.tensor else others)[:, stage] *= chance
-        leads_itself = any(path.tensor in judge.leaders for _, judge in judges)
-        return others, own if leads_itself else None
+            for t in {t for _, judge in stages[stage] for t in judge.leaders}:
+                factors[-1 if t == path.tensor else 0][:, stage] *= self._nonempty(t, rows, stages[stage])
+        return others, own
 
     def traffic(self, path: Path) -> Traffic:
         """What moves along an edge."""
