@@ -78,6 +78,10 @@ UNEVEN = {
         "Z[m,n] = A[m,k] * B[k,n]", {"M": 2, "N": 2, "K": 20}, 'A: "UOP(M,K1)-CP(K0=8)"', "2, 1", "A",
         "temporal: [N 2, M 2, K 4], spatial: [K 2 X]", "K 3",
     ),
+    "receivers that have nothing of the last step": (
+        "Z[m,n] = A[m,n] * B[m,n]", {"M": 2, "N": 4}, 'A: "UB(N)-U(M)"', "3, 1", "Z",
+        "temporal: [M 2, N 2], spatial: [N 3 X]", "",
+    ),
 }  # fmt: skip
 
 

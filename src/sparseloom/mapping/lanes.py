@@ -285,9 +285,7 @@ def packing(problem: Problem, batch: MappingBatch, tile: IntArray) -> dict[tuple
             t, depth = problem.tensors.index(saf.target), problem.design.architecture.index(saf.level)
             if (depth, t) in found:
                 continue
-            mine = (batch.place // 3 == depth) & (batch.place % 3 > 0) & indexes[t, batch.rank] & ~taken
-            taken |= mine
-            width = np.prod(np.where(mine, batch.bound, 1), axis=1)
+            width = _take_lanes(batch.rank, batch.bound, batch.place, depth, indexes[t], taken)
             density, box = problem.workload.density(saf.target), _box(problem, t, tile[:, depth].T)
             points = np.prod(box, axis=0)
             most = density.worst_occupancy(np.zeros(box.shape, np.int64), box)
@@ -296,6 +294,20 @@ def packing(problem: Problem, batch: MappingBatch, tile: IntArray) -> dict[tuple
                 density.expected_occupancy(np.zeros(box.shape, np.int64), box) / points, density, width, box,
             )  # fmt: skip
     return found
+
+
+@kernel
+def _take_lanes(
+    rank: IntArray, bound: IntArray, place: IntArray, depth: int, indexed: BoolArray, taken: BoolArray
+) -> IntArray:
+    """Take a level's spatial loops over ``indexed`` ranks that are not ``taken`` yet; returns their lanes, [B]."""
+    width = np.ones(len(bound), np.int64)
+    for b in range(len(bound)):
+        for i in range(bound.shape[1]):
+            if place[b, i] // 3 == depth and place[b, i] % 3 > 0 and indexed[rank[b, i]] and not taken[b, i]:
+                width[b] *= bound[b, i]
+                taken[b, i] = True
+    return width
 
 
 def _passes(density: Density, width: IntArray, box: IntArray) -> FloatArray:

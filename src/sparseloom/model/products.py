@@ -37,7 +37,7 @@ from sparseloom.model.digits import (
     merge_residues,
     whole_classes,
 )
-from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP
+from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP, TAIL
 from sparseloom.model.receivers import MOST_RECEIVERS, MOST_SORTS, listed_classes, main_rank, needs_list
 from sparseloom.model.task import MOST_ROWS
 
@@ -112,7 +112,11 @@ def _emit(
         at = _outwards(role, n) if ordered else -1
         while fits:
             carry = 2 * at if at >= 0 else -1 if ordered else 2 * n + 1
-            if at >= 0 and _settles(nest, at, perfect[b], projection, watch, whole, hold, settled) and not by_window:
+            if (
+                at >= 0
+                and _settles(nest, n, at, role, perfect[b], projection, watch, whole, hold, settled)
+                and not by_window
+            ):
                 carry += 1
             moving = nest[RANK, at] if at >= 0 and carry % 2 == 0 else -1
             if moving >= 0 and uncut[moving]:
@@ -208,14 +212,15 @@ def _outwards(role, at):
 
 
 @inlined
-def _settles(nest, at, perfect, projection, watch, whole, hold, settled):
+def _settles(nest, n, at, role, perfect, projection, watch, whole, hold, settled):
     """Whether all that is watched has changed, and nothing is held, whenever loop ``at`` or one outside it advances.
 
-    An interval that one perfect rank indexes is another one after each advance of that rank's loops or of loops outside
-    them; in steps of a watched size, of its loops with whole such steps. ``settled`` [W + 1] keeps what loops inside have shown.
+    An interval that one rank indexes is another one after each advance of that rank's loops or, if these always come further than
+    0, of loops outside them; in steps of a watched size, of its loops with whole such steps. ``settled`` [W + 1] keeps what loops
+    inside have shown.
     """
     d = nest[RANK, at]
-    for r in range(len(projection) if perfect[d] else 0):
+    for r in range(len(projection) if perfect[d] or _always_moves(nest, n, at, role) else 0):
         if projection[r, d] and (projection[r] != 0).sum() == 1:
             settled[len(watch)] = True
             for w in range(len(watch)):
@@ -223,6 +228,17 @@ def _settles(nest, at, perfect, projection, watch, whole, hold, settled):
                 if watch[w, 0] == r and size < max(2, whole[r]) and projection[r, d] * nest[STEP, at] % size == 0:
                     settled[w] = True
     return settled[: len(watch)].all() and (settled[len(watch)] or not hold)
+
+
+@inlined
+def _always_moves(nest, n, at, role):
+    """Whether an imperfect rank's loop comes further than 0 for every receiver whenever it runs: those that are beyond the tail of a
+    spatial loop inside it have nothing at its own."""
+    least = 1
+    for i in range(at + 1, n):
+        if nest[RANK, i] == nest[RANK, at] and role[i] >= MERGED and nest[TAIL, i] < nest[BOUND, i] - 1:
+            least = 2
+    return nest[TAIL, at] >= least
 
 
 @inlined
@@ -280,15 +296,15 @@ def _varying(nest, n, judges, k, levels, free):
 
 @inlined
 def _needs_order(nest, n, perfect, projection, indexed, window, role):
-    """Whether what a transfer brings depends on the loop that advanced: with a sliding window, or where an imperfect bound
-    inside the loop can leave a tile unchanged."""
-    outside = False
-    for i in range(n):
+    """Whether what a transfer brings depends on the loop that advanced: with a sliding window, or where the loops inside it can all
+    stay at 0, cut short by imperfect bounds, and leave a tile unchanged."""
+    moves = False
+    for i in range(n - 1, -1, -1):
         if role[i] == TIME:
             d = nest[RANK, i]
-            if not indexed[d]:
-                outside = True
-            elif outside and not perfect[d]:
+            if indexed[d]:
+                moves = moves or perfect[d] or _always_moves(nest, n, i, role)
+            elif not moves:
                 return True
             for r in range(len(window)):
                 if window[r] and projection[r, d]:
