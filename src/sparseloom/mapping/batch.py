@@ -17,7 +17,7 @@ from sparseloom.fibertree.density import Density
 from sparseloom.fibertree.fiber import bind
 from sparseloom.fibertree.format import Format
 from sparseloom.kernel import kernel
-from sparseloom.mapping.mapping import Mapping
+from sparseloom.mapping.mapping import LevelMapping, Loop, Mapping
 from sparseloom.memory import remembered
 from sparseloom.workload.workload import Workload
 
@@ -170,6 +170,23 @@ class MappingBatch:
 
     def __getitem__(self, part: slice) -> MappingBatch:
         return MappingBatch(self.rank[part], self.bound[part], self.place[part], self.keep, self.stream)
+
+    def mapping(self, problem: Problem, b: int) -> Mapping:
+        """Mapping ``b`` by itself."""
+        slots = zip(self.rank[b].tolist(), self.bound[b].tolist(), self.place[b].tolist(), strict=True)
+        loops = [
+            (place, Loop(problem.ranks[rank], bound, KINDS[place % 3])) for rank, bound, place in slots if bound > 1
+        ]
+        levels = []
+        for depth, name in enumerate(problem.design.architecture.names):
+            temporal = tuple(loop for place, loop in loops if place == 3 * depth)
+            spatial = tuple(loop for place, loop in loops if place // 3 == depth and place % 3)
+            kept, streamed = (
+                frozenset(t for t, there in zip(problem.tensors, table[depth], strict=True) if there)
+                for table in (self.keep, self.stream)
+            )
+            levels.append(LevelMapping(name, temporal, spatial, kept, streamed))
+        return Mapping(tuple(levels))
 
     def check(self, problem: Problem) -> None:
         """Raises MappingError with every way in which the arrays are no loop nests of ``problem``; whether these cover its ranks is

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sparseloom.kernel import kernel
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 STAGES = ("all", "reaching", "unskipped", "actual")
 """All dense transfers; those that no outer edge eliminated; those not skipped here; those not gated either."""
@@ -68,12 +69,12 @@ class Units(NamedTuple):
     [B, ranks, 2] of a unit, in bits."""
 
     each: FloatArray
-    which: NDArray[np.int64]
+    which: IntArray
     widths: FloatArray
 
 
 def gathered(
-    mapping: NDArray[np.int64],
+    mapping: IntArray,
     weights: FloatArray,
     survival: FloatArray,
     words: FloatArray,
@@ -96,6 +97,21 @@ def gathered(
     same = np.ndarray((*sums.shape[:-1], len(STAGES)), sums.dtype, sums, strides=(*sums.strides[:-1], 0))
     same.flags.writeable = False
     return same
+
+
+def bits_of(each: FloatArray | IntArray, which: IntArray, widths: FloatArray, mapping: IntArray) -> FloatArray:
+    """Bits that the units of each row take (see :class:`Units`), [N], in the widths of its ``mapping``."""
+    return np.asarray(_bits(np.asarray(each, np.float64), which, widths, mapping))
+
+
+@kernel
+def _bits(each, which, widths, mapping):
+    bits = np.zeros(len(mapping))
+    for row in range(len(mapping)):
+        for rank in range(each.shape[1]):
+            for kind in range(2):
+                bits[row] += each[which[row], rank, kind] * widths[mapping[row], rank, kind]
+    return bits
 
 
 @kernel

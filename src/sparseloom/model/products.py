@@ -232,8 +232,8 @@ def _settles(nest, n, at, role, perfect, projection, watch, whole, hold, settled
 
 @inlined
 def _always_moves(nest, n, at, role):
-    """Whether an imperfect rank's loop comes further than 0 for every receiver whenever it runs: those that are beyond the tail of a
-    spatial loop inside it have nothing at its own."""
+    """Whether an imperfect rank's loop comes further than 0 for every receiver whenever it runs: those that are beyond the tail
+    of a spatial loop inside it have nothing at its own."""
     least = 1
     for i in range(at + 1, n):
         if nest[RANK, i] == nest[RANK, at] and role[i] >= MERGED and nest[TAIL, i] < nest[BOUND, i] - 1:

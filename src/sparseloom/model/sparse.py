@@ -21,7 +21,7 @@ from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import BoolArray, IntArray, Problem, corner_of, extents_of
 from sparseloom.model.conventions import SPARSELOOM, Conventions
 from sparseloom.model.edge import Box
-from sparseloom.model.gather import ACTUAL, REACHING, UNITS, UNSKIPPED, Moved, Units, gathered
+from sparseloom.model.gather import ACTUAL, REACHING, UNITS, UNSKIPPED, Moved, Units, bits_of, gathered
 from sparseloom.model.occupancy import Piece, is_certain, joint_nonempty, own_blocks, shared_blocks, stored_words
 from sparseloom.model.path import Judge, Path
 from sparseloom.model.plan import of_tiles, of_transfers
@@ -94,8 +94,7 @@ class Filter:
                 self.widths(tensor, level, form),
             )
             first, index = distinct(np.concatenate([low, high]))
-            known = units(density, names, low[:, first], high[:, first])[index]
-            bits = np.add.reduce((known * widths[mapping]).reshape(points.size, -1), axis=1)
+            bits = bits_of(units(density, names, low[:, first], high[:, first]), index, widths, mapping)
         if points.size > self.source.mappings:
             starts = np.flatnonzero(np.diff(mapping, prepend=-1))
             words = np.add.reduceat(words * times, starts) / np.add.reduceat(times, starts)
