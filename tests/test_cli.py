@@ -5,12 +5,14 @@ import signal
 import sys
 import time
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from subprocess import PIPE, Popen
 
 import pytest
 
 from sparseloom import __version__, cli, designs
+from sparseloom.model import draws
 from sparseloom.results import Result
 from sparseloom.results.file import read
 
@@ -92,6 +94,44 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 1
+
+
+DRAWN = """
+workload:
+  einsum: Z[m,n] = A[m,k] * B[k,n]
+  shape: {M: 4, N: 4, K: 8}
+  tensors: {A: {density: 0.25}}
+design:
+  name: toy
+  levels: [{name: L0, formats: {A: CP(M)-CP(K)}, skipping: [B <- A], energy_pj: {read: 1}, energy_source: made up}]
+  compute: {name: MAC}
+mapping: [{level: L0, keep: [A, B, Z], temporal: [M 4, N 4, K 8]}]
+"""
+
+
+def test_draws_show_how_far_numbers_spread(run, tmp_path: Path) -> None:
+    case, out = tmp_path / "case.yaml", tmp_path / "out.json"
+    case.write_text(DRAWN)
+    code, printed, _ = run("evaluate", case, "--draws", 5, "--seed", 2, "--json", out)
+    assert code == 0
+    assert "tensors drawn 5 times (seed 2)" in " ".join(printed.split())
+    low, high = read(out).intervals["cycles"]
+    assert f"(between {low:g} and {high:g})" in printed
+
+
+def test_an_interrupt_keeps_what_was_drawn(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = draws.evaluate_draws
+
+    def interrupted(*arguments, seed: int):
+        yield from islice(endless(*arguments, seed=seed), 2)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(draws, "evaluate_draws", interrupted)
+    case = tmp_path / "case.yaml"
+    case.write_text(DRAWN)
+    code, printed, errors = run("evaluate", case, "--draws", 5)
+    assert (code, errors) == (130, "interrupted\n")
+    assert "tensors drawn 2 times" in " ".join(printed.split())
 
 
 def test_an_interrupt_says_so_in_one_line(tmp_path: Path) -> None:

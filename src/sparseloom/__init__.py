@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from sparseloom.mapping.mapping import Mapping as Mapping
     from sparseloom.model.batch import Evaluations as Evaluations
     from sparseloom.model.batch import evaluate_batch as evaluate_batch
+    from sparseloom.model.draws import evaluate_draws as evaluate_draws
+    from sparseloom.model.draws import with_spread as with_spread
     from sparseloom.results import Result as Result
     from sparseloom.workload.einsum import Einsum as Einsum
     from sparseloom.workload.workload import Workload as Workload
@@ -49,6 +51,7 @@ _HOMES = {
     "sparseloom.mapping.batch": ("MappingBatch", "Problem"),
     "sparseloom.model.evaluate": ("evaluate",),
     "sparseloom.model.batch": ("Evaluations", "evaluate_batch"),
+    "sparseloom.model.draws": ("evaluate_draws", "with_spread"),
     "sparseloom.results": ("Result",),
     "sparseloom.errors": ("SparseloomError",),
 }

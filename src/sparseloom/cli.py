@@ -14,7 +14,15 @@ from sparseloom import __version__
 from sparseloom.errors import Fault, InputError, SparseloomError
 
 if TYPE_CHECKING:
+    from sparseloom.arch.design import Design
+    from sparseloom.case import Case
+    from sparseloom.mapping.details import TimeloopDetails
+    from sparseloom.mapping.mapping import Mapping
+    from sparseloom.model.conventions import Conventions
     from sparseloom.results import Result
+    from sparseloom.workload.workload import Workload
+
+    Arguments = tuple[Workload, Design, Mapping, Conventions, TimeloopDetails | None]
 
 DEMO = "eyeriss-v2-pe-mobilenet-l07"
 
@@ -90,16 +98,53 @@ def options(
 
 
 @app.command()
-def evaluate(files: Files, json: JsonPath = None, conventions: Profile = None) -> None:
+def evaluate(
+    files: Files,
+    json: JsonPath = None,
+    conventions: Profile = None,
+    draws: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="evaluate N draws of the tensors too, and show how far numbers spread"),
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="of the draws")] = 0,
+) -> None:
     """Evaluate a mapping of a workload on a design with the analytical model, and print the result.
 
     FILES hold the workload, the design and the mapping, in our own format or in Timeloop's; the name of a published
     case stands for its file. Our own files are counted by the profile `sparseloom`, Timeloop's by that of their version.
     """
-    result = _evaluate(files, conventions)
+    result, interrupted = _evaluate(files, conventions), False
+    if draws:
+        result, interrupted = _drawn(result, files, conventions, draws, seed)
     if json is not None:
         result.to_json(json)
     print(result)
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _drawn(result: Result, files: list[Path], conventions: str | None, draws: int, seed: int) -> tuple[Result, bool]:
+    """The result with the spread of as many draws, or of those made until the user interrupted, and whether that was so."""
+    from itertools import islice
+
+    from sparseloom.model.draws import evaluate_draws, with_spread
+
+    case, arguments = _prepared(files, conventions)
+    found: list[Result] = []
+    interrupted = False
+    try:
+        for one in islice(evaluate_draws(*arguments, seed=seed), draws):
+            found.append(one)
+            if sys.stderr.isatty():
+                print(f"\r{len(found)} of {draws} draws", end="", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        interrupted = True
+    except SparseloomError as error:
+        raise case.placed(error) from None
+    finally:
+        if found and sys.stderr.isatty():
+            print(file=sys.stderr)
+    return with_spread(result, found, seed) if found else result, interrupted
 
 
 @app.command()
@@ -122,20 +167,26 @@ def _announce_compilation() -> None:
     announce(lambda: print(what, file=sys.stderr, flush=True))
 
 
-def _evaluate(files: list[Path], conventions: str | None) -> Result:
-    from dataclasses import replace
-
+def _prepared(files: list[Path], conventions: str | None) -> tuple[Case, Arguments]:
+    """What the files hold, and what `evaluate` takes of it."""
     from sparseloom.case import complete, read
     from sparseloom.model.conventions import profile
-    from sparseloom.model.evaluate import evaluate
 
     rules = profile(conventions) if conventions is not None else None
     case = read(files)
-    _announce_compilation()
     details = case.timeloop.details if case.timeloop is not None else None
-    parts = complete(case, files)
+    return case, (*complete(case, files), rules or profile(case.conventions), details)
+
+
+def _evaluate(files: list[Path], conventions: str | None) -> Result:
+    from dataclasses import replace
+
+    from sparseloom.model.evaluate import evaluate
+
+    case, arguments = _prepared(files, conventions)
+    _announce_compilation()
     try:
-        result = evaluate(*parts, rules or profile(case.conventions), details)
+        result = evaluate(*arguments)
     except SparseloomError as error:
         raise case.placed(error) from None
     return replace(result, ignored=(*result.ignored, *case.ignored), notes=(*result.notes, *case.notes))

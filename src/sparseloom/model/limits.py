@@ -3,7 +3,7 @@ more tiles than the model can look at one by one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from math import prod
 from typing import Final
 
@@ -43,14 +43,21 @@ def _largest(result: Result) -> Iterator[tuple[str, str, float]]:
             yield level.name, f"metadata bits of a tile of {name} at {level.name}", tensor.worst_metadata_bits
 
 
-def refuse_long_walks(workload: Workload) -> None:
-    """Raises MappingError for a workload with more places than the model can look at one by one."""
-    faults = [_too_many(what, places) for what, places in _walks(workload) if places > MAX_PLACES]
+def refuse_long_walks(workload: Workload, drawn: Collection[str] = ()) -> None:
+    """Raises MappingError for a workload with more places than the model can look at one by one, once tensors are ``drawn``."""
+    fix = "split the layer, divide ranks evenly, or state a density that does not depend on coordinates"
+    if drawn:
+        fix = "draw the tensors of a smaller layer: where they are known, every place is looked at"
+    faults = [
+        Fault(f"{what}: {places:,} places to look at one by one, more than {MAX_PLACES:,}", fix=fix)
+        for what, places in _walks(workload, drawn)
+        if places > MAX_PLACES
+    ]
     if faults:
         raise MappingError(faults)
 
 
-def _walks(workload: Workload) -> Iterator[tuple[str, int]]:
+def _walks(workload: Workload, drawn: Collection[str]) -> Iterator[tuple[str, int]]:
     """What is looked at place by place, and its places: tiles of the ranks that index one rank of a tensor together, points
     of all tensors whose sparsity depends on coordinates."""
     for rank in workload.ranks:
@@ -59,15 +66,9 @@ def _walks(workload: Workload) -> Iterator[tuple[str, int]]:
         for index in tensor.projections:
             if len(index.terms) > 1:
                 yield f"{index} of {tensor.name}", prod(workload.shape[term.rank] for term in index.terms)
-    placed = [t for t in workload.einsum.tensors if workload.density(t.name).coordinate_dependent]
+    tensors = workload.einsum.tensors
+    placed = [t for t in tensors if t.name in drawn or workload.density(t.name).coordinate_dependent]
     ranks = dict.fromkeys(rank for tensor in placed for rank in tensor.iteration_ranks)
     if placed:
         names = ", ".join(tensor.name for tensor in placed)
         yield f"the computes that meet {names}", prod(workload.shape[rank] for rank in ranks)
-
-
-def _too_many(what: str, places: int) -> Fault:
-    text = f"{what}: {places:,} places to look at one by one, more than {MAX_PLACES:,}"
-    return Fault(
-        text, fix="split the layer, divide ranks evenly, or state a density that does not depend on coordinates"
-    )

@@ -99,4 +99,6 @@ class ResultFile(_Part):
     assumptions: list[str] = Field(description="what the numbers rest on")
     ignored: list[str] = Field(description="what the input said and was not used")
     notes: list[str]
-    intervals: dict[str, tuple[Count, Count]] = Field(description="lowest and highest, where only bounds are known")
+    intervals: dict[str, tuple[Count, Count]] = Field(
+        description="lowest and highest, where only bounds are known or tensors were drawn"
+    )

@@ -21,7 +21,8 @@ class Result:
     are the storage levels, outermost first; ``computes`` equals ``compute.outcomes``. ``utilization`` is in [0, 1].
     ``bottleneck`` says in words what sets the cycles, ``loopnest`` shows the mapping. ``assumptions`` is what the
     numbers rest on, ``ignored`` what the input said and was not used, ``notes`` whatever else a reader should know.
-    ``intervals`` bounds a number from below and above where the back end knows only bounds (``{"cycles": (90, 120)}``).
+    ``intervals`` bounds a number from below and above where the back end knows only bounds, or holds most of the draws of
+    random tensors (``{"cycles": (90, 120)}``); a note says which.
     """
 
     origin: str

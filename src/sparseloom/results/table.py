@@ -85,7 +85,7 @@ def _head(result: Result) -> str:
         f"{of} ({result.origin}{conventions})",
         f"cycles       {number(result.cycles)}{_interval(result, 'cycles')}",
         f"energy       {number(result.energy_pj)} pJ{_interval(result, 'energy_pj')}",
-        f"utilization  {100 * result.utilization:.1f} %{_interval(result, 'utilization')}",
+        f"utilization  {100 * result.utilization:.1f} %{_interval(result, 'utilization', lambda share: f'{100 * share:.1f}')}",
         f"computes     {', '.join((*counts, f'{number(result.compute.absent)} absent'))}",
     ]
     if result.bottleneck:
@@ -93,11 +93,11 @@ def _head(result: Result) -> str:
     return "\n".join(lines)
 
 
-def _interval(result: Result, key: str) -> str:
+def _interval(result: Result, key: str, write: Callable[[float], str] = number) -> str:
     if key not in result.intervals:
         return ""
     low, high = result.intervals[key]
-    return f"  (between {number(low)} and {number(high)})"
+    return f"  (between {write(low)} and {write(high)})"
 
 
 def _actions(result: Result, limit: float) -> str:
