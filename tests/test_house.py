@@ -128,7 +128,7 @@ def test_the_case_of_the_page_on_files_runs(tmp_path: Path) -> None:
 def test_the_python_examples_of_the_readme_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, second = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    first, spread, second = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(first, names)
@@ -136,5 +136,8 @@ def test_the_python_examples_of_the_readme_run(
     assert isinstance(result, sparseloom.Result)
     assert read(tmp_path / "result.json") == result
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"{result.cycles} {result.energy_pj} ")
+    exec(spread, names)
+    low, high = ast.literal_eval(capsys.readouterr().out)
+    assert result.cycles < low < high
     exec(second, names)
     assert capsys.readouterr().out.startswith(f"[{result.cycles}. 1536. 2048. 4096.]")
