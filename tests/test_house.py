@@ -1,6 +1,5 @@
 """What the project promises about itself: quick imports, help that is complete, documents that run."""
 
-import ast
 import os
 import re
 import subprocess
@@ -137,7 +136,6 @@ def test_the_python_examples_of_the_readme_run(
     assert read(tmp_path / "result.json") == result
     assert capsys.readouterr().out.splitlines()[-1].startswith(f"{result.cycles} {result.energy_pj} ")
     exec(spread, names)
-    low, high = ast.literal_eval(capsys.readouterr().out)
-    assert result.cycles < low < high
+    assert capsys.readouterr().out.startswith("tensors drawn 8 times (seed 0): ")
     exec(second, names)
     assert capsys.readouterr().out.startswith(f"[{result.cycles}. 1536. 2048. 4096.]")
