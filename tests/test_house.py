@@ -1,6 +1,7 @@
 """What the project promises about itself: quick imports, help that is complete, documents that run."""
 
 import os
+import ast
 import re
 import subprocess
 import sys
