@@ -1,7 +1,7 @@
 """What the project promises about itself: quick imports, help that is complete, documents that run."""
 
-import os
 import ast
+import os
 import re
 import subprocess
 import sys
