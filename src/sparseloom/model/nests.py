@@ -43,7 +43,7 @@ class Nests(NamedTuple):
 def lay_out(problem: Problem, batch: MappingBatch) -> Nests:
     """The nests of ``batch``. A loop over parts of a split tensor rank and over what is in them stands as two, so that few
     loops have both to do. Raises MappingError for bounds that do not cover a rank."""
-    count, slots = len(batch), max(1, int((batch.bound > 1).sum(axis=1).max())) + len(problem.cuts)
+    count, slots = len(batch), max(1, _most_loops(batch.bound)) + len(problem.cuts)
     levels, ranks = len(batch.keep), len(problem.ranks)
     nests = Nests(
         np.empty((count, 6, slots), np.int64), np.empty(count, np.int64), np.empty((count, slots), np.int64),
@@ -68,13 +68,26 @@ def _uncovered(problem: Problem, batch: MappingBatch, b: int) -> Iterator[Fault]
 
 
 @kernel
+def _most_loops(bound):
+    """The most loops with more than one iteration that a mapping has; ``bound`` is [B, L]."""
+    most = 0
+    for b in range(len(bound)):
+        loops = 0
+        for i in range(bound.shape[1]):
+            loops += bound[b, i] > 1
+        most = max(most, loops)
+    return most
+
+
+@kernel
 def _lay_out(rank, bound, place, shape, cuts, loops, count, order, begin, perfect, aligned, tile, lanes, instances):
     """Write the nests; returns the first mapping that does not cover a rank, -1 for none."""
     loops, order, begin, perfect = borrowed(loops), borrowed(order), borrowed(begin), borrowed(perfect)
     aligned, tile, lanes, instances = borrowed(aligned), borrowed(tile), borrowed(lanes), borrowed(instances)
+    room = np.empty((2, len(shape)), np.int64)
     for b in range(len(bound)):
         nest = loops[b]
-        n = _fill_nest(rank[b], bound[b], place[b], shape, nest)
+        n = _fill_nest(rank[b], bound[b], place[b], shape, nest, room)
         for c in range(len(cuts)):
             n = _cut(nest, n, cuts[c, 0], cuts[c, 1])
         count[b] = n
@@ -142,36 +155,43 @@ def _by_rank(nest, n, shape, order, begin, perfect):
 def _set_tiles_and_instances(nest, n, shape, perfect, tile, instances):
     """Nominal tiles of each level, [S + 1, D], and instances that have a point at the first step, [S + 1]."""
     levels = len(tile) - 1
-    tile[:] = 1
-    instances[:] = 1.0
-    for i in range(n):
-        d = nest[RANK, i]
-        for depth in range(nest[LEVEL, i] + 1):
-            tile[depth, d] *= nest[BOUND, i]
-        for depth in range(nest[LEVEL, i] + 1, levels + 1 if nest[KIND, i] != 0 and perfect[d] else 0):
-            instances[depth] *= nest[BOUND, i]
+    tile[levels], instances[0] = 1, 1.0
+    i = n - 1
+    for depth in range(levels - 1, -1, -1):
+        tile[depth] = tile[depth + 1]
+        while i >= 0 and nest[LEVEL, i] == depth:
+            tile[depth, nest[RANK, i]] *= nest[BOUND, i]
+            i -= 1
+    i = 0
+    for depth in range(levels):
+        instances[depth + 1] = instances[depth]
+        while i < n and nest[LEVEL, i] == depth:
+            if nest[KIND, i] != 0 and perfect[nest[RANK, i]]:
+                instances[depth + 1] *= nest[BOUND, i]
+            i += 1
     for d in range(len(shape)):
         for depth in range(1, 1 if perfect[d] else levels + 1):
             instances[depth] *= _first_tiles(nest, n, d, depth)
 
 
 @inlined
-def _fill_nest(rank, bound, place, shape, nest):
-    """Write the loops with more than one iteration into ``nest`` [6, L]; returns their number."""
+def _fill_nest(rank, bound, place, shape, nest, room):
+    """Write the loops with more than one iteration into ``nest`` [6, L]; returns their number. ``room`` [2, D] is for the
+    coordinates of each rank that loops further in cover, and for what their digits leave of its last one."""
     n = 0
     for i in range(len(bound)):
         if bound[i] > 1:
             nest[RANK, n], nest[BOUND, n] = rank[i], bound[i]
             nest[LEVEL, n], nest[KIND, n] = place[i] // 3, place[i] % 3
             n += 1
+    for d in range(len(shape)):
+        room[0, d], room[1, d] = 1, shape[d] - 1
     for i in range(n - 1, -1, -1):
-        d, step = nest[RANK, i], 1
-        for k in range(i + 1, n):
-            if nest[RANK, k] == d:
-                step = nest[STEP, k] * nest[BOUND, k]
-                break
-        nest[STEP, i] = step
-        nest[TAIL, i] = (shape[d] - 1) // step % nest[BOUND, i]
+        d, size = nest[RANK, i], nest[BOUND, i]
+        left = room[1, d] // size
+        nest[STEP, i], nest[TAIL, i] = room[0, d], room[1, d] - left * size
+        room[0, d] *= size
+        room[1, d] = left
     return n
 
 
@@ -179,7 +199,9 @@ def nest_of(problem: Problem, batch: MappingBatch) -> IntArray:
     """The loops with more than one iteration of the first mapping of ``batch``, [6, n]."""
     table = np.empty((6, batch.bound.shape[1]), np.int64)
     # one nest is not worth compiling for
-    count = _fill_nest.py_func(batch.rank[0], batch.bound[0], batch.place[0], problem.shape, table)
+    count = _fill_nest.py_func(
+        batch.rank[0], batch.bound[0], batch.place[0], problem.shape, table, np.empty((2, len(problem.ranks)), np.int64)
+    )
     return table[:, :count]
 
 

@@ -114,7 +114,7 @@ def _emit(
             carry = 2 * at if at >= 0 else -1 if ordered else 2 * n + 1
             if (
                 at >= 0
-                and _settles(nest, n, at, role, perfect[b], projection, watch, whole, hold, settled)
+                and _settles(nest, n, at, role, perfect[b], projection, window, watch, whole, hold, settled)
                 and not by_window
             ):
                 carry += 1
@@ -212,7 +212,7 @@ def _outwards(role, at):
 
 
 @inlined
-def _settles(nest, n, at, role, perfect, projection, watch, whole, hold, settled):
+def _settles(nest, n, at, role, perfect, projection, window, watch, whole, hold, settled):
     """Whether all that is watched has changed, and nothing is held, whenever loop ``at`` or one outside it advances.
 
     An interval that one rank indexes is another one after each advance of that rank's loops or, if these always come further than
@@ -221,13 +221,16 @@ def _settles(nest, n, at, role, perfect, projection, watch, whole, hold, settled
     """
     d = nest[RANK, at]
     for r in range(len(projection) if perfect[d] or _always_moves(nest, n, at, role) else 0):
-        if projection[r, d] and (projection[r] != 0).sum() == 1:
+        if projection[r, d] and not window[r]:
             settled[len(watch)] = True
             for w in range(len(watch)):
                 size = watch[w, 1]
                 if watch[w, 0] == r and size < max(2, whole[r]) and projection[r, d] * nest[STEP, at] % size == 0:
                     settled[w] = True
-    return settled[: len(watch)].all() and (settled[len(watch)] or not hold)
+    for w in range(len(watch)):
+        if not settled[w]:
+            return False
+    return settled[len(watch)] or not hold
 
 
 @inlined

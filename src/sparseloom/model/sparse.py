@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sparseloom.fibertree.density import Density, Exchangeable, Uniform
 from sparseloom.fibertree.distinct import distinct
+from sparseloom.fibertree.fiber import bind, single_coordinate
 from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import BoolArray, IntArray, Problem, corner_of, extents_of
 from sparseloom.model.conventions import SPARSELOOM, Conventions
@@ -110,8 +111,10 @@ class Filter:
             known = self._nominal[tensor, level] = extents
         return known
 
-    def widths(self, tensor: int, level: int, form: Format) -> FloatArray:
+    def widths(self, tensor: int, level: int, form: Format | None) -> FloatArray:
         """Bits of the units of a format at a level, [B, ranks, 2]: those of its nominal tile."""
+        if form is None:
+            return np.zeros((self.source.mappings, 0, 2))
         known = self._widths.get((tensor, level))
         if known is None:
             tile = self.nominal(tensor, level)
@@ -202,19 +205,27 @@ class Filter:
         output = path.tensor == len(self.problem.tensors) - 1
         forms = (parent, child) if path.edge.hold else (parent,)
         words = {flag: stored_words(density, flag, piece) for flag in {_compresses(form) for form in forms}}
-        served = self._moved(density, path, parent, piece, rows, words[_compresses(parent)], merged=True)
+        navigated, every, which = self._units(density, path.tensor, parent, piece, rows)
+        units = Units(navigated, which, self.widths(path.tensor, path.edge.parent, parent))
         moves: BoolArray | int = piece.points > 0 if path.edge.hold else 1
         groups = (rows.groups, rows.first_groups) if output else (rows.groups,)
+        stored = words[_compresses(parent)]
+        served = stored, self._shared_blocks(density, path, parent, piece, rows, stored, merged=True), units
         sums.add(("served", "first_served"), rows, np.array(groups) * moves, survival, served, path.leads)
         if output and not path.reduces:
-            raised = self._moved(density, path, parent, piece, rows, words[_compresses(parent)], merged=False)
+            raised = stored, self._shared_blocks(density, path, parent, piece, rows, stored, merged=False), units
             sums.add(("raised",), rows, np.array([rows.receivers]) * moves, survival, raised, path.leads)
         if path.edge.hold:
             receivers = (rows.receivers, rows.first_receivers) if output else (rows.receivers,)
-            delivered = self._delivered(density, path, child, piece, rows, words[_compresses(child)])
+            if child != parent:
+                _, every, which = self._units(density, path.tensor, child, piece)
+            stored = words[_compresses(child)]
+            block_words = self.problem.design.architecture.levels[path.edge.child].block_words
+            blocks = own_blocks(density, _compresses(child), piece, stored, block_words)
+            delivered = stored, blocks, Units(every, which, self.widths(path.tensor, path.edge.child, child))
             sums.add(("delivered", "first_delivered"), rows, np.array(receivers) * moves, survival, delivered)
 
-    def _moved(
+    def _shared_blocks(
         self,
         density: Density,
         path: Path,
@@ -223,43 +234,40 @@ class Filter:
         rows: Rows,
         words: FloatArray,
         merged: bool,
-    ) -> tuple[FloatArray, FloatArray, Units]:
-        """Expected ``words``, blocks and units of one transfer of each row at the parent."""
+    ) -> FloatArray:
+        """Expected blocks of one transfer of each row at the parent, of the ``words`` that it stores."""
         block_words = self.problem.design.architecture.levels[path.edge.parent].block_words
-        blocks = shared_blocks(
+        return shared_blocks(
             density, _compresses(form), piece, words, block_words, lambda values: rows.step_total(values, merged),
             disjoint=merged and path.edge.merge and not (self.problem.projections[path.tensor] > 0).sum(axis=1).max() > 1,
         )  # fmt: skip
-        return words, blocks, self._units(density, path.tensor, path.edge.parent, form, piece, rows, navigated=True)
-
-    def _delivered(
-        self, density: Density, path: Path, form: Format | None, piece: Piece, rows: Rows, words: FloatArray
-    ) -> tuple[FloatArray, FloatArray, Units]:
-        """Expected ``words``, blocks and units of one transfer of each row at one receiver."""
-        block_words = self.problem.design.architecture.levels[path.edge.child].block_words
-        blocks = own_blocks(density, _compresses(form), piece, words, block_words)
-        return words, blocks, self._units(density, path.tensor, path.edge.child, form, piece, rows, navigated=False)
 
     def _units(
-        self, density: Density, tensor: int, level: int, form: Format | None, piece: Piece, rows: Rows, navigated: bool
-    ) -> Units:
-        """Expected units of a box; if ``navigated`` only those that a read or update moves: ranks above the lowest in which the
-        box has one coordinate are moved when it changes (docs/oracle.md, section 6)."""
-        from sparseloom.fibertree.fiber import single_coordinate
-
+        self, density: Density, tensor: int, form: Format | None, piece: Piece, rows: Rows | None = None
+    ) -> tuple[FloatArray, FloatArray, IntArray]:
+        """Expected units of M different boxes [M, ranks, 2], those that a read or update moves if ``rows`` are given, and all; and
+        which box each piece has. Ranks above the lowest in which the box has one coordinate are moved when it changes
+        (docs/oracle.md, section 6)."""
         if form is None:
-            return Units(np.zeros((0, 0, 2)), rows.mapping, np.zeros((self.source.mappings, 0, 2)))
-        names, upper = self.problem.rank_names(tensor), len(form.ranks) - 1 if navigated else 0
-        same = _unchanged(form, names, rows) if upper else np.zeros((0, rows.groups.size), np.int64)
-        columns = np.concatenate([piece.box[0][: piece.ranks], piece.box[1][: piece.ranks], same])
-        first, which = distinct(columns)
-        some = columns[:, first]
+            return _NO_UNITS, _NO_UNITS, np.zeros(piece.points.size, np.int64)
+        names, upper = self.problem.rank_names(tensor), len(form.ranks) - 1 if rows is not None else 0
+        columns = [piece.low, piece.high]
+        if rows is not None and upper:
+            columns.append(_unchanged(form, names, rows))
+        table = np.concatenate(columns)
+        first, which = distinct(table)
+        some = table[:, first]
         low, high = some[: piece.ranks], some[piece.ranks : 2 * piece.ranks]
-        each = form.expected_units(density, names, low, high)
-        if upper:
-            single = single_coordinate(form, names, low, high)[:, :upper]
-            each[:, :upper][single & (some[2 * piece.ranks :].T > 0)] = 0.0
-        return Units(each, which, self.widths(tensor, level, form))
+        every = form.expected_units(density, names, low, high)
+        if not upper:
+            return every, every, which
+        single = single_coordinate(form, names, low, high)[:, :upper]
+        navigated = every.copy()
+        navigated[:, :upper][single & (some[2 * piece.ranks :].T > 0)] = 0.0
+        return navigated, every, which
+
+
+_NO_UNITS = np.zeros((1, 0, 2))
 
 
 def _compresses(form: Format | None) -> bool:
@@ -269,8 +277,6 @@ def _compresses(form: Format | None) -> bool:
 def _unchanged(form: Format, names: tuple[str, ...], rows: Rows) -> IntArray:
     """For each format rank above the lowest: 1 where the box before had the same coordinates in it and in all ranks above it,
     [ranks - 1, N]."""
-    from sparseloom.fibertree.fiber import bind
-
     same = np.zeros((len(form.ranks) - 1, rows.groups.size), np.int64)
     so_far = np.ones(rows.groups.size, np.bool_)
     for place, parts in enumerate(bind(form, names).parts[:-1]):
