@@ -73,18 +73,24 @@ def assumptions(problem: Problem, conventions: Conventions) -> tuple[str, ...]:
     return tuple(said)
 
 
+_PRICED = {
+    f"{outcome}{kind}{action}" for outcome in ("", "gated_") for kind in ("", "metadata_") for action in DATA_ACTIONS
+}
+
+
 def unpriced(architecture: Architecture, levels: Mapping[str, LevelActions], compute: ComputeActions) -> Iterator[str]:
     """What happened, or idled, and has no energy in the design's tables."""
     for level in architecture.levels:
-        happened = {
-            name
-            for tensor in levels[level.name].tensors.values()
-            for action, words, units in zip(
-                DATA_ACTIONS, tensor.data().values(), tensor.metadata().values(), strict=True
-            )
-            for name in _names(action, words, units)
-        }
-        yield from _without_energy(level, happened)
+        if not level.energy.energies_pj.keys() >= _PRICED:
+            happened = {
+                name
+                for tensor in levels[level.name].tensors.values()
+                for action, words, units in zip(
+                    DATA_ACTIONS, tensor.data().values(), tensor.metadata().values(), strict=True
+                )
+                for name in _names(action, words, units)
+            }
+            yield from _without_energy(level, happened)
     yield from _without_energy(architecture.compute, set(_names("compute", compute.outcomes, ())))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,30 +57,36 @@ class LevelCost:
 def outcomes(action: str, stages: Sequence[float]) -> Outcomes:
     """Outcomes of an action of which so much reaches each stage; a fill that does not arrive is absent, not gated or skipped."""
     actual = stages[ACTUAL]
+    if not any(stages):
+        return _NOTHING
     if action == "fill":
         return Outcomes(actual)
     return Outcomes(actual, max(stages[UNSKIPPED] - actual, 0.0), max(stages[REACHING] - stages[UNSKIPPED], 0.0))
 
 
+_NOTHING = Outcomes(0.0, 0.0, 0.0)
+
+
 def price(level: StorageLevel, shares: Mapping[str, Share], instances: FloatArray, energy: Energy) -> LevelCost:
     """Energy and cycles of one level whose ``instances`` [B] are used."""
-    energies = {name: _energy(level, share, energy) for name, share in shares.items()}
+    prices = cache(partial(_stage_prices, energy))
+    energies = {name: _energy(level, share, prices) for name, share in shares.items()}
     return LevelCost(energies, _port_cycles(level, shares, instances))
 
 
-def _energy(level: StorageLevel, share: Share, energy: Energy) -> FloatArray:
+def _energy(level: StorageLevel, share: Share, prices: Callable[[str, str], list[float]]) -> FloatArray:
     total = np.zeros(share.instances.shape)
     for action in DATA_ACTIONS:
         moved = share.moved(action)
         if moved is None:
             continue
-        total = total + moved.blocks @ _stage_prices(action, action, energy)
+        total = total + moved.blocks @ prices(action, action)
         if level.metadata_width_bits and moved.table.shape[1] > UNITS:
-            total = total + moved.bits @ _stage_prices(action, f"metadata_{action}", energy) / level.metadata_width_bits
+            total = total + moved.bits @ prices(action, f"metadata_{action}") / level.metadata_width_bits
     return np.asarray(total)
 
 
-def _stage_prices(action: str, priced: str, energy: Energy) -> list[float]:
+def _stage_prices(energy: Energy, action: str, priced: str) -> list[float]:
     """Energy by stage, so that the outcomes of an action have theirs (see :func:`outcomes`)."""
     if action == "fill":
         return [0.0, 0.0, 0.0, energy(priced, "actual")]
