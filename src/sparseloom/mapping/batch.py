@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, wraps
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,14 @@ from sparseloom.fibertree.fiber import bind
 from sparseloom.fibertree.format import Format
 from sparseloom.kernel import kernel
 from sparseloom.mapping.mapping import LevelMapping, Loop, Mapping
-from sparseloom.memory import remembered
+from sparseloom.memory import forgotten
 from sparseloom.workload.workload import Workload
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 Number = TypeVar("Number", np.int64, np.float64)
+Value = TypeVar("Value")
+More = TypeVarTuple("More")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,8 @@ class Problem:
 
     workload: Workload
     design: Design
+    known: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    """What :func:`of_problem` worked out."""
 
     @cached_property
     def ranks(self) -> tuple[str, ...]:
@@ -109,6 +113,25 @@ def problem_of(workload: Workload, design: Design) -> Problem:
     return _problem_of(_Same(workload), _Same(design))
 
 
+def of_problem(function: Callable[[Problem, *More], Value]) -> Callable[[Problem, *More], Value]:
+    """``function``, worked out once for a problem and the same arguments, and kept as long as the problem is."""
+
+    @wraps(function)
+    def once(problem: Problem, *arguments: *More) -> Value:
+        key = (function, arguments)
+        if key not in problem.known:
+            if len(problem.known) >= MOST_KNOWN:
+                problem.known.clear()
+            problem.known[key] = function(problem, *arguments)
+        return cast(Value, problem.known[key])
+
+    return once
+
+
+MOST_KNOWN = 256
+"""Results that are kept of a problem; then it begins anew."""
+
+
 class _Same:
     """A value that is equal to nothing but itself, whatever it holds."""
 
@@ -122,7 +145,8 @@ class _Same:
         return id(self.value)
 
 
-@remembered
+@forgotten
+@lru_cache(8)
 def _problem_of(workload: _Same, design: _Same) -> Problem:
     return Problem(workload.value, design.value)
 

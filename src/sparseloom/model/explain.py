@@ -9,8 +9,7 @@ from sparseloom.arch.actions import DATA_ACTIONS
 from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
 from sparseloom.arch.hierarchy import Architecture, ComputeLevel, StorageLevel
 from sparseloom.fibertree.density import ActualData, Dense, Density, FixedStructured, Uniform
-from sparseloom.mapping.batch import Problem
-from sparseloom.memory import remembered
+from sparseloom.mapping.batch import Problem, of_problem
 from sparseloom.model.conventions import Conventions
 from sparseloom.model.lanewalk import is_walked
 from sparseloom.results.actions import ComputeActions, LevelActions, Outcomes, RankUnits
@@ -46,7 +45,7 @@ def _mover(level: LevelActions, port: str) -> str:
     return f"{moved[largest] / total:.0%} of its words are {largest}'s" if total else "for metadata alone"
 
 
-@remembered
+@of_problem
 def assumptions(problem: Problem, conventions: Conventions) -> tuple[str, ...]:
     """What the numbers take for granted."""
     workload, architecture = problem.workload, problem.design.architecture

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING, Saf
-from sparseloom.mapping.batch import BoolArray, Problem
+from sparseloom.mapping.batch import BoolArray, Problem, of_problem
 from sparseloom.memory import remembered
 from sparseloom.model.edge import Edge
 
@@ -86,7 +86,7 @@ def paths_of(problem: Problem, keep: BoolArray, safs: Sequence[Saf]) -> tuple[tu
     return _paths_of(problem, keep.tobytes(), tuple(safs))
 
 
-@remembered
+@of_problem
 def _paths_of(problem: Problem, keeps: bytes, safs: tuple[Saf, ...]) -> tuple[tuple[Path, ...], ...]:
     architecture, names = problem.design.architecture, problem.tensors
     levels = len(architecture.levels)

@@ -8,13 +8,12 @@ import numpy as np
 
 from sparseloom.fibertree.fiber import bind
 from sparseloom.fibertree.format import Format
-from sparseloom.mapping.batch import BoolArray, Problem
-from sparseloom.memory import remembered
+from sparseloom.mapping.batch import BoolArray, Problem, of_problem
 from sparseloom.model.edge import Edge, Wanted
 from sparseloom.model.path import Path, by_receiver
 
 
-@remembered
+@of_problem
 def of_transfers(problem: Problem, path: Path, keeper: int) -> Wanted:
     """What is wanted of the transfers of a path's edge, which move in the form of level ``keeper``."""
     formats = [form for level in (keeper, path.edge.child) if (form := problem.format_of(level, path.tensor))]
@@ -30,7 +29,7 @@ def of_transfers(problem: Problem, path: Path, keeper: int) -> Wanted:
     )
 
 
-@remembered
+@of_problem
 def of_tiles(problem: Problem, tensor: int, level: int) -> tuple[Edge, Wanted]:
     """Whose child holds the tiles of a tensor at a level, and what is wanted of them."""
     form, names = problem.format_of(level, tensor), problem.rank_names(tensor)
@@ -42,7 +41,7 @@ def of_tiles(problem: Problem, tensor: int, level: int) -> tuple[Edge, Wanted]:
     return edge, wanted
 
 
-@remembered
+@of_problem
 def of_computes(
     problem: Problem, paths: tuple[tuple[Path, ...], ...], everywhere: bool
 ) -> tuple[tuple[Path, ...], Edge, Wanted]:

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.mapping.batch import BoolArray, IntArray, Problem
-from sparseloom.memory import remembered
+from sparseloom.mapping.batch import BoolArray, IntArray, Problem, of_problem
 from sparseloom.model.digits import FIRST, ORIGIN, PLAIN
 from sparseloom.model.edge import Edge, Wanted
 
@@ -52,7 +51,7 @@ class Task(NamedTuple):
         return int(3 * ranks + len(self.watch) + len(self.judges) * dims + 1)
 
 
-@remembered
+@of_problem
 def task_of(problem: Problem, edge: Edge, wanted: Wanted, before: bool) -> Task:
     shape, projection, dims = problem.shape, edge.projection, edge.projection.shape[1]
     judges = [[j.parent, j.child, j.merge, *_windows(j)] for j in wanted.judges]
