@@ -102,6 +102,6 @@ def _repeated(read: Moved, others: list[Packed], stored: FloatArray) -> Moved:
     """Reads of a packed tensor: once for each pass of the others over their lanes, instead of each pass of a full tile; of its
     words those that are ``stored`` and not zero."""
     times = prod((other.passes / other.full_passes for other in others), start=np.ones(1))
-    shares = np.multiply.outer(times, np.ones(read.table.shape[1]))
-    shares[:, [WORDS, BLOCKS]] *= stored[:, None]
-    return Moved(read.table * shares[..., None])
+    table = read.table * times[:, None, None]
+    table[:, WORDS : BLOCKS + 1] *= stored[:, None, None]
+    return Moved(table)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sparseloom.mapping.batch import BoolArray, IntArray, Problem, extents_of
 from sparseloom.memory import remembered
 from sparseloom.model.edge import Box, Edge, Wanted
-from sparseloom.model.nests import Nests
+from sparseloom.model.nests import Nests, mean_tiles, nominal_tiles
 from sparseloom.model.products import emit_batch
 from sparseloom.model.task import task_of
 
@@ -153,13 +153,12 @@ class ClassSource:
     @cached_property
     def _nominal(self) -> IntArray:
         """Coordinates of a tile of every level, at most the shape, [S + 1, D, B]."""
-        return np.ascontiguousarray(np.minimum(self.nests.tile, self.problem.shape).transpose(1, 2, 0))
+        return np.asarray(nominal_tiles(self.nests.tile, self.problem.shape))
 
     @cached_property
     def _means(self) -> FloatArray:
         """Mean coordinates of the tiles of every level, [S + 1, D, B]."""
-        pieces = np.ceil(self.problem.shape / self.nests.tile)
-        return np.ascontiguousarray((self.problem.shape / pieces).transpose(1, 2, 0))
+        return np.asarray(mean_tiles(self._nominal, self.problem.shape))
 
     def busiest(self, busy: FloatArray, rows: Classes) -> FloatArray:
         """The computes of the first instance: none has more points."""

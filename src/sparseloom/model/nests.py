@@ -195,6 +195,29 @@ def _fill_nest(rank, bound, place, shape, nest, room):
     return n
 
 
+@kernel
+def nominal_tiles(tile, shape):
+    """Coordinates of tiles [B, S + 1, D] where no bound is cut short, at most the shape, [S + 1, D, B]."""
+    found = np.empty((tile.shape[1], tile.shape[2], len(tile)), np.int64)
+    for depth in range(tile.shape[1]):
+        for d in range(tile.shape[2]):
+            for b in range(len(tile)):
+                found[depth, d, b] = min(tile[b, depth, d], shape[d])
+    return found
+
+
+@kernel
+def mean_tiles(nominal, shape):
+    """Mean coordinates of the tiles that make up each rank, [S + 1, D, B], all but the last of which have the nominal ones."""
+    found = np.empty(nominal.shape)
+    for depth in range(nominal.shape[0]):
+        for d in range(nominal.shape[1]):
+            for b in range(nominal.shape[2]):
+                size = nominal[depth, d, b]
+                found[depth, d, b] = shape[d] / ((shape[d] + size - 1) // size)
+    return found
+
+
 def nest_of(problem: Problem, batch: MappingBatch) -> IntArray:
     """The loops with more than one iteration of the first mapping of ``batch``, [6, n]."""
     table = np.empty((6, batch.bound.shape[1]), np.int64)
