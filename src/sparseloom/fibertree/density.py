@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,6 +33,8 @@ class Density(ABC):
 
     tensor_shape: tuple[int, ...]
     density: float
+    certain: ClassVar[bool] = False
+    """Whether this is one known tensor: every box has one possible occupancy."""
 
     @property
     @abstractmethod
@@ -132,6 +135,7 @@ class Dense(Exchangeable):
     """Every point is a nonzero."""
 
     tensor_shape: tuple[int, ...]
+    certain = True
 
     def __post_init__(self) -> None:
         check_shape(self.tensor_shape)
@@ -277,6 +281,7 @@ class ActualData(Density):
     """
 
     mask: BoolArray
+    certain = True
 
     def __post_init__(self) -> None:
         mask = np.array(self.mask, dtype=np.bool_)

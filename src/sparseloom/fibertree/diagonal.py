@@ -35,6 +35,7 @@ class Banded(Density):
 
     tensor_shape: tuple[int, ...]
     half_width: int
+    certain = True
 
     def __post_init__(self) -> None:
         check_shape(self.tensor_shape)

@@ -98,7 +98,7 @@ class ClassSource:
     def _classes(self, edge: Edge, wanted: Wanted, before: bool, some: IntArray | None = None) -> Classes:
         """The classes of an edge in all mappings or ``some``, which are numbered anew; ``before`` tells whether the transfer before
         may matter."""
-        some = np.arange(self.mappings) if some is None else some
+        some = self._every if some is None else some
         task = task_of(self.problem, edge, wanted, before)
         (ranks, dims), size = edge.projection.shape, 4 * len(some) + 64
         counts, table = np.empty((4, size)), np.empty((task.width, size), np.int64)
@@ -122,11 +122,11 @@ class ClassSource:
         box, points, times = (
             (np.zeros(extents.shape, np.int64), extents),
             np.multiply.reduce(means, axis=0),
-            np.ones(self.mappings),
+            self._once,
         )
         listed = self._crossed(edge, wanted)
         if not listed.size:
-            return box, points, times, np.arange(self.mappings)
+            return box, points, times, self._every
         rows = self._classes(edge, wanted, False, listed)
         mapping = np.concatenate([np.delete(np.arange(self.mappings), listed), listed[rows.mapping]])
         order = np.argsort(mapping, kind="stable")
@@ -149,6 +149,14 @@ class ClassSource:
 
     def nominal(self, level: int) -> IntArray:
         return np.asarray(self._nominal[level])
+
+    @cached_property
+    def _every(self) -> IntArray:
+        return np.arange(self.mappings)
+
+    @cached_property
+    def _once(self) -> FloatArray:
+        return np.ones(self.mappings)
 
     @cached_property
     def _nominal(self) -> IntArray:

@@ -20,7 +20,6 @@ from sparseloom.mapping.mapping import Mapping
 from sparseloom.model.conventions import SPARSELOOM, Conventions
 from sparseloom.model.evaluate import evaluate
 from sparseloom.model.limits import refuse_long_walks
-from sparseloom.model.occupancy import is_certain
 from sparseloom.results.result import Result
 from sparseloom.results.table import number
 from sparseloom.workload.workload import Workload
@@ -43,7 +42,7 @@ def evaluate_draws(
     Raises WorkloadError if no tensor is random, and what :func:`sparseloom.model.evaluate.evaluate` raises, as for a layer that is
     too large to be looked at place by place.
     """
-    random = {name: density for name, density in workload.densities.items() if not is_certain(density)}
+    random = {name: density for name, density in workload.densities.items() if not density.certain}
     if not random:
         what = f"no tensor of {workload.einsum} is random, there is nothing to draw"
         raise WorkloadError(Fault(what, path="tensors", fix="state a density, or evaluate without draws"))

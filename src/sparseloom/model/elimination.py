@@ -104,7 +104,7 @@ class Eliminations:
         wanted = Wanted(judges=(judged.edge,), positions=positions(self.average.problem, involved))
         stored = left = 0.0
         for rows in self.average.work.source.transfers(judged.edge, wanted):
-            piece = Piece(rows.box, rows.overlap if judged.edge.hold else None, ranks)
+            piece = Piece.of(rows.box, rows.overlap if judged.edge.hold else None, ranks)
             words = rows.groups * stored_words(density, compressed, piece)
             stored += float(words.sum())
             left += float(words @ self.average.work.survival(judged, rows)[:, -1])

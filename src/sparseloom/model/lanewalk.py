@@ -18,7 +18,6 @@ from sparseloom.mapping.batch import BoolArray, IntArray, Problem, corner_of
 from sparseloom.model.computes import Computes, classified, compute_rows, drops_zeros, nonzero_chance, unskipped_chance
 from sparseloom.model.gather import Moved
 from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP
-from sparseloom.model.occupancy import is_certain
 from sparseloom.model.path import Judge, Path
 from sparseloom.model.source import Rows
 from sparseloom.model.sparse import Filter
@@ -30,7 +29,7 @@ def is_walked(problem: Problem) -> bool:
     """Whether a design packs lanes and the tensors are known, so that the lane of every compute is."""
     kinds = {saf.kind for saf in problem.design.features.safs}
     densities = [problem.workload.density(name) for name in problem.tensors]
-    known = all(map(is_certain, densities)) and any(density.coordinate_dependent for density in densities)
+    known = all(density.certain for density in densities) and any(density.coordinate_dependent for density in densities)
     return known and bool(kinds & {SPATIAL_SKIPPING, POSITION_SKIPPING})
 
 

@@ -39,7 +39,8 @@ class Share:
     streamed: bool = False
 
     def moved(self, action: str) -> Moved | None:
-        return {"read": self.read, "fill": self.fill, "update": self.update}[action]
+        moved: Moved | None = getattr(self, action)
+        return moved
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.fibertree.density import ActualData, Dense, Density, Exchangeable
-from sparseloom.fibertree.diagonal import Banded
+from sparseloom.fibertree.density import Density, Exchangeable
 from sparseloom.fibertree.distinct import distinct
 from sparseloom.mapping.batch import IntArray
 from sparseloom.memory import forgotten
@@ -20,19 +19,26 @@ FloatArray = NDArray[np.float64]
 StepTotal = Callable[[FloatArray], FloatArray]
 
 
-def is_certain(density: Density) -> bool:
-    """Whether the density is of one known tensor: every box has one possible occupancy."""
-    return isinstance(density, ActualData | Dense | Banded)
-
-
 @dataclass(frozen=True)
 class Piece:
     """What N transfers bring of a tensor, each: a ``box`` without the part of it that is ``held``, if any. The first ``ranks`` of
-    their ranks are the tensor's own, at others every box has one coordinate."""
+    their ranks are the tensor's own, at others every box has one coordinate. Boxes have ``extents`` [R, N] and ``whole`` points,
+    of which so many are ``kept`` and so many ``points`` brought, [N]."""
 
     box: Box
     held: Box | None
     ranks: int
+    extents: IntArray
+    whole: IntArray
+    kept: IntArray
+    points: IntArray
+
+    @classmethod
+    def of(cls, box: Box, held: Box | None, ranks: int) -> Piece:
+        extents = box[1] - box[0]
+        whole = _product(extents)
+        kept = np.zeros(whole.shape, np.int64) if held is None else _product(held[1] - held[0])
+        return cls(box, held, ranks, extents, whole, kept, whole - kept)
 
     @property
     def low(self) -> IntArray:
@@ -41,26 +47,6 @@ class Piece:
     @property
     def high(self) -> IntArray:
         return self.box[1][: self.ranks]
-
-    @cached_property
-    def extents(self) -> IntArray:
-        """Extents of the boxes, [R, N]."""
-        return np.asarray(self.box[1] - self.box[0])
-
-    @cached_property
-    def points(self) -> IntArray:
-        """Points that are brought, [N]."""
-        return np.asarray(self.whole - self.kept)
-
-    @cached_property
-    def whole(self) -> IntArray:
-        """Points of the boxes, [N]."""
-        return _product(self.extents)
-
-    @cached_property
-    def kept(self) -> IntArray:
-        """Points that are held, [N]."""
-        return np.zeros(self.whole.shape, np.int64) if self.held is None else _product(self.held[1] - self.held[0])
 
 
 def stored_words(density: Density, compressed: bool, piece: Piece) -> FloatArray:
@@ -79,7 +65,7 @@ def own_blocks(density: Density, compressed: bool, piece: Piece, words: FloatArr
     """Expected blocks of ``block_words`` that the stored ``words`` of pieces fill, each piece in an access of its own."""
     if block_words == 1:
         return words
-    if not compressed or is_certain(density):
+    if not compressed or density.certain:
         return np.ceil(words / block_words)
     return _mean_blocks(density, piece.points, piece.extents[: piece.ranks], block_words)
 
@@ -101,7 +87,7 @@ def shared_blocks(
     """
     if block_words == 1:
         return words
-    if not compressed or is_certain(density):
+    if not compressed or density.certain:
         total_words = step_total(words)
         share = np.divide(words, total_words, out=np.zeros(words.shape), where=total_words > 0)
         return np.asarray(share * np.ceil(total_words / block_words - 1e-9))
@@ -157,7 +143,7 @@ def joint_nonempty(density: Density, boxes: Sequence[Box]) -> FloatArray | float
     """
     if not boxes:
         return 1.0
-    if is_certain(density):
+    if density.certain:
         return np.asarray(np.prod([1.0 - _empty(density, box) for box in boxes], axis=0))
     inner = _innermost(boxes)
     least: FloatArray = np.asarray(np.min([1.0 - _empty(density, box) for box in inner], axis=0), np.float64)

@@ -23,7 +23,7 @@ from sparseloom.mapping.batch import BoolArray, IntArray, Problem, corner_of, ex
 from sparseloom.model.conventions import SPARSELOOM, Conventions
 from sparseloom.model.edge import Box
 from sparseloom.model.gather import ACTUAL, REACHING, UNITS, UNSKIPPED, Moved, Units, bits_of, gathered
-from sparseloom.model.occupancy import Piece, is_certain, joint_nonempty, own_blocks, shared_blocks, stored_words
+from sparseloom.model.occupancy import Piece, joint_nonempty, own_blocks, shared_blocks, stored_words
 from sparseloom.model.path import Judge, Path
 from sparseloom.model.plan import of_tiles, of_transfers
 from sparseloom.model.source import Rows, Source
@@ -91,7 +91,7 @@ class Filter:
         bits = np.zeros(points.size)
         if form is not None:
             units, widths = (
-                form.expected_units if is_certain(density) else form.worst_units,
+                form.expected_units if density.certain else form.worst_units,
                 self.widths(tensor, level, form),
             )
             first, index = distinct(np.concatenate([low, high]))
@@ -186,8 +186,8 @@ class Filter:
     def _add(self, path: Path, rows: Rows, parent: Format | None, child: Format | None, sums: _Sums) -> None:
         survival, own = self._survival_of(path, rows)
         density = self.problem.densities[path.tensor]
-        piece = Piece(rows.box, rows.overlap if path.edge.hold else None, len(self.problem.rank_names(path.tensor)))
-        if own is None or is_certain(density) or (own == 1).all():
+        piece = Piece.of(rows.box, rows.overlap if path.edge.hold else None, len(self.problem.rank_names(path.tensor)))
+        if own is None or density.certain or (own == 1).all():
             together = survival if own is None else survival * own
             self._add_of(density, path, piece, rows, parent, child, together, sums)
             return
