@@ -113,9 +113,10 @@ def evaluate(
     FILES hold the workload, the design and the mapping, in our own format or in Timeloop's; the name of a published
     case stands for its file. Our own files are counted by the profile `sparseloom`, Timeloop's by that of their version.
     """
-    result, interrupted = _evaluate(files, conventions), False
+    case, arguments = _prepared(files, conventions)
+    result, interrupted = _evaluated(case, arguments), False
     if draws:
-        result, interrupted = _drawn(result, files, conventions, draws, seed)
+        result, interrupted = _drawn(result, case, arguments, draws, seed)
     if json is not None:
         result.to_json(json)
     print(result)
@@ -123,13 +124,12 @@ def evaluate(
         raise typer.Exit(INTERRUPTED)
 
 
-def _drawn(result: Result, files: list[Path], conventions: str | None, draws: int, seed: int) -> tuple[Result, bool]:
+def _drawn(result: Result, case: Case, arguments: Arguments, draws: int, seed: int) -> tuple[Result, bool]:
     """The result with the spread of as many draws, or of those made until the user interrupted, and whether that was so."""
     from itertools import islice
 
     from sparseloom.model.draws import evaluate_draws, with_spread
 
-    case, arguments = _prepared(files, conventions)
     found: list[Result] = []
     interrupted = False
     try:
@@ -179,11 +179,14 @@ def _prepared(files: list[Path], conventions: str | None) -> tuple[Case, Argumen
 
 
 def _evaluate(files: list[Path], conventions: str | None) -> Result:
+    return _evaluated(*_prepared(files, conventions))
+
+
+def _evaluated(case: Case, arguments: Arguments) -> Result:
     from dataclasses import replace
 
     from sparseloom.model.evaluate import evaluate
 
-    case, arguments = _prepared(files, conventions)
     _announce_compilation()
     try:
         result = evaluate(*arguments)

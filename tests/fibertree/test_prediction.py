@@ -210,3 +210,16 @@ def test_a_tensor_without_ranks_has_units():
 def test_a_format_for_other_ranks_is_refused():
     with pytest.raises(InputError, match="names rank N, the tensor has M, K"):
         expected_units(Format.parse("CP(N)"), Uniform((2, 2), 0.5), RANKS, (0, 0), (1, 1))
+
+
+def test_a_run_length_wider_than_an_integer_needs_no_placeholders() -> None:
+    wide, enough = (
+        Format.parse(f"RLE(K):{bits}").worst_units(Uniform((40,), 0.1), ("K",), [0], [40]) for bits in (64, 6)
+    )
+    assert wide.tolist() == enough.tolist()
+
+
+def test_boxes_of_small_integers_are_as_good() -> None:
+    low, high = np.zeros((1, 3), np.int32), np.array([[1, 20, 40]], np.int32)
+    of = Format.parse("B(K)").expected_units, Uniform((40,), 0.1), ("K",)
+    assert of[0](*of[1:], low, high).tolist() == of[0](*of[1:], low.astype(np.int64), high.astype(np.int64)).tolist()

@@ -76,3 +76,7 @@ def test_a_batch_refuses_densities_that_depend_on_coordinates() -> None:
     known = replace(WORKLOAD, densities={"A": sl.ActualData(np.ones((4, 6), bool))})
     with pytest.raises(WorkloadError, match="the density of A depends on coordinates"):
         evaluate_batch(replace(PROBLEM, workload=known), BATCH)
+
+
+def test_a_mapping_of_a_batch_is_the_one_it_was_made_of() -> None:
+    assert BATCH.mapping(PROBLEM, 1) == NEST

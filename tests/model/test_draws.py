@@ -87,3 +87,8 @@ def test_what_is_known_is_not_drawn() -> None:
 def test_a_layer_that_is_too_large_is_refused_before_its_tensors_are_drawn() -> None:
     with pytest.raises(MappingError, match=r"67,108,864 places .* 4,194,304.*\n.*smaller layer"):
         next(evaluate_draws(*case(m=1 << 20)))
+
+
+def test_the_spread_of_nothing_is_refused() -> None:
+    with pytest.raises(WorkloadError, match="no draw was evaluated"):
+        with_spread(evaluate(*case()), [], seed=0)

@@ -23,7 +23,7 @@ def corners(ranks: int, low: Corner, high: Corner) -> tuple[IntArray, IntArray, 
     if len(low) != ranks or len(high) != ranks:
         raise _mismatch(ranks, low, high)
     if isinstance(low, np.ndarray) and isinstance(high, np.ndarray) and low.ndim == 2 and low.shape == high.shape:
-        return np.ascontiguousarray(low), np.ascontiguousarray(high), low.shape[1:]
+        return np.ascontiguousarray(low, np.int64), np.ascontiguousarray(high, np.int64), low.shape[1:]
     arrays = np.broadcast_arrays(*[np.asarray(corner, np.int64) for corner in (*low, *high)])
     batch = arrays[0].shape if arrays else ()
     table = np.array(arrays, np.int64).reshape(2, ranks, math.prod(batch))

@@ -27,6 +27,10 @@ CHUNK = 1 << 21
 """Elements that are enumerated at a time."""
 
 
+LONGEST = 62
+"""Bits of the longest run length that a 64-bit integer holds."""
+
+
 class _Ranks(NamedTuple):
     """A format's ranks for the kernels of :mod:`sparseloom.fibertree.count`: the ``steps`` of its geometry, their ``kinds`` and
     ``bits`` of run lengths [P], and at which steps what exists of those that prune, but the lowest, is cut [Q, A]."""
@@ -42,7 +46,8 @@ class _Ranks(NamedTuple):
 def _ranks(form: Format, ranks: tuple[str, ...]) -> _Ranks:
     geometry = bind(form, ranks)
     kinds = np.array([KINDS.index(rank.kind) for rank in form.ranks])
-    bits = [-1 if rank.metadata_bits is None else rank.metadata_bits for rank in form.ranks]
+    # no fiber is longer than a run of LONGEST bits counts
+    bits = [-1 if rank.metadata_bits is None else min(rank.metadata_bits, LONGEST) for rank in form.ranks]
     pruning = [place for place, rank in enumerate(form.ranks[:-1]) if rank.kind in PRUNING]
     return _Ranks(geometry, geometry.table, kinds, np.array(bits), geometry.table[[place + 1 for place in pruning]])
 

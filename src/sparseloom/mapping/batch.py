@@ -38,7 +38,7 @@ class Problem:
 
     workload: Workload
     design: Design
-    known: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    known: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
     """What :func:`of_problem` worked out."""
 
     @cached_property

@@ -55,7 +55,12 @@ def evaluate_draws(
 
 
 def with_spread(result: Result, drawn: Sequence[Result], seed: int) -> Result:
-    """``result`` with the intervals in which :data:`SHARE` of the evaluations of draws lie, and a note of their means."""
+    """``result`` with the intervals in which :data:`SHARE` of the evaluations of draws lie, and a note of their means.
+
+    Raises WorkloadError if nothing was ``drawn``.
+    """
+    if not drawn:
+        raise WorkloadError(Fault("no draw was evaluated", fix="take at least one of evaluate_draws"))
     outside = (1 - SHARE) / 2
     said, intervals = [], {}
     for name, unit in (("cycles", ""), ("energy_pj", " pJ"), ("utilization", "")):
