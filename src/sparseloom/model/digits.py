@@ -9,10 +9,8 @@ tail; if they are below it, all is as in the whole class. Equal classes are join
 
 from __future__ import annotations
 
-import numpy as np
-
 from sparseloom.kernel import inlined
-from sparseloom.model.nests import BOUND, RANK, STEP, TAIL
+from sparseloom.model.nests import BOUND, RANK, STEP
 
 TILE, TIME, REST, MERGED, SPREAD, PLACE = range(6)
 """What a loop is to an edge: inside the child's tile; temporal around it, up to the period's end or after; spatial between
@@ -32,7 +30,7 @@ MOST_CLASSES = 256
 
 
 @inlined
-def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, indexed, states, classes, uncut, own):
+def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, indexed, classes, uncut, own):
     """Write the classes of each rank whose tiles nothing cuts short to ``own[d]``, one for each residue of its first coordinate
     by ``modulus``, and their number to ``classes``; only of ranks where that is 0.
 
@@ -93,7 +91,7 @@ def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, in
             own[d, 0, OLD] = own[d, 0, EXTENT]
             own[d, 0, LENGTH] = own[d, 0, SIBLINGS] * own[d, 0, EXTENT]
             uncut[d] = classes[d] == -1
-            classes[d] = 1 if uncut[d] else _by_residue(nest, n, d, role, carry, modulus[d], states, own)
+            classes[d] = 1 if uncut[d] else 0
 
 
 @inlined
@@ -129,47 +127,6 @@ def is_single(d, projection):
                 if projection[r, other] != (1 if other == d else 0):
                     return False
     return found == 1
-
-
-@inlined
-def _by_residue(nest, n, d, role, carry, modulus, states, own):
-    """Split the only class of a rank by the residue of its first coordinate; returns how many there are, 0 for too many."""
-    if modulus > MOST_CLASSES:
-        return 0
-    now, after = states[0, :, 0], states[1, :, 0]
-    now[:modulus] = 0.0
-    now[0] = 1.0
-    for i in range(n):
-        if nest[RANK, i] != d or not (role[i] == TIME or role[i] >= SPREAD):
-            continue
-        if role[i] == TIME and 2 * i > carry:
-            continue
-        step, low = nest[STEP, i] % modulus, 1 if role[i] == TIME and 2 * i == carry else 0
-        if step == 0:
-            continue
-        after[:modulus] = 0.0
-        digits = nest[BOUND, i] - low
-        for residue in range(modulus):
-            if now[residue] > 0:
-                at = (residue + low * step) % modulus
-                for first in range(min(digits, modulus)):
-                    after[at] += now[residue] * ((digits - first + modulus - 1) // modulus)
-                    at = (at + step) % modulus
-        for residue in range(modulus):
-            now[residue] = after[residue] / digits
-    count = 0
-    for residue in range(modulus - 1, -1, -1):
-        count += now[residue] > 0
-    at = count
-    for residue in range(modulus - 1, -1, -1):
-        if now[residue] > 0:
-            at -= 1
-            for k in range(GROUPS, own.shape[2]):
-                own[d, at, k] = own[d, 0, k]
-            own[d, at, GROUPS] = np.rint(own[d, 0, GROUPS] * now[residue])
-            own[d, at, ASIDE] = np.rint(own[d, 0, ASIDE] * now[residue])
-            own[d, at, RESIDUE] = residue
-    return count
 
 
 @inlined
@@ -224,223 +181,6 @@ def changes(begin, extent, shift, before, step, whole):
     return (
         begin // step != (begin - shift) // step or (begin + extent - 1) // step != (begin - shift + before - 1) // step
     )
-
-
-@inlined
-def cut_classes(
-    nest, order, begin, end, role, free, looked, d, carry, side, indexed, ordered, steps, modulus, states, own
-):  # fmt: skip
-    """Write the classes of rank ``d`` to ``own[d]`` [MOST_CLASSES, SPANS + K] and return their number, -1 for too many.
-
-    As :func:`whole_classes`; ``order[begin:end]`` are the rank's loops, outermost first. Old tile, siblings and residues
-    (modulo ``modulus``) are kept if ``ordered``, ``steps`` and above 1. ``states`` [2, MOST_CLASSES + 1, SPANS + K] is room for
-    work.
-    """
-    now, after = states[0], states[1]
-    whole, new = states[0, MOST_CLASSES], states[1, MOST_CLASSES]
-    whole[:] = 1.0
-    whole[RESIDUE] = whole[BACK] = 0.0
-    whole[KEPT] = -1.0
-    now[0] = whole
-    residues = np.empty((2, modulus))
-    count = 1
-    for at in range(end - 1, begin - 1, -1):
-        i = order[at]
-        kind = role[i]
-        if kind == TIME or kind >= SPREAD:
-            count = _split(
-                now, count, whole, nest, i, kind, free, looked, d, carry, side, indexed, ordered, steps, modulus, after, new,
-                residues,
-            )  # fmt: skip
-            if count < 0:
-                return -1
-            now, after = after, now
-        else:
-            for c in range(count):
-                _vary(now, c, whole, nest, i, kind, free, looked, d)
-        _grow(whole, nest, i, kind, free, looked, d, carry)
-    found = 0
-    moving = carry >= 0 and carry % 2 == 0 and nest[RANK, carry // 2] == d
-    for c in range(count):
-        if now[c, EXTENT if indexed else MEMBERS] > 0 and now[c, GROUPS] > 0:
-            for k in range(RESIDUE, now.shape[1]):
-                new[k] = now[c, k]
-            if indexed:
-                new[MEMBERS] = 1.0
-            else:
-                new[EXTENT] = new[LENGTH] = 1.0
-            if not (indexed and ordered):
-                new[OLD] = new[BACK] = 1.0
-            new[KEPT] = -1.0
-            new[GROUPS] = now[c, GROUPS]
-            new[ASIDE] = now[c, ASIDE]
-            if modulus == 1:
-                new[RESIDUE] = nest[STEP, carry // 2] if moving else 0.0
-            found = join(own[d], found, new)
-    return found
-
-
-@inlined
-def _grow(whole, nest, i, kind, free, looked, d, carry):
-    """Take a loop into the class of tiles that nothing cuts short."""
-    bound = nest[BOUND, i]
-    reach = nest[STEP, i] * (bound - 1)
-    for k in range(len(looked)):
-        if free[i] >> k & 1 and looked[k, d]:
-            whole[SPANS + k] += reach
-    if kind == TILE:
-        whole[EXTENT] += reach
-        whole[OLD] += reach
-        whole[LENGTH] += reach
-    elif kind == MERGED:
-        whole[MEMBERS] *= bound
-    elif kind == SPREAD:
-        whole[SIBLINGS] *= bound
-        whole[LENGTH] *= bound
-    elif kind == TIME and 2 * i > carry:
-        whole[BACK] += reach
-
-
-@inlined
-def _furthest(value, whole, step, tail):
-    """Extent of a view in which a loop varies, at the tail; 0 if no digit exists."""
-    if value > 0:
-        return value + tail * step
-    return whole + (tail - 1) * step if tail > 0 else 0.0
-
-
-@inlined
-def _vary(now, c, whole, nest, i, kind, free, looked, d):
-    """Take a loop that varies within a transfer, or is at 0 when it begins, into a class at the tail."""
-    step, tail = nest[STEP, i], nest[TAIL, i]
-    for k in range(len(looked)):
-        if looked[k, d]:
-            if free[i] >> k & 1:
-                now[c, SPANS + k] = _furthest(now[c, SPANS + k], whole[SPANS + k], step, tail)
-            elif tail > 0:
-                now[c, SPANS + k] = whole[SPANS + k]
-    if kind == TILE:
-        now[c, EXTENT] = _furthest(now[c, EXTENT], whole[EXTENT], step, tail)
-        now[c, OLD] = _furthest(now[c, OLD], whole[OLD], step, tail)
-        now[c, LENGTH] = _furthest(now[c, LENGTH], whole[LENGTH], step, tail)
-    if kind == MERGED:
-        now[c, MEMBERS] += tail * whole[MEMBERS]
-    elif tail > 0:
-        now[c, MEMBERS] = whole[MEMBERS]
-    if tail > 0:
-        now[c, SIBLINGS] = whole[SIBLINGS]
-
-
-@inlined
-def _split(
-    now,
-    count,
-    whole,
-    nest,
-    i,
-    kind,
-    free,
-    looked,
-    d,
-    carry,
-    side,
-    indexed,
-    ordered,
-    steps,
-    modulus,
-    after,
-    new,
-    residues,
-):
-    """Write to ``after`` the classes into which a loop of fixed digits splits ``count`` classes: digits below the tail, at it,
-    above it. Returns how many there are, -1 for too many."""
-    tail, step = nest[TAIL, i], nest[STEP, i]
-    low, high = 0, nest[BOUND, i]
-    if kind == TIME and 2 * i == carry:
-        low = 1
-    elif kind == TIME and 2 * i > carry:
-        high = 1
-    # on the side only digit 0 is counted of loops that repeat what was seen, or of other instances
-    zero_only = kind == TIME and not indexed if side == FIRST else side == ORIGIN and kind != TIME
-    # below and above the tail, what the inner digits are often makes no difference
-    alike = not (steps and kind == SPREAD) and not (indexed and ordered and kind == TIME and 2 * i > carry)
-    for k in range(len(looked)):
-        alike = alike and not (looked[k, d] and free[i] >> k & 1)
-    period = 1
-    while modulus > 1 and period * step % modulus:
-        period += 1
-    found = 0
-    for branch in range(-1, 2):
-        # below the tail, at it, above it
-        start = max(low, tail + branch) if branch >= 0 else low
-        end = min(high, tail) if branch < 0 else (min(high, tail + 1) if branch == 0 else high)
-        if start >= end:
-            continue
-        if alike and branch != 0:
-            _fix(now[0], whole, branch, nest, i, kind, free, looked, d, carry, indexed, ordered, steps, new)
-            residues[:] = 0.0
-            for c in range(count):
-                residue = int(now[c, RESIDUE])
-                for first in range(start, min(end, start + period)):
-                    times = (end - first + period - 1) // period
-                    at = (residue + first * step) % modulus if modulus > 1 else 0
-                    residues[0, at] += now[c, GROUPS] * times
-                    residues[1, at] += now[c, ASIDE] * (times if not zero_only else (1 if first == 0 else 0))
-            for residue in range(modulus):
-                if residues[0, residue] > 0 and found >= 0:
-                    new[RESIDUE], new[GROUPS], new[ASIDE] = residue, residues[0, residue], residues[1, residue]
-                    found = join(after, found, new)
-        else:
-            for c in range(count):
-                _fix(now[c], whole, branch, nest, i, kind, free, looked, d, carry, indexed, ordered, steps, new)
-                for first in range(start, min(end, start + period)):
-                    times = (end - first + period - 1) // period
-                    new[RESIDUE] = (int(now[c, RESIDUE]) + first * step) % modulus
-                    new[GROUPS] = now[c, GROUPS] * times
-                    new[ASIDE] = now[c, ASIDE] * (times if not zero_only else (1 if first == 0 else 0))
-                    found = join(after, found, new) if found >= 0 else -1
-        if found < 0:
-            return -1
-    return found
-
-
-@inlined
-def _fix(inner, whole, branch, nest, i, kind, free, looked, d, carry, indexed, ordered, steps, new):
-    """Write to ``new`` what becomes of a class of ``inner`` digits where loop ``i`` is below the tail (``branch`` -1), at it (0),
-    above it (1), but for its counts."""
-    tail, step = nest[TAIL, i], nest[STEP, i]
-    for k in range(EXTENT, len(new)):
-        new[k] = whole[k] if branch < 0 else (inner[k] if branch == 0 else 0.0)
-    if not indexed or not ordered:
-        new[OLD] = 1.0
-        new[BACK] = 0.0
-    elif kind == TIME and 2 * i > carry:
-        if inner[OLD] > 0:
-            new[OLD] = inner[OLD]
-            new[BACK] = inner[BACK] + tail * step
-        elif tail > 0:
-            new[OLD] = whole[OLD]
-            new[BACK] = whole[BACK] + (tail - 1) * step
-        else:
-            new[OLD] = new[BACK] = 0.0
-    elif 2 * i == carry and branch == 0:
-        new[OLD] = whole[OLD]
-        new[BACK] = whole[BACK]
-    if not steps:
-        new[SIBLINGS] = new[LENGTH] = 1.0
-    elif kind == SPREAD:
-        new[SIBLINGS] = inner[SIBLINGS] + tail * whole[SIBLINGS]
-        new[LENGTH] = inner[LENGTH] + tail * whole[LENGTH]
-    if indexed:
-        new[MEMBERS] = 1.0
-    else:
-        new[EXTENT] = new[LENGTH] = 1.0
-    new[KEPT] = -1.0
-    for k in range(len(looked)):
-        if not looked[k, d]:
-            new[SPANS + k] = 1.0
-        elif free[i] >> k & 1:
-            new[SPANS + k] = _furthest(inner[SPANS + k], whole[SPANS + k], step, tail)
 
 
 @inlined

@@ -27,7 +27,6 @@ from sparseloom.model.digits import (
     advance,
     changes,
     come_to_rest,
-    cut_classes,
     is_single,
     merge_residues,
     whole_classes,
@@ -35,6 +34,7 @@ from sparseloom.model.digits import (
 from sparseloom.model.nests import BOUND, RANK, STEP
 from sparseloom.model.receivers import MOST_RECEIVERS, MOST_SORTS, listed_classes, main_rank, needs_list
 from sparseloom.model.roles import needs_order, outwards, set_roles, settles
+from sparseloom.model.tails import cut_classes
 from sparseloom.model.task import MOST_ROWS
 
 ROW_GROUPS, ROW_ASIDE, ROW_RECEIVERS, ROW_POINTS = range(4)
@@ -56,7 +56,8 @@ def emit_batch(
     columns, slots = SPANS + len(judges), loops.shape[2]
     # room to work in: classes of each rank, states of cut_classes; of each rank how many classes and which one is chosen; what
     # each loop is; how a row's box moves, and the row; hashed rows; sorts and lists of listed_classes
-    own, states = np.empty((dims, MOST_CLASSES + 1, columns)), np.empty((2, MOST_CLASSES + 1, columns))
+    own, states = np.empty((dims, MOST_CLASSES + 1, columns)), np.empty((3, MOST_CLASSES + 3, columns))
+    masks, residues = np.empty((4, MOST_CLASSES), np.int64), np.empty((slots + 2, 2, modulus.max()))
     classes, chosen = np.empty(dims, np.int64), np.empty(dims, np.int64)
     role, free = np.empty(slots, np.int64), np.empty(slots, np.int64)
     moves, row, hashed = np.empty((2, ranks), np.int64), np.empty(len(table), np.int64), np.full(2 * MOST_ROWS, -1)
@@ -64,7 +65,7 @@ def emit_batch(
     sorts, lists = np.empty((2, kept, 2), np.int64), np.empty((3, kept, MOST_RECEIVERS, 6), np.int64)
     return _emit(
         some, loops, count, order, begin, perfect, aligned, projection, indexed, window, parent, child, levels, merge, judges,
-        looked, watch, splits, parts, modulus, whole, side, steps, before, counts, table, done, used, irregular, own, states,
+        looked, watch, splits, parts, modulus, whole, side, steps, before, counts, table, done, used, irregular, own, states, masks, residues,
         classes, chosen, role, free, moves, row, hashed, sorts, lists,
     )  # fmt: skip
 
@@ -72,7 +73,7 @@ def emit_batch(
 @kernel
 def _emit(
     some, loops, count, order, begin, perfect, aligned, projection, indexed, window, parent, child, levels, merge, judges,
-    looked, watch, splits, parts, modulus, whole, side, steps, before, counts, table, done, used, irregular, own, states,
+    looked, watch, splits, parts, modulus, whole, side, steps, before, counts, table, done, used, irregular, own, states, masks, residues,
     classes, chosen, role, free, moves, row, hashed, sorts, lists,
 ):  # fmt: skip
     """As :func:`emit_batch`, which owns the room: what is borrowed has to be another's."""
@@ -88,6 +89,7 @@ def _emit(
     judges, looked, watch, splits = borrowed(judges), borrowed(looked), borrowed(watch), borrowed(splits)
     parts, modulus, whole = borrowed(parts), borrowed(modulus), borrowed(whole)
     own, states, classes, chosen = borrowed(own), borrowed(states), borrowed(classes), borrowed(chosen)
+    masks, residues = borrowed(masks), borrowed(residues)
     role, free, moves, hashed = borrowed(role), borrowed(free), borrowed(moves), borrowed(hashed)
     counts, table, sorts, lists = borrowed(counts), borrowed(table), borrowed(sorts), borrowed(lists)
     row = borrowed(row)
@@ -119,7 +121,7 @@ def _emit(
                 advance(nest, at, side, indexed, own)
             fits = _set_classes(
                 nest, n, order[b], begin[b], perfect[b], projection, indexed, mains, role, free, looked, watch, splits, parts,
-                whole, merge, carry, side, ordered, steps, unit, single, states, classes, uncut, own, sorts, lists,
+                whole, merge, carry, side, ordered, steps, unit, single, states, masks, residues, classes, uncut, own, sorts, lists,
             )  # fmt: skip
             if fits:
                 used = _multiply(
@@ -172,7 +174,7 @@ def _share_and_lists(
 @inlined
 def _set_classes(
     nest, n, order, begin, perfect, projection, indexed, mains, role, free, looked, watch, splits, parts, whole, merge, carry,
-    side, ordered, steps, unit, single, states, classes, uncut, own, sorts, lists,
+    side, ordered, steps, unit, single, states, masks, residues, classes, uncut, own, sorts, lists,
 ):  # fmt: skip
     """Write the classes of every rank that has none yet at the steps of ``carry``; returns whether there is room for all. Those of
     ``uncut`` ranks have to be of these steps already."""
@@ -184,12 +186,12 @@ def _set_classes(
             )  # fmt: skip
     if not fits:
         return False
-    whole_classes(nest, n, perfect, unit, role, free, looked, carry, side, indexed, states, classes, uncut, own)
+    whole_classes(nest, n, perfect, unit, role, free, looked, carry, side, indexed, classes, uncut, own)
     for d in range(len(indexed)):
         if classes[d] == 0:
             classes[d] = cut_classes(
                 nest, order, begin[d], begin[d + 1], role, free, looked, d, carry, side, indexed[d], ordered, steps, unit[d],
-                states, own,
+                states, masks, residues, own,
             )  # fmt: skip
             if classes[d] < 0:
                 return False
