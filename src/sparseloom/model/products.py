@@ -24,6 +24,7 @@ from sparseloom.model.digits import (
     SIBLINGS,
     SPANS,
     SPREAD,
+    TIME,
     advance,
     changes,
     come_to_rest,
@@ -32,7 +33,7 @@ from sparseloom.model.digits import (
     whole_classes,
 )
 from sparseloom.model.nests import BOUND, RANK, STEP
-from sparseloom.model.receivers import MOST_RECEIVERS, MOST_SORTS, listed_classes, main_rank, needs_list
+from sparseloom.model.receivers import MOST_RECEIVERS, MOST_SORTS, listed_classes, main_rank
 from sparseloom.model.roles import needs_order, outwards, set_roles, settles
 from sparseloom.model.tails import cut_classes
 from sparseloom.model.task import MOST_ROWS
@@ -61,20 +62,21 @@ def emit_batch(
     classes, chosen = np.empty(dims, np.int64), np.empty(dims, np.int64)
     role, free = np.empty(slots, np.int64), np.empty(slots, np.int64)
     moves, row, hashed = np.empty((2, ranks), np.int64), np.empty(len(table), np.int64), np.full(2 * MOST_ROWS, -1)
+    terms, within = _terms(projection)
     kept = MOST_SORTS if not perfect.all() and (steps or window.any()) else 1
     sorts, lists = np.empty((2, kept, 2), np.int64), np.empty((3, kept, MOST_RECEIVERS, 6), np.int64)
     return _emit(
         some, loops, count, order, begin, perfect, aligned, projection, indexed, window, parent, child, levels, merge, judges,
-        looked, watch, splits, parts, modulus, whole, side, steps, before, counts, table, done, used, irregular, own, states, masks, residues,
-        classes, chosen, role, free, moves, row, hashed, sorts, lists,
+        looked, watch, splits, parts, modulus, whole, side, steps, before, counts, table, done, used, irregular, own, states, masks,
+        residues, classes, chosen, role, free, moves, row, hashed, sorts, lists, terms, within,
     )  # fmt: skip
 
 
 @kernel
 def _emit(
     some, loops, count, order, begin, perfect, aligned, projection, indexed, window, parent, child, levels, merge, judges,
-    looked, watch, splits, parts, modulus, whole, side, steps, before, counts, table, done, used, irregular, own, states, masks, residues,
-    classes, chosen, role, free, moves, row, hashed, sorts, lists,
+    looked, watch, splits, parts, modulus, whole, side, steps, before, counts, table, done, used, irregular, own, states, masks,
+    residues, classes, chosen, role, free, moves, row, hashed, sorts, lists, terms, within,
 ):  # fmt: skip
     """As :func:`emit_batch`, which owns the room: what is borrowed has to be another's."""
     dims = len(indexed)
@@ -92,7 +94,7 @@ def _emit(
     masks, residues = borrowed(masks), borrowed(residues)
     role, free, moves, hashed = borrowed(role), borrowed(free), borrowed(moves), borrowed(hashed)
     counts, table, sorts, lists = borrowed(counts), borrowed(table), borrowed(sorts), borrowed(lists)
-    row = borrowed(row)
+    row, terms, within = borrowed(row), borrowed(terms), borrowed(within)
     for place in range(done, len(some)):
         b = some[place]
         nest, n = loops[b], count[b]
@@ -100,7 +102,21 @@ def _emit(
         fits = set_roles(nest, n, indexed, parent, child, levels, merge, judges, role, free)
         ordered = before and (len(watch) > 0 or needs_order(nest, n, perfect[b], projection, indexed, window, role))
         alike, share, by_window = _share_and_lists(
-            nest, n, projection, window, perfect[b], role, looked, judges, split, merge, hold, ordered, steps, mains
+            nest,
+            n,
+            projection,
+            window,
+            within,
+            perfect[b],
+            role,
+            looked,
+            judges,
+            split,
+            merge,
+            hold,
+            ordered,
+            steps,
+            mains,
         )
         fits = fits and alike
         classes[:] = 0
@@ -125,8 +141,8 @@ def _emit(
             )  # fmt: skip
             if fits:
                 used = _multiply(
-                    nest, n, projection, indexed, watch, splits, parts, whole, carry, side, hold, ordered, steps, share,
-                    counts, table, start, used, place, own, classes, chosen, moves, row, hashed,
+                    nest, n, terms, indexed, watch, splits, parts, whole, carry, side, hold, ordered, steps, share, counts,
+                    table, start, used, place, own, classes, chosen, moves, row, hashed,
                 )  # fmt: skip
                 if used == table.shape[1]:
                     return place, start
@@ -151,22 +167,48 @@ def _emit(
     return len(some), used
 
 
+@kernel
+def _terms(projection):
+    """The nonzero coefficients of a tensor's index, rank by rank: tensor rank, iteration rank, coefficient [3, T]; and the
+    iteration ranks of each tensor rank as bits, [R]."""
+    at = np.nonzero(projection)
+    terms, within = np.empty((3, len(at[0])), np.int64), np.zeros(len(projection), np.int64)
+    for k in range(len(at[0])):
+        r, d = at[0][k], at[1][k]
+        terms[0, k], terms[1, k], terms[2, k] = r, d, projection[r, d]
+        within[r] |= 1 << d
+    return terms, within
+
+
 @inlined
 def _share_and_lists(
-    nest, n, projection, window, perfect, role, looked, judges, split, merge, hold, ordered, steps, mains
+    nest, n, projection, window, within, perfect, role, looked, judges, split, merge, hold, ordered, steps, mains
 ):  # fmt: skip
     """Set the main rank in ``mains`` of tensor ranks whose receivers are listed. Returns whether that fits the form, groups over
     receivers (see :func:`_merged_share`), and whether a window is listed."""
     mains[:] = -1
-    fits, by_window, sliding = True, False, window.any()
-    share = _merged_share(nest, n, projection, window, mains, role) if sliding and merge else 1.0
-    if (sliding or steps) and not perfect.all():
-        fits = _mark_listed(
-            nest, n, projection, window, perfect, role, looked, ordered, hold, steps, share, mains
-        )  # fmt: skip
-        by_window = (window & (mains >= 0)).any()
+    spread = timed = uneven = 0
+    for i in range(n):
+        spread |= (role[i] == SPREAD) << nest[RANK, i]
+        timed |= (role[i] == TIME) << nest[RANK, i]
+    for d in range(len(perfect)):
+        uneven |= (not perfect[d]) << d
+    fits, by_window, share = True, False, 1.0
+    if spread == 0:
+        return fits, share, by_window
+    if merge:
+        share = _merged_share(nest, n, projection, window, within, spread, mains, role)
+    if uneven:
+        for r in range(len(window)):
+            if not (within[r] & spread and within[r] & uneven):
+                continue
+            slides = window[r] and (steps or share < 1.0)
+            if slides or (steps and ordered and hold and within[r] & timed & uneven):
+                mains[r] = main_rank(r, projection, looked)
+                fits = fits and mains[r] >= 0 and (hold or not ordered)
+                by_window = by_window or (window[r] and mains[r] >= 0)
     if share < 1.0:
-        share = _merged_share(nest, n, projection, window, mains, role)
+        share = _merged_share(nest, n, projection, window, within, spread, mains, role)
         fits = fits and (share == 1.0 or (len(judges) == 0 and not split))
     return fits, share, by_window
 
@@ -201,17 +243,6 @@ def _set_classes(
 
 
 @inlined
-def _mark_listed(nest, n, projection, window, perfect, role, looked, ordered, hold, steps, share, mains):
-    """Set the main rank in ``mains`` of tensor ranks whose receivers are listed; returns whether all can be."""
-    fits = True
-    for r in range(len(window)):
-        if needs_list(nest, n, r, projection, window, perfect, role, ordered and hold, steps, share):
-            mains[r] = main_rank(r, projection, looked)
-            fits = fits and mains[r] >= 0 and (hold or not ordered)
-    return fits
-
-
-@inlined
 def _is_stale(r, projection, classes):
     """Whether the classes of some rank in the index of tensor rank ``r`` have to be made."""
     stale = False
@@ -221,48 +252,65 @@ def _is_stale(r, projection, classes):
 
 
 @inlined
-def _merged_share(nest, n, projection, window, mains, role):
+def _merged_share(nest, n, projection, window, within, spread, mains, role):
     """Groups over receivers, for tensor ranks whose intervals several receivers have in common (p + r), unless they are listed."""
     share = 1.0
     for r in range(len(window)):
-        if not window[r] or mains[r] >= 0:
+        several = within[r] & spread
+        if not window[r] or mains[r] >= 0 or several & (several - 1) == 0:
             continue
-        reach = 0
-        members = 1
-        first = -1
-        several = False
-        for i in range(n):
-            d = nest[RANK, i]
-            if role[i] == SPREAD and projection[r, d]:
-                reach += projection[r, d] * nest[STEP, i] * (nest[BOUND, i] - 1)
-                members *= nest[BOUND, i]
-                several = several or (first >= 0 and first != d)
-                first = d
-        if not several:
-            continue
-        seen = np.zeros(reach + 1, np.bool_)
-        seen[0] = True
+        reach, members, loops = 0, 1, 0
+        stride, bound = np.int64(0), np.int64(1)
+        apart = 0
         for i in range(n):
             if role[i] == SPREAD and projection[r, nest[RANK, i]]:
-                stride = projection[r, nest[RANK, i]] * nest[STEP, i]
-                for at in range(reach, -1, -1):
-                    for k in range(1, nest[BOUND, i]):
-                        if at - k * stride >= 0 and seen[at - k * stride]:
-                            seen[at] = True
-        share *= seen.sum() / members
+                one = projection[r, nest[RANK, i]] * nest[STEP, i]
+                if loops == 1:
+                    # i s + j t is met again at i + t / g and j - s / g, g their greatest common divisor
+                    both = _gcd(stride, one)
+                    again = max(0, bound - one // both) * max(0, nest[BOUND, i] - stride // both)
+                    apart = bound * nest[BOUND, i] - again
+                stride, bound = one, nest[BOUND, i]
+                reach += one * (bound - 1)
+                members *= bound
+                loops += 1
+        share *= (apart if loops == 2 else _sums(nest, n, r, projection, role, reach)) / members
     return share
 
 
 @inlined
+def _gcd(a, b):
+    while b:
+        a, b = b, a % b
+    return a
+
+
+@inlined
+def _sums(nest, n, r, projection, role, reach):
+    """Different values, ``reach`` at most, of tensor rank ``r``'s index over the loops that spread it."""
+    seen = np.zeros(reach + 1, np.bool_)
+    seen[0] = True
+    for i in range(n):
+        if role[i] == SPREAD and projection[r, nest[RANK, i]]:
+            stride = projection[r, nest[RANK, i]] * nest[STEP, i]
+            for at in range(reach, -1, -1):
+                for k in range(1, nest[BOUND, i]):
+                    if at - k * stride >= 0 and seen[at - k * stride]:
+                        seen[at] = True
+    return seen.sum()
+
+
+@inlined
 def _multiply(
-    nest, n, projection, indexed, watch, splits, parts, whole, carry, side, hold, ordered, steps, share, counts, table, start,
+    nest, n, terms, indexed, watch, splits, parts, whole, carry, side, hold, ordered, steps, share, counts, table, start,
     used, place, own, classes, chosen, moves, row, hashed,
 ):  # fmt: skip
     """Write the classes of the steps of ``carry``: every combination of one class of each rank."""
-    ranks, dims = projection.shape
+    ranks, dims = len(whole), len(indexed)
     judges = own.shape[2] - SPANS
     old = carry >= 0 and carry % 2 == 0
-    visited = old and side == FIRST and not indexed[nest[RANK, carry // 2]]
+    moving, stride = (nest[RANK, carry // 2], nest[STEP, carry // 2]) if old else (-1, 0)
+    visited = old and side == FIRST and not indexed[moving]
     low = 2 * ranks
     spans = 3 * ranks + len(watch)
     combinations = 1
@@ -274,36 +322,34 @@ def _multiply(
         if used + 1 >= table.shape[1]:
             return table.shape[1]
         groups = aside = members = siblings = 1.0
-        for r in range(ranks):
-            moves[0, r] = moves[1, r] = 0
-            row[r] = 1
-            row[low + r] = 0
         for d in range(dims):
             one = own[d, chosen[d]]
             groups *= one[GROUPS]
             aside *= one[ASIDE]
             members *= one[MEMBERS]
+            siblings *= 1.0 if indexed[d] else one[SIBLINGS]
             for k in range(judges):
                 row[spans + k * dims + d] = int(one[SPANS + k])
-            if not indexed[d]:
-                siblings *= one[SIBLINGS]
-                continue
-            for r in range(ranks):
-                factor = projection[r, d]
-                if factor:
-                    row[r] += factor * (int(one[EXTENT]) - 1)
-                    row[low + r] += factor * int(one[RESIDUE])
-                    if ordered:
-                        moved = (nest[STEP, carry // 2] if old and nest[RANK, carry // 2] == d else 0) - int(one[BACK])
-                        moves[0, r] += factor * moved
-                        moves[1, r] += factor * (int(one[OLD]) - 1)
+        for r in range(ranks):
+            moves[0, r] = moves[1, r] = 0
+            row[r] = 1
+            row[low + r] = 0
+        for k in range(terms.shape[1]):
+            r, d, factor = terms[0, k], terms[1, k], terms[2, k]
+            one = own[d, chosen[d]]
+            row[r] += factor * (int(one[EXTENT]) - 1)
+            if parts[r] > 1:
+                row[low + r] += factor * int(one[RESIDUE])
+            if ordered:
+                moves[0, r] += factor * ((stride if moving == d else 0) - int(one[BACK]))
+                moves[1, r] += factor * (int(one[OLD]) - 1)
         counts[ROW_GROUPS, used] = groups * share
         counts[ROW_ASIDE, used] = 0.0 if visited else aside * share
         counts[ROW_RECEIVERS, used] = members / share
         _finish(row, ranks, old, hold, moves, watch, splits, parts, whole)
         points = 0.0
         if steps:
-            points = siblings * share * _step_points(row, projection, own, chosen, moves, old and hold)
+            points = siblings * share * _step_points(row, terms, own, chosen, moves, ranks, old and hold)
         counts[ROW_POINTS, used] = points
         for k in range(len(row)):
             table[k, used] = row[k]
@@ -353,22 +399,19 @@ def _finish(row, ranks, old, hold, moves, watch, splits, parts, whole):
 
 
 @inlined
-def _step_points(row, projection, own, chosen, moves, holds):
+def _step_points(row, terms, own, chosen, moves, ranks, holds):
     """Points that all receivers of one parent instance get at a step, for tensor ranks whose receivers differ."""
-    ranks, dims = projection.shape
     new = held = 1.0
+    at = 0
     for r in range(ranks):
-        members = 1.0
-        for d in range(dims):
-            if projection[r, d]:
-                members *= own[d, chosen[d], SIBLINGS]
-        length = members
-        kept = -1.0
-        for d in range(dims):
-            if projection[r, d]:
-                siblings = own[d, chosen[d], SIBLINGS]
-                length += projection[r, d] * (own[d, chosen[d], LENGTH] - siblings) * members / siblings
-                kept = max(kept, own[d, chosen[d], KEPT])
+        members, added, kept = 1.0, 0.0, -1.0
+        while at < terms.shape[1] and terms[0, at] == r:
+            one = own[terms[1, at], chosen[terms[1, at]]]
+            members *= one[SIBLINGS]
+            added += terms[2, at] * (one[LENGTH] / one[SIBLINGS] - 1.0)
+            kept = max(kept, one[KEPT])
+            at += 1
+        length = np.rint(members * (1.0 + added))
         new *= length
         if holds:
             common = max(0, min(row[r], moves[1, r] + 1 - moves[0, r]) - max(0, -moves[0, r]))

@@ -40,21 +40,6 @@ receivers share; their extents. In place of a receiver's OFFSET and beyond, of a
 
 
 @inlined
-def needs_list(nest, n, r, projection, window, perfect, role, ordered, steps, share):
-    """Whether the receivers of tensor rank ``r`` differ in what matters."""
-    spread = uneven = timed = False
-    for i in range(n):
-        d = nest[RANK, i]
-        if projection[r, d]:
-            spread = spread or role[i] == SPREAD
-            timed = timed or (role[i] == TIME and not perfect[d])
-            uneven = uneven or not perfect[d]
-    if not (spread and uneven):
-        return False
-    return (window[r] and (steps or share < 1.0)) or (steps and ordered and timed)
-
-
-@inlined
 def main_rank(r, projection, looked):
     """The rank that stands for all that index tensor rank ``r`` when its receivers are listed; -1 if they cannot be."""
     main = -1
