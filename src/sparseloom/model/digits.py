@@ -117,58 +117,16 @@ def come_to_rest(nest, at, side, indexed, own):
 
 
 @inlined
-def is_single(d, projection):
-    """Whether a rank is an index of one tensor rank, by itself."""
-    found = 0
+def sole_axis(d, projection):
+    """The tensor rank of which a rank is the index by itself, -1 if there is none or it is of several."""
+    found = -1
     for r in range(len(projection)):
         if projection[r, d]:
-            found += 1
             for other in range(projection.shape[1]):
-                if projection[r, other] != (1 if other == d else 0):
-                    return False
-    return found == 1
-
-
-@inlined
-def merge_residues(nest, n, d, carry, projection, watch, splits, whole, states, classes, own):
-    """Join classes of rank ``d`` that differ in residues which make no difference: an interval that lies within one part of
-    every split is as good as one at the part's beginning, if it then moves to another part as often (``watch``). The rank is
-    an index of a tensor rank by itself."""
-    r = 0
-    while not projection[r, d]:
-        r += 1
-    found = 0
-    for c in range(classes[d]):
-        residue, extent = int(own[d, c, RESIDUE]), int(own[d, c, EXTENT])
-        low = 0
-        for k in range(len(splits)):
-            size = splits[k, 1]
-            if splits[k, 0] == r and size < whole[r] and residue % size + extent > size:
-                low = residue
-        sign = low
-        if carry >= 0 and carry % 2 == 0:
-            shift = int((nest[STEP, carry // 2] if nest[RANK, carry // 2] == d else 0) - own[d, c, BACK])
-            for w in range(len(watch)):
-                if watch[w, 0] == r and watch[w, 1] > 1:
-                    moved = changes(residue, extent, shift, int(own[d, c, OLD]), watch[w, 1], whole[r])
-                    sign = 2 * sign + (1 if moved else 0)
-        into = 0
-        while into < found:
-            same = states[0, into, 0] == sign
-            for k in range(EXTENT, own.shape[2]):
-                same = same and own[d, into, k] == own[d, c, k]
-            if same:
-                break
-            into += 1
-        if into < found:
-            own[d, into, GROUPS] += own[d, c, GROUPS]
-            own[d, into, ASIDE] += own[d, c, ASIDE]
-        else:
-            for k in range(own.shape[2]):
-                own[d, found, k] = own[d, c, k]
-            states[0, found, 0] = sign
-            found += 1
-    classes[d] = found
+                if found >= 0 or projection[r, other] != (1 if other == d else 0):
+                    return -1
+            found = r
+    return found
 
 
 @inlined
@@ -176,11 +134,10 @@ def changes(begin, extent, shift, before, step, whole):
     """Whether an interval that was ``before`` long and moved by ``shift`` to ``begin`` is another one in steps of ``step``."""
     if step == 1:
         return shift != 0 or before != extent
-    if step >= whole:
+    if step >= whole or (shift == 0 and before == extent):
         return False
-    return (
-        begin // step != (begin - shift) // step or (begin + extent - 1) // step != (begin - shift + before - 1) // step
-    )
+    first, last = begin % step - shift, (begin + extent - 1) % step - (extent + shift - before)
+    return first < 0 or first >= step or last < 0 or last >= step
 
 
 @inlined

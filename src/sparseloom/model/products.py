@@ -28,8 +28,7 @@ from sparseloom.model.digits import (
     advance,
     changes,
     come_to_rest,
-    is_single,
-    merge_residues,
+    sole_axis,
     whole_classes,
 )
 from sparseloom.model.nests import BOUND, RANK, STEP
@@ -58,7 +57,7 @@ def emit_batch(
     # room to work in: classes of each rank, states of cut_classes; of each rank how many classes and which one is chosen; what
     # each loop is; how a row's box moves, and the row; hashed rows; sorts and lists of listed_classes
     own, states = np.empty((dims, MOST_CLASSES + 1, columns)), np.empty((3, MOST_CLASSES + 3, columns))
-    masks, residues = np.empty((4, MOST_CLASSES), np.int64), np.empty((slots + 2, 2, modulus.max()))
+    masks, residues = np.empty((4, MOST_CLASSES), np.int64), np.empty((slots + 3, 2, modulus.max()))
     classes, chosen = np.empty(dims, np.int64), np.empty(dims, np.int64)
     role, free = np.empty(slots, np.int64), np.empty(slots, np.int64)
     moves, row, hashed = np.empty((2, ranks), np.int64), np.empty(len(table), np.int64), np.full(2 * MOST_ROWS, -1)
@@ -82,9 +81,9 @@ def _emit(
     dims = len(indexed)
     hold, split = child < levels, (window & (parts > 1)).any()
     settled, mains = np.zeros(len(watch) + 1, np.bool_), np.empty(len(window), np.int64)
-    uncut, unit, single = np.zeros(dims, np.bool_), np.empty(dims, np.int64), np.empty(dims, np.bool_)
+    uncut, unit, split_of = np.zeros(dims, np.bool_), np.empty(dims, np.int64), np.empty(dims, np.int64)
     for d in range(dims):
-        single[d] = is_single(d, projection)
+        split_of[d] = sole_axis(d, projection)
     loops, count, order, begin = borrowed(loops), borrowed(count), borrowed(order), borrowed(begin)
     perfect, aligned = borrowed(perfect), borrowed(aligned)
     projection, indexed, window = borrowed(projection), borrowed(indexed), borrowed(window)
@@ -122,7 +121,7 @@ def _emit(
         classes[:] = 0
         settled[:] = uncut[:] = False
         for d in range(dims):
-            unit[d] = 1 if single[d] and aligned[b, d] else modulus[d]
+            unit[d] = 1 if split_of[d] >= 0 and aligned[b, d] else modulus[d]
         at = outwards(role, n) if ordered else -1
         while fits:
             carry = 2 * at if at >= 0 else -1 if ordered else 2 * n + 1
@@ -137,7 +136,8 @@ def _emit(
                 advance(nest, at, side, indexed, own)
             fits = _set_classes(
                 nest, n, order[b], begin[b], perfect[b], projection, indexed, mains, role, free, looked, watch, splits, parts,
-                whole, merge, carry, side, ordered, steps, unit, single, states, masks, residues, classes, uncut, own, sorts, lists,
+                whole, merge, carry, side, ordered, steps, unit, split_of, states, masks, residues, classes, uncut, own,
+                sorts, lists,
             )  # fmt: skip
             if fits:
                 used = _multiply(
@@ -216,7 +216,7 @@ def _share_and_lists(
 @inlined
 def _set_classes(
     nest, n, order, begin, perfect, projection, indexed, mains, role, free, looked, watch, splits, parts, whole, merge, carry,
-    side, ordered, steps, unit, single, states, masks, residues, classes, uncut, own, sorts, lists,
+    side, ordered, steps, unit, split_of, states, masks, residues, classes, uncut, own, sorts, lists,
 ):  # fmt: skip
     """Write the classes of every rank that has none yet at the steps of ``carry``; returns whether there is room for all. Those of
     ``uncut`` ranks have to be of these steps already."""
@@ -233,12 +233,10 @@ def _set_classes(
         if classes[d] == 0:
             classes[d] = cut_classes(
                 nest, order, begin[d], begin[d + 1], role, free, looked, d, carry, side, indexed[d], ordered, steps, unit[d],
-                states, masks, residues, own,
+                split_of[d], watch, splits, whole, states, masks, residues, own,
             )  # fmt: skip
             if classes[d] < 0:
                 return False
-        if classes[d] > 1 and unit[d] > 1 and single[d]:
-            merge_residues(nest, n, d, carry, projection, watch, splits, whole, states, classes, own)
     return True
 
 

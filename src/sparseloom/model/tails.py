@@ -30,9 +30,10 @@ from sparseloom.model.digits import (
     SPREAD,
     TILE,
     TIME,
+    changes,
     join,
 )
-from sparseloom.model.nests import BOUND, STEP, TAIL
+from sparseloom.model.nests import BOUND, RANK, STEP, TAIL
 
 NOW, BEFORE, STEPS, JUDGED = 1, 2, 4, 8
 """Views, as bits: the tile, or the group of a rank that does not index; the tile before; all groups of a step; from JUDGED on
@@ -41,13 +42,16 @@ each judge's transfer."""
 
 @inlined
 def cut_classes(
-    nest, order, begin, end, role, free, looked, d, carry, side, indexed, ordered, steps, modulus, states, masks, residues, own
+    nest, order, begin, end, role, free, looked, d, carry, side, indexed, ordered, steps, modulus, split, watch, splits, whole,
+    states, masks, residues, own,
 ):  # fmt: skip
     """Write the classes of rank ``d`` to ``own[d]`` [MOST_CLASSES, SPANS + K] and return their number, -1 for too many.
 
     Terms are those of :func:`sparseloom.model.digits.whole_classes`; ``order[begin:end]`` are the rank's loops, outermost
-    first. The old tile, siblings and residues (by ``modulus``) are kept if ``ordered``, ``steps`` and above 1. ``states``
-    [3, MOST_CLASSES + 3, SPANS + K], ``masks`` [4, MOST_CLASSES] and ``residues`` [L + 2, 2, modulus] are room for work.
+    first. The old tile, siblings and residues (by ``modulus``) are kept if ``ordered``, ``steps`` and above 1. ``split`` is the
+    tensor rank of which this one is the index by itself, -1 for none: then a residue stands for all that make no difference to
+    the ``splits`` and what is watched. ``states`` [3, MOST_CLASSES + 3, SPANS + K], ``masks`` [4, MOST_CLASSES] and
+    ``residues`` [L + 3, 2, modulus] are room for work.
     """
     inside, now, after = states[0], states[1], states[2]
     at_tail, above, row = inside[MOST_CLASSES], inside[MOST_CLASSES + 1], inside[MOST_CLASSES + 2]
@@ -57,6 +61,11 @@ def cut_classes(
         if looked[k, d]:
             views |= JUDGED << k
     loops = end - begin
+    shift = nest[STEP, carry // 2] if carry >= 0 and carry % 2 == 0 and nest[RANK, carry // 2] == d else 0
+    if views == NOW and modulus == 1:
+        found = _tiles_alone(nest, order, begin, end, role, carry, side, indexed, shift, row, own[d])
+        if found >= 0:
+            return found
     extent = _look_inside(
         nest,
         order,
@@ -76,9 +85,12 @@ def cut_classes(
         residues,
         row,
     )
+    row[RESIDUE] = shift if modulus == 1 else 0.0
     opened[0] = views & pending[0]
     if opened[0] == 0:
-        return _close(row, inside, residues, 0, 0, 1, 0, modulus, False, own[d], 0)
+        return _close(
+            row, inside, residues, 0, 0, 1, 0, modulus, False, split, shift, carry, watch, splits, whole, own[d], 0
+        )
     for k in range(len(row)):
         now[0, k] = row[k]
         at_tail[k] = above[k] = 0.0
@@ -115,7 +127,10 @@ def cut_classes(
                     continue
                 left = opened[c] & ~gone & pending[j + 1]
                 if left == 0:
-                    found = _close(row, inside, residues, j + 1, start, stop, step, modulus, zero_only, own[d], found)
+                    found = _close(
+                        row, inside, residues, j + 1, start, stop, step, modulus, zero_only, split, shift, carry, watch, splits,
+                        whole, own[d], found,
+                    )  # fmt: skip
                     if found < 0:
                         return -1
                     continue
@@ -195,7 +210,7 @@ def _look_inside(
     extent = 1
     for k in range(len(row)):
         row[k] = inside[loops, k] = 1.0
-    row[RESIDUE] = row[BACK] = inside[loops, BACK] = 0.0
+    row[BACK] = inside[loops, BACK] = 0.0
     row[KEPT] = -1.0
     pending[loops] = 0
     residues[loops, :, :modulus] = 0.0
@@ -238,8 +253,6 @@ def _look_inside(
         pending[j] = pending[j + 1] | bits
         if modulus > 1:
             _spread_residues(residues, j, low, high, step, modulus, _counts_zero(kind, indexed, side))
-        elif kind == TIME and 2 * i == carry:
-            row[RESIDUE] = step
     if not indexed:
         extent = 1
         row[EXTENT] = 1.0
@@ -311,7 +324,71 @@ def _stay(nest, i, kind, free, carry, views, inner, at_tail, above):
 
 
 @inlined
-def _close(row, inside, residues, j, start, stop, step, modulus, zero_only, own, found):
+def _tiles_alone(nest, order, begin, end, role, carry, side, indexed, shift, row, own):
+    """As :func:`cut_classes` where only tiles matter: all are whole but the last, if that is cut. Returns -1 where a group's
+    receivers matter too."""
+    extent, cut = 1.0, 1.0
+    # combinations of digits inside, and on the side: all, those with a tile, and whether that at the tail is one
+    all_groups = all_aside = groups = aside = 1.0
+    last = last_aside = 1.0
+    for at in range(end - 1, begin - 1, -1):
+        i = order[at]
+        kind, tail = role[i], nest[TAIL, i]
+        if kind == TILE:
+            extent += nest[STEP, i] * (nest[BOUND, i] - 1)
+            cut += nest[STEP, i] * tail
+            continue
+        if kind == MERGED:
+            return -1
+        low, high = _digits(kind, nest[BOUND, i], i, carry)
+        below, reached = max(0, min(high, tail) - low), low <= tail < high
+        digits, below_aside, reached_aside = high - low, below, reached
+        if _counts_zero(kind, indexed, side):
+            digits, below_aside, reached_aside = low == 0, low == 0 and tail > 0, low == 0 and tail == 0
+        groups = below * all_groups + (groups if reached else 0.0)
+        aside = below_aside * all_aside + (aside if reached_aside else 0.0)
+        last = last if reached else 0.0
+        last_aside = last_aside if reached_aside else 0.0
+        all_groups *= high - low
+        all_aside *= digits
+    if not indexed:
+        extent = cut = 1.0
+    for k in range(len(row)):
+        row[k] = 1.0
+    row[BACK], row[KEPT] = 0.0, -1.0
+    row[RESIDUE] = shift
+    found = 0
+    if extent == cut:
+        last = last_aside = 0.0
+    if groups > last:
+        row[EXTENT], row[GROUPS], row[ASIDE] = extent, groups - last, aside - last_aside
+        found = join(own, found, row)
+    if last > 0:
+        row[EXTENT], row[GROUPS], row[ASIDE] = cut, last, last_aside
+        found = join(own, found, row)
+    return found
+
+
+@inlined
+def _close(
+    row,
+    inside,
+    residues,
+    j,
+    start,
+    stop,
+    step,
+    modulus,
+    zero_only,
+    split,
+    shift,
+    carry,
+    watch,
+    splits,
+    whole,
+    own,
+    found,
+):
     """Add the class ``row``, of digits ``start`` to ``stop`` of a loop and all digits of loops from ``j`` on, one for each residue;
     returns how many classes there are, -1 for too many."""
     groups, aside = row[GROUPS], row[ASIDE]
@@ -319,7 +396,10 @@ def _close(row, inside, residues, j, start, stop, step, modulus, zero_only, own,
         row[GROUPS] = groups * (stop - start) * inside[j, GROUPS]
         row[ASIDE] = aside * (stop - start if not zero_only else (1 if start == 0 else 0)) * inside[j, ASIDE]
         return join(own, found, row) if row[GROUPS] > 0 else found
-    each, base = residues[len(residues) - 1], int(row[RESIDUE])
+    each, base, alike = residues[len(residues) - 1], int(row[RESIDUE]), residues[len(residues) - 2]
+    if split >= 0:
+        watched = len(watch) if carry >= 0 and carry % 2 == 0 else 0
+        _representatives(alike, modulus, row, split, shift, watch[:watched], splits, whole[split])
     each[:, :modulus] = 0.0
     period = _period(step, modulus)
     for first in range(start, min(stop, start + period)):
@@ -327,11 +407,33 @@ def _close(row, inside, residues, j, start, stop, step, modulus, zero_only, own,
         zeros = times if not zero_only else (1 if first == 0 else 0)
         at = (base + first * step) % modulus
         for residue in range(modulus):
-            each[0, at] += times * residues[j, 0, residue]
-            each[1, at] += zeros * residues[j, 1, residue]
+            one = int(alike[0, at]) if split >= 0 else at
+            each[0, one] += times * residues[j, 0, residue]
+            each[1, one] += zeros * residues[j, 1, residue]
             at = at + 1 if at + 1 < modulus else 0
     for residue in range(modulus):
         if each[0, residue] > 0 and found >= 0:
             row[RESIDUE], row[GROUPS], row[ASIDE] = residue, groups * each[0, residue], aside * each[1, residue]
             found = join(own, found, row)
     return found
+
+
+@inlined
+def _representatives(alike, modulus, row, split, shift, watch, splits, whole):
+    """Write to ``alike[0]`` the first residue that makes no difference to each one: an interval that lies within one part of every
+    split is as good as one at the part's beginning, if it moves to another part as often."""
+    extent, before = int(row[EXTENT]), int(row[OLD])
+    moved = shift - int(row[BACK])
+    for residue in range(modulus):
+        sign = 0
+        for k in range(len(splits)):
+            size = splits[k, 1]
+            if splits[k, 0] == split and size < whole and residue % size + extent > size:
+                sign = residue
+        for w in range(len(watch)):
+            if watch[w, 0] == split and watch[w, 1] > 1:
+                sign = 2 * sign + changes(residue, extent, moved, before, watch[w, 1], whole)
+        one = 0
+        while alike[1, one] != sign and one < residue:
+            one += 1
+        alike[0, residue], alike[1, residue] = one, sign
