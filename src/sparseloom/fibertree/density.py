@@ -11,7 +11,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from types import ModuleType
 from typing import ClassVar
 
 import numpy as np
@@ -23,6 +24,21 @@ from sparseloom.fibertree.box import Corner, clip_box, corners
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+
+
+@cache
+def _kernels() -> ModuleType:
+    # importing a module costs more than its kernels take, and Numba more than all else: neither happens before it is needed
+    from sparseloom.fibertree import count
+
+    return count
+
+
+@cache
+def _chances() -> ModuleType:
+    from sparseloom.fibertree import hypergeometric
+
+    return hypergeometric
 
 
 class Density(ABC):
@@ -68,10 +84,8 @@ class Density(ABC):
 
 def box_points(shape: Sequence[int], low: Corner, high: Corner) -> IntArray:
     """Points of the box that lie in the tensor."""
-    from sparseloom.fibertree.count import points
-
     lows, highs, batch = corners(len(shape), low, high)
-    return np.asarray(points(np.array(shape, np.int64), lows, highs).reshape(batch))
+    return np.asarray(_kernels().points(np.array(shape, np.int64), lows, highs).reshape(batch))
 
 
 def tile_points(shape: Sequence[int], extents: Sequence[int]) -> int:
@@ -195,9 +209,7 @@ class Uniform(Exchangeable):
         return round(self.density * self.points)
 
     def joint_empty(self, points: ArrayLike) -> FloatArray:
-        from sparseloom.fibertree import hypergeometric
-
-        return hypergeometric.empty_probability(self.points, self.nonzeros, points)
+        return np.asarray(_chances().empty_probability(self.points, self.nonzeros, points))
 
     def mean_of(self, points: ArrayLike) -> FloatArray:
         return np.asarray(np.asarray(points) * self.nonzeros / self.points)
@@ -206,14 +218,11 @@ class Uniform(Exchangeable):
         return np.asarray(np.minimum(box_points(self.tensor_shape, low, high), self.nonzeros))
 
     def of_points(self, points: int) -> tuple[IntArray, FloatArray]:
-        from sparseloom.fibertree import hypergeometric
-
-        return hypergeometric.distribution(self.points, self.nonzeros, points)
+        occupancies, chances = _chances().distribution(self.points, self.nonzeros, points)
+        return occupancies, chances
 
     def mean_parts(self, points: ArrayLike, size: ArrayLike) -> FloatArray:
-        from sparseloom.fibertree import hypergeometric
-
-        return hypergeometric.mean_parts(self.points, self.nonzeros, points, size)
+        return np.asarray(_chances().mean_parts(self.points, self.nonzeros, points, size))
 
     def draw(self, rng: np.random.Generator) -> BoolArray:
         mask = np.zeros(self.points, dtype=np.bool_)
@@ -246,10 +255,8 @@ class FixedStructured(Exchangeable):
         return np.asarray(np.maximum(0.0, 1.0 - self.mean_of(points)))
 
     def mean_of(self, points: ArrayLike) -> FloatArray:
-        from sparseloom.fibertree.count import shares
-
         values = np.asarray(points, np.float64)
-        return np.asarray(shares(values.ravel(), self.density).reshape(values.shape))
+        return np.asarray(_kernels().shares(values.ravel(), self.density).reshape(values.shape))
 
     def worst_occupancy(self, low: Corner, high: Corner) -> IntArray:
         return np.asarray(np.ceil(self.expected_occupancy(low, high)), dtype=np.int64)

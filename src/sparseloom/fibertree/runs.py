@@ -26,6 +26,8 @@ FloatArray = NDArray[np.float64]
 
 NEVER = 1e-20
 """Runs less likely than this, and all longer ones, are left out."""
+TOGETHER = 16
+"""Lengths of runs that are looked at in one go."""
 
 
 def expected_placeholders(
@@ -121,11 +123,13 @@ def _by_points(
     size = np.prod(extents[axes], axis=0)
     points = np.prod(extents, axis=0) // size
     total = np.zeros(boxes)
-    for zeros in range(reach, int(size.max()), reach):
+    lengths = np.arange(reach, int(size.max()), reach)[:, None]
+    for start in range(0, len(lengths), TOGETHER):
+        zeros = lengths[start : start + TOGETHER]
         run = density.joint_empty(zeros * points)
-        gain = run - density.joint_empty((zeros + 1) * points)
-        total += fibers.total(gain * np.maximum(0, size - zeros) * fibers.count, boxes)
-        if np.max(run, initial=0.0, where=size > zeros) < NEVER:
+        gain = (run - density.joint_empty((zeros + 1) * points)) * np.maximum(0, size - zeros)
+        total += fibers.total(gain.sum(axis=0) * fibers.count, boxes)
+        if np.max(run[-1], initial=0.0, where=size > zeros[-1]) < NEVER:
             break
     return total
 

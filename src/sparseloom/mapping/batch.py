@@ -68,10 +68,23 @@ class Problem:
 
     def projection(self, tensor: int) -> IntArray:
         """Coefficients of each rank in the index of each rank of a tensor, [ranks, D]."""
-        return self.projections[tensor, : len(self.rank_names(tensor))]
+        return self._projections[tensor]
+
+    @cached_property
+    def _projections(self) -> list[IntArray]:
+        return [table[: len(names)] for table, names in zip(self.projections, self._rank_names, strict=True)]
+
+    @cached_property
+    def sliding(self) -> list[bool]:
+        """Whether several ranks index one rank of a tensor together, [T]."""
+        return [bool(((table > 0).sum(axis=1) > 1).any()) for table in self.projections]
 
     def rank_names(self, tensor: int) -> tuple[str, ...]:
-        return self.workload.einsum.tensors[tensor].ranks
+        return self._rank_names[tensor]
+
+    @cached_property
+    def _rank_names(self) -> list[tuple[str, ...]]:
+        return [access.ranks for access in self.workload.einsum.tensors]
 
     @cached_property
     def densities(self) -> tuple[Density, ...]:
@@ -80,8 +93,14 @@ class Problem:
 
     def format_of(self, level: int, tensor: int) -> Format | None:
         """The format in which ``level`` keeps a tensor; compute has none."""
-        levels = self.design.architecture.levels
-        return self.design.features.format_of(levels[level].name, self.tensors[tensor]) if level < len(levels) else None
+        return self._formats[level][tensor]
+
+    @cached_property
+    def _formats(self) -> list[list[Format | None]]:
+        form = self.design.features.format_of
+        return [[form(name, t) for t in self.tensors] for name in self.design.architecture.names] + [
+            [None] * len(self.tensors)
+        ]
 
     @cached_property
     def cuts(self) -> IntArray:
@@ -157,8 +176,8 @@ def corner_of(projection: IntArray, places: NDArray[Number]) -> NDArray[Number]:
     found = np.zeros((len(projection), places.shape[1]), places.dtype)
     for r in range(len(projection)):
         for d in range(len(places)):
-            if projection[r, d]:
-                found[r] += projection[r, d] * places[d]
+            for n in range(places.shape[1] if projection[r, d] else 0):
+                found[r, n] += projection[r, d] * places[d, n]
     return found
 
 
@@ -168,8 +187,8 @@ def extents_of(projection: IntArray, sizes: NDArray[Number]) -> NDArray[Number]:
     found = np.ones((len(projection), sizes.shape[1]), sizes.dtype)
     for r in range(len(projection)):
         for d in range(len(sizes)):
-            if projection[r, d]:
-                found[r] += projection[r, d] * (sizes[d] - 1)
+            for n in range(sizes.shape[1] if projection[r, d] else 0):
+                found[r, n] += projection[r, d] * (sizes[d, n] - 1)
     return found
 
 

@@ -278,6 +278,8 @@ def packing(problem: Problem, batch: MappingBatch, tile: IntArray) -> dict[tuple
     the first.
     """
     found: dict[tuple[int, int], Packed] = {}
+    if not any(saf.kind == POSITION_SKIPPING for saf in problem.design.features.safs):
+        return found
     taken = np.zeros(batch.bound.shape, np.bool_)
     indexes = np.asarray(problem.projections.any(axis=1), np.bool_)
     for saf in problem.design.features.safs:

@@ -66,7 +66,14 @@ class Mapping:
 
     def bounds(self, rank: str) -> tuple[int, ...]:
         """Bounds of all loops over ``rank``, outermost first."""
-        return tuple(loop.bound for loop in self.loops if loop.rank == rank)
+        return self._bounds.get(rank, ())
+
+    @cached_property
+    def _bounds(self) -> dict[str, tuple[int, ...]]:
+        found: dict[str, tuple[int, ...]] = {}
+        for loop in self.loops:
+            found[loop.rank] = (*found.get(loop.rank, ()), loop.bound)
+        return found
 
     @cached_property
     def loops(self) -> tuple[Loop, ...]:
@@ -125,12 +132,14 @@ def _loop_faults(mapping: Mapping, shape: Table[str, int]) -> list[Fault]:
     for rank, size in shape.items():
         bounds = [b for b in mapping.bounds(rank) if b > 1]
         total = prod(bounds)
+        needed = -(-size // (total // bounds[0])) if bounds else 1
+        if total >= size and (not bounds or needed == bounds[0]):
+            continue
         what = f"rank {rank}: the bounds {' x '.join(map(str, bounds)) or '1'} make {total}, its shape is {size}"
+        fix = f"the outermost bound needs only {needed} iterations"
         if total < size:
-            faults.append(Fault(what, path=rank, fix=f"raise a bound: {size} coordinates must be covered"))
-        elif bounds and -(-size // (total // bounds[0])) != bounds[0]:
-            fix = f"the outermost bound needs only {-(-size // (total // bounds[0]))} iterations"
-            faults.append(Fault(what, path=rank, fix=fix))
+            fix = f"raise a bound: {size} coordinates must be covered"
+        faults.append(Fault(what, path=rank, fix=fix))
     return faults
 
 

@@ -58,7 +58,7 @@ def activity(work: Filter, batch: MappingBatch, nests: Nests, thinning: Thinning
             instances[:, level + 1 :] *= each.lanes[:, None]
         load = lane_load(problem, batch, thinning, packed.values())
         computes = replace(computes, busiest=computes.busiest * load)
-    levels = problem.design.architecture.levels
+    levels, streamed = problem.design.architecture.levels, batch.stream.tolist()
     shares: dict[str, dict[str, Share]] = {level.name: {} for level in levels}
     for t, edges in enumerate(paths):
         arriving: Traffic | None = None
@@ -73,9 +73,10 @@ def activity(work: Filter, batch: MappingBatch, nests: Nests, thinning: Thinning
                 stored = np.ones(1) if form and form.compressed else packed[level, t].density
                 share = replace(share, read=_repeated(share.read, others, stored))
             shares[levels[level].name][problem.tensors[t]] = share
-            for between in np.flatnonzero(batch.stream[level + 1 : path.edge.child, t]) + level + 1:
-                passing = _passing(work, path, int(between), instances[:, between])
-                shares[levels[between].name][problem.tensors[t]] = passing
+            for between in range(level + 1, path.edge.child):
+                if streamed[between][t]:
+                    passing = _passing(work, path, between, instances[:, between])
+                    shares[levels[between].name][problem.tensors[t]] = passing
             arriving = leaving
     return Activity(shares, computes, instances, shares_of_lanes)
 

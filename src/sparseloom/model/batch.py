@@ -17,7 +17,7 @@ from sparseloom.model.activity import Activity, activity
 from sparseloom.model.classes import ClassSource
 from sparseloom.model.computes import Computes
 from sparseloom.model.events import Events
-from sparseloom.model.microarch import Share, holdings, price, whole_cycles
+from sparseloom.model.microarch import Share, holdings, price, prices_of, whole_cycles
 from sparseloom.model.nests import Nests, lay_out
 from sparseloom.model.sparse import Filter
 
@@ -93,7 +93,7 @@ def _priced(problem: Problem, nests: Nests, active: Activity) -> Evaluations:
     valid = within_fanout(problem, nests.lanes, active.lanes)
     for depth, level in enumerate(levels):
         shares = active.shares[level.name]
-        cost = price(level, shares, active.instances[:, depth], level.energy.pj)
+        cost = price(level, shares, active.instances[:, depth], prices_of(level, level.energy.pj))
         energy = energy + sum(cost.energy_pj.values())
         cycles = np.maximum(cycles, cost.cycles)
         for holding in holdings(level, shares):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,7 @@ from sparseloom.model.task import task_of
 FloatArray = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Classes:
+class Classes(NamedTuple):
     """Classes of the transfers of one edge over a batch, N in all, sorted by mapping.
 
     ``groups``, ``receivers`` count the transfers of a class, ``side_groups``, ``side_receivers`` those of them that are
@@ -56,11 +55,11 @@ class Classes:
     def first_receivers(self) -> FloatArray:
         return self.side_receivers
 
-    @cached_property
+    @property
     def box(self) -> Box:
         return self.low, self.low + self.extents
 
-    @cached_property
+    @property
     def overlap(self) -> Box:
         return self.low, self.low + self.common
 

@@ -14,7 +14,7 @@ from sparseloom.arch.features import POSITION_SKIPPING
 from sparseloom.arch.hierarchy import ComputeLevel, StorageLevel
 from sparseloom.errors import ArchitectureError, Fault, MappingError, suggest
 from sparseloom.fibertree.format import Format
-from sparseloom.mapping.batch import MappingBatch, Problem, problem_of
+from sparseloom.mapping.batch import MappingBatch, Problem, of_problem, problem_of
 from sparseloom.mapping.details import FormatDetails, LevelDetails, RankDetails, Tiling, TimeloopDetails
 from sparseloom.mapping.lanes import Thinning, check_mapping, lane_shares
 from sparseloom.mapping.mapping import Loop, Mapping, check
@@ -36,10 +36,12 @@ from sparseloom.model.microarch import (
     PORTS,
     Energy,
     LevelCost,
+    Prices,
     Share,
     holdings,
     outcomes,
     price,
+    prices_of,
     whole_cycles,
 )  # fmt: skip
 from sparseloom.model.single import SingleMapping
@@ -101,7 +103,12 @@ def evaluate(
 
     levels = design.architecture.levels
     costs = [
-        price(level, traffic.shares[level.name], instances[:, place], energy(level))
+        price(
+            level,
+            traffic.shares[level.name],
+            instances[:, place],
+            prices_of(level, energy(level)) if level.name in raw else _own_prices(problem, place, conventions),
+        )
         for place, level in enumerate(levels)
     ]
     if conventions.energy != "own-entry":
@@ -121,6 +128,13 @@ def evaluate(
     if details is None:
         said = (*unpriced(design.architecture, described, compute), *said)
     return refuse_large_counts(replace(result, assumptions=(*result.assumptions, *said)))
+
+
+@of_problem
+def _own_prices(problem: Problem, place: int, conventions: Conventions) -> Prices:
+    """What a level's actions cost by its design's own table."""
+    level = problem.design.architecture.levels[place]
+    return prices_of(level, lambda action, outcome: action_energy(conventions, level.energy, None, action, outcome))
 
 
 def _check_features(problem: Problem) -> None:

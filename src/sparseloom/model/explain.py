@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from sparseloom.arch.actions import DATA_ACTIONS
 from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
@@ -12,7 +12,7 @@ from sparseloom.fibertree.density import ActualData, Dense, Density, FixedStruct
 from sparseloom.mapping.batch import Problem, of_problem
 from sparseloom.model.conventions import Conventions
 from sparseloom.model.lanewalk import is_walked
-from sparseloom.results.actions import ComputeActions, LevelActions, Outcomes, RankUnits
+from sparseloom.results.actions import ComputeActions, LevelActions, TensorActions
 
 
 def bottleneck(levels: Mapping[str, LevelActions], compute: ComputeActions) -> str:
@@ -72,43 +72,48 @@ def assumptions(problem: Problem, conventions: Conventions) -> tuple[str, ...]:
     return tuple(said)
 
 
-_PRICED = {
-    f"{outcome}{kind}{action}" for outcome in ("", "gated_") for kind in ("", "metadata_") for action in DATA_ACTIONS
-}
-
-
 def unpriced(architecture: Architecture, levels: Mapping[str, LevelActions], compute: ComputeActions) -> Iterator[str]:
     """What happened, or idled, and has no energy in the design's tables."""
     for level in architecture.levels:
-        if not level.energy.energies_pj.keys() >= _PRICED:
-            happened = {
-                name
-                for tensor in levels[level.name].tensors.values()
-                for action, words, units in zip(
-                    DATA_ACTIONS, tensor.data().values(), tensor.metadata().values(), strict=True
-                )
-                for name in _names(action, words, units)
-            }
-            yield from _without_energy(level, happened)
-    yield from _without_energy(architecture.compute, set(_names("compute", compute.outcomes, ())))
+        tensors = levels[level.name].tensors.values()
+        yield from _without_energy(
+            level,
+            [name for name, happened in _PRICED.items() if name not in level.energy.energies_pj and happened(tensors)],
+        )
+    unit = architecture.compute
+    happened = {"compute": compute.outcomes.actual, "gated_compute": compute.outcomes.gated}
+    yield from _without_energy(
+        unit, [name for name, count in happened.items() if count and name not in unit.energy.energies_pj]
+    )
 
 
-def _names(action: str, words: Outcomes, units: tuple[RankUnits, ...]) -> Iterator[str]:
-    """Names of actual and gated actions that occurred."""
-    for prefix, outcome in (("", "actual"), ("gated_", "gated")):
-        if getattr(words, outcome):
-            yield f"{prefix}{action}"
-        if any(getattr(rank.metadata, outcome) or getattr(rank.payload, outcome) for rank in units):
-            yield f"{prefix}metadata_{action}"
+def _happens(action: str, metadata: bool, outcome: str) -> Callable[[Iterable[TensorActions]], bool]:
+    """Whether some tensor's action has an outcome, on data or on metadata."""
+    words, units = f"{action}s", f"metadata_{action}s"
+
+    def happened(tensors: Iterable[TensorActions]) -> bool:
+        if not metadata:
+            return any(getattr(getattr(tensor, words), outcome) for tensor in tensors)
+        ranks = (rank for tensor in tensors for rank in getattr(tensor, units))
+        return any(getattr(rank.metadata, outcome) or getattr(rank.payload, outcome) for rank in ranks)
+
+    return happened
 
 
-def _without_energy(level: StorageLevel | ComputeLevel, happened: set[str]) -> Iterator[str]:
-    known = level.energy.energies_pj
-    missing = sorted(happened - known.keys())
-    if happened and not known:
+_PRICED = {
+    f"{prefix}{kind}{action}": _happens(action, bool(kind), outcome)
+    for prefix, outcome in (("", "actual"), ("gated_", "gated"))
+    for kind in ("", "metadata_")
+    for action in DATA_ACTIONS
+}
+"""The actions that take energy: whether some tensor of a level has them."""
+
+
+def _without_energy(level: StorageLevel | ComputeLevel, missing: list[str]) -> Iterator[str]:
+    if missing and not level.energy.energies_pj:
         yield f"{level.name}: no energy is given, it costs nothing"
     elif missing:
-        yield f"{level.name}: no energy is given for {', '.join(missing)}, it costs nothing"
+        yield f"{level.name}: no energy is given for {', '.join(sorted(missing))}, it costs nothing"
 
 
 _LANES = {

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.actions import DATA_ACTIONS, OUTCOMES
 from sparseloom.arch.hierarchy import StorageLevel
-from sparseloom.model.gather import ACTUAL, REACHING, UNITS, UNSKIPPED, Moved
+from sparseloom.model.gather import ACTUAL, BITS, BLOCKS, REACHING, UNSKIPPED, Moved
 from sparseloom.model.sparse import Tiles
 from sparseloom.results.actions import Outcomes
 
@@ -22,6 +21,9 @@ FloatArray = NDArray[np.float64]
 
 Energy = Callable[[str, str], float]
 """Energy in pJ of an action with an outcome."""
+
+Prices = Mapping[str, FloatArray]
+"""Energies [2 x 4] by action: see :func:`prices_of`."""
 
 PORTS = ("read", "write", "shared")
 
@@ -68,23 +70,34 @@ def outcomes(action: str, stages: Sequence[float]) -> Outcomes:
 _NOTHING = Outcomes(0.0, 0.0, 0.0)
 
 
-def price(level: StorageLevel, shares: Mapping[str, Share], instances: FloatArray, energy: Energy) -> LevelCost:
-    """Energy and cycles of one level whose ``instances`` [B] are used."""
-    prices = cache(partial(_stage_prices, energy))
-    energies = {name: _energy(level, share, prices) for name, share in shares.items()}
+def price(level: StorageLevel, shares: Mapping[str, Share], instances: FloatArray, prices: Prices) -> LevelCost:
+    """Energy and cycles of one level whose ``instances`` [B] are used, at its ``prices``."""
+    energies = {name: _energy(share, prices) for name, share in shares.items()}
     return LevelCost(energies, _port_cycles(level, shares, instances))
 
 
-def _energy(level: StorageLevel, share: Share, prices: Callable[[str, str], list[float]]) -> FloatArray:
+def _energy(share: Share, prices: Prices) -> FloatArray:
     total = np.zeros(share.instances.shape)
     for action in DATA_ACTIONS:
         moved = share.moved(action)
-        if moved is None:
-            continue
-        total = total + moved.blocks @ prices(action, action)
-        if level.metadata_width_bits and moved.table.shape[1] > UNITS:
-            total = total + moved.bits @ prices(action, f"metadata_{action}") / level.metadata_width_bits
-    return np.asarray(total)
+        if moved is not None:
+            table = moved.table[:, BLOCKS : BITS + 1]
+            total = total + table.reshape(len(table), -1) @ prices[action]
+    return total
+
+
+def prices_of(level: StorageLevel, energy: Energy) -> Prices:
+    """Energy in pJ of a block, and of a bit of metadata, that reaches each stage, by action."""
+    width = level.metadata_width_bits
+    return {
+        action: np.concatenate(
+            [
+                _stage_prices(energy, action, action),
+                np.array(_stage_prices(energy, action, f"metadata_{action}")) / width if width else np.zeros(4),
+            ]
+        )
+        for action in DATA_ACTIONS
+    }
 
 
 def _stage_prices(energy: Energy, action: str, priced: str) -> list[float]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ FloatArray = NDArray[np.float64]
 StepTotal = Callable[[FloatArray], FloatArray]
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """What N transfers bring of a tensor, each: a ``box`` without the part of it that is ``held``, if any. The first ``ranks`` of
     their ranks are the tensor's own, at others every box has one coordinate. Boxes have ``extents`` [R, N] and ``whole`` points,
     of which so many are ``kept`` and so many ``points`` brought, [N]."""

@@ -60,7 +60,11 @@ def emit_batch(
     masks, residues = np.empty((4, MOST_CLASSES), np.int64), np.empty((slots + 3, 2, modulus.max()))
     classes, chosen = np.empty(dims, np.int64), np.empty(dims, np.int64)
     role, free = np.empty(slots, np.int64), np.empty(slots, np.int64)
-    moves, row, hashed = np.empty((2, ranks), np.int64), np.empty(len(table), np.int64), np.full(2 * MOST_ROWS, -1)
+    moves, row, hashed = (
+        np.empty((2, ranks), np.int64),
+        np.empty(len(table), np.int64),
+        np.full(2 * MOST_ROWS, -1, np.int32),
+    )
     terms, within = _terms(projection)
     kept = MOST_SORTS if not perfect.all() and (steps or window.any()) else 1
     sorts, lists = np.empty((2, kept, 2), np.int64), np.empty((3, kept, MOST_RECEIVERS, 6), np.int64)

@@ -80,7 +80,7 @@ class Filter:
         box, points, times, mapping = self.source.tiles(*of_tiles(self.problem, tensor, level))
         low, high = box[0][: len(names)], box[1][: len(names)]
         if not compressed or not names:
-            most, words = np.multiply.reduce(box[1] - box[0], axis=0, dtype=np.float64), points
+            most, words = np.multiply.reduce(high - low, axis=0, dtype=np.float64), points
         else:
             most = density.worst_occupancy(low, high).astype(np.float64)
             if isinstance(density, Exchangeable):
@@ -239,7 +239,7 @@ class Filter:
         block_words = self.problem.design.architecture.levels[path.edge.parent].block_words
         return shared_blocks(
             density, _compresses(form), piece, words, block_words, lambda values: rows.step_total(values, merged),
-            disjoint=merged and path.edge.merge and not (self.problem.projections[path.tensor] > 0).sum(axis=1).max() > 1,
+            disjoint=merged and path.edge.merge and not self.problem.sliding[path.tensor],
         )  # fmt: skip
 
     def _units(
