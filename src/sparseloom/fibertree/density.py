@@ -256,7 +256,8 @@ class FixedStructured(Exchangeable):
 
     def mean_of(self, points: ArrayLike) -> FloatArray:
         values = np.asarray(points, np.float64)
-        return np.asarray(_kernels().shares(values.ravel(), self.density).reshape(values.shape))
+        found = _kernels().shares(values.reshape(-1), self.density)
+        return np.asarray(found if values.ndim == 1 else found.reshape(values.shape))
 
     def worst_occupancy(self, low: Corner, high: Corner) -> IntArray:
         return np.asarray(np.ceil(self.expected_occupancy(low, high)), dtype=np.int64)

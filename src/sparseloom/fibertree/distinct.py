@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,8 +21,16 @@ def distinct(columns: IntArray) -> tuple[IntArray, IntArray]:
         return _ONE, _ONE
     columns = np.ascontiguousarray(columns)
     first, index = np.empty(columns.shape[1], np.int64), np.empty(columns.shape[1], np.int64)
-    room = np.full(1 << (2 * columns.shape[1]).bit_length(), -1)
+    room = np.full(1 << (2 * columns.shape[1]).bit_length(), -1, np.int32)
     return first[: _distinct(columns, room, first, index)], index
+
+
+def kinds(tables: Sequence[IntArray]) -> tuple[list[IntArray], IntArray]:
+    """The different columns of tables [., N] put over one another, table by table, and for each column which of those it equals."""
+    if tables[0].shape[1] == 1:
+        return list(tables), _ONE
+    first, index = distinct(np.concatenate(tables))
+    return [table[:, first] for table in tables], index
 
 
 @kernel

@@ -187,8 +187,7 @@ def lane_shares(problem: Problem, batch: MappingBatch, thinning: Thinning) -> Fl
     shares = np.ones((len(batch.keep), 2, len(batch)))
     for depth in {depth for depth, _ in thinning}:
         here = _of_tensors(problem, batch, thinning, depth)
-        shares[depth, 0] = np.max([s.lanes_x for s in here], axis=0)
-        shares[depth, 1] = np.max([s.lanes_y for s in here], axis=0)
+        shares[depth] = np.maximum.reduce([(s.lanes_x, s.lanes_y) for s in here])
     return shares
 
 

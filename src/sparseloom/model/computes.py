@@ -80,7 +80,7 @@ def classified(
         unskipped = unskipped * nonzero / np.where(nonzero > 0, np.maximum(delivered[t], nonzero), 1.0)
         delivered[t] = nonzero
     if work.conventions.gated_compute == "removed":
-        unskipped = np.prod(delivered, axis=0)
+        unskipped = np.multiply.reduce(delivered, axis=0)
     actual, skipped, absent = _by_value(work, rows, delivered, paths, gating, skipping)
     return np.stack([actual, unskipped - actual - skipped - absent, skipped, absent + 1 - unskipped])
 
@@ -148,7 +148,7 @@ def _by_value(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """P(actual), P(skipped) and P(absent for want of any operand) of the computes that are delivered; gated is the rest."""
     operands = range(len(work.problem.tensors) - 1)
-    others = np.prod(delivered[len(operands) :], axis=0)
+    others = np.multiply.reduce(delivered[len(operands) :], axis=0)
     present, arriving, missing = others.copy(), others.copy(), others.copy()
     for t in operands:
         nonzero = nonzero_chance(work, rows, t)
@@ -156,7 +156,7 @@ def _by_value(
         present = present * nonzero
         arriving = arriving * (nonzero if drops else delivered[t])
         missing = missing * (delivered[t] - nonzero if drops else 0.0)
-    reached = np.prod(delivered, axis=0)
+    reached = np.multiply.reduce(delivered, axis=0)
     apart = reached - arriving - missing
     zero = arriving - present
     actual = present + (0 if gating else zero) + (0 if gating or skipping else apart)

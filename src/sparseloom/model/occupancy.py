@@ -145,7 +145,9 @@ def joint_nonempty(density: Density, boxes: Sequence[Box]) -> FloatArray | float
     if density.certain:
         return np.asarray(np.prod([1.0 - _empty(density, box) for box in boxes], axis=0))
     inner = _innermost(boxes)
-    least: FloatArray = np.asarray(np.min([1.0 - _empty(density, box) for box in inner], axis=0), np.float64)
+    least = 1.0 - _empty(density, inner[0])
+    for box in inner[1:]:
+        least = np.minimum(least, 1.0 - _empty(density, box))
     if len(inner) == 1 or not isinstance(density, Exchangeable):
         return least
     return np.minimum(np.maximum(_all_nonempty(density, inner), 0.0), least)

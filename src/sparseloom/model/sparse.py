@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.fibertree.density import Density, Exchangeable, Uniform
-from sparseloom.fibertree.distinct import distinct
+from sparseloom.fibertree.distinct import kinds
 from sparseloom.fibertree.fiber import bind, single_coordinate
 from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import BoolArray, IntArray, Problem, corner_of, extents_of
@@ -94,8 +94,8 @@ class Filter:
                 form.expected_units if density.certain else form.worst_units,
                 self.widths(tensor, level, form),
             )
-            first, index = distinct(np.concatenate([low, high]))
-            bits = bits_of(units(density, names, low[:, first], high[:, first]), index, widths, mapping)
+            boxes, index = kinds([low, high])
+            bits = bits_of(units(density, names, *boxes), index, widths, mapping)
         if points.size > self.source.mappings:
             starts = np.flatnonzero(np.diff(mapping, prepend=-1))
             words = np.add.reduceat(words * times, starts) / np.add.reduceat(times, starts)
@@ -251,19 +251,16 @@ class Filter:
         if form is None:
             return _NO_UNITS, _NO_UNITS, np.zeros(piece.points.size, np.int64)
         names, upper = self.problem.rank_names(tensor), len(form.ranks) - 1 if rows is not None else 0
-        columns = [piece.low, piece.high]
+        tables = [piece.low, piece.high]
         if rows is not None and upper:
-            columns.append(_unchanged(form, names, rows))
-        table = np.concatenate(columns)
-        first, which = distinct(table)
-        some = table[:, first]
-        low, high = some[: piece.ranks], some[piece.ranks : 2 * piece.ranks]
+            tables.append(_unchanged(form, names, rows))
+        (low, high, *unchanged), which = kinds(tables)
         every = form.expected_units(density, names, low, high)
         if not upper:
             return every, every, which
         single = single_coordinate(form, names, low, high)[:, :upper]
         navigated = every.copy()
-        navigated[:, :upper][single & (some[2 * piece.ranks :].T > 0)] = 0.0
+        navigated[:, :upper][single & (unchanged[0].T > 0)] = 0.0
         return navigated, every, which
 
 

@@ -60,37 +60,20 @@ def cut_classes(
     for k in range(len(looked)):
         if looked[k, d]:
             views |= JUDGED << k
-    loops = end - begin
-    shift = nest[STEP, carry // 2] if carry >= 0 and carry % 2 == 0 and nest[RANK, carry // 2] == d else 0
+    loops, old = end - begin, carry >= 0 and carry % 2 == 0
+    shift = nest[STEP, carry // 2] if old and nest[RANK, carry // 2] == d else 0
+    watch = watch[: len(watch) if old else 0]
     if views == NOW and modulus == 1:
         found = _tiles_alone(nest, order, begin, end, role, carry, side, indexed, shift, row, own[d])
         if found >= 0:
             return found
     extent = _look_inside(
-        nest,
-        order,
-        begin,
-        loops,
-        role,
-        free,
-        d,
-        carry,
-        side,
-        indexed,
-        views,
-        modulus,
-        inside,
-        stands,
-        pending,
-        residues,
-        row,
-    )
+        nest, order, begin, loops, role, free, d, carry, side, indexed, views, modulus, inside, stands, pending, residues, row,
+    )  # fmt: skip
     row[RESIDUE] = shift if modulus == 1 else 0.0
     opened[0] = views & pending[0]
     if opened[0] == 0:
-        return _close(
-            row, inside, residues, 0, 0, 1, 0, modulus, False, split, shift, carry, watch, splits, whole, own[d], 0
-        )
+        return _close(row, inside, residues, 0, 0, 1, 0, modulus, False, split, shift, watch, splits, whole, own[d], 0)
     for k in range(len(row)):
         now[0, k] = row[k]
         at_tail[k] = above[k] = 0.0
@@ -105,16 +88,9 @@ def cut_classes(
             leaving = opened[c] & stands[j]
             for branch in range(-1, 2):
                 # below the tail, at it, above it; all digits at once where they make no difference
-                start, stop = low, high
+                start, stop = _some_digits(low, high, tail, branch)
                 if leaving == 0:
-                    if branch != 0:
-                        continue
-                elif branch < 0:
-                    stop = min(high, tail)
-                elif branch > 0:
-                    start = max(low, tail + 1)
-                else:
-                    start, stop = max(low, tail), min(high, tail + 1)
+                    start, stop = low, (high if branch == 0 else low)
                 if start >= stop:
                     continue
                 gone = leaving
@@ -128,8 +104,8 @@ def cut_classes(
                 left = opened[c] & ~gone & pending[j + 1]
                 if left == 0:
                     found = _close(
-                        row, inside, residues, j + 1, start, stop, step, modulus, zero_only, split, shift, carry, watch, splits,
-                        whole, own[d], found,
+                        row, inside, residues, j + 1, start, stop, step, modulus, zero_only, split, shift, watch, splits, whole,
+                        own[d], found,
                     )  # fmt: skip
                     if found < 0:
                         return -1
@@ -142,7 +118,7 @@ def cut_classes(
                     for k in range(len(row)):
                         after[into, k] = row[k]
                     after[into, GROUPS] *= times
-                    after[into, ASIDE] *= times if not zero_only else (1 if first == 0 else 0)
+                    after[into, ASIDE] *= _aside(times, first, zero_only)
                     if modulus > 1:
                         after[into, RESIDUE] = (int(row[RESIDUE]) + first * step) % modulus
                     open_after[into] = left
@@ -165,9 +141,25 @@ def _digits(kind, bound, i, carry):
 
 
 @inlined
+def _some_digits(low, high, tail, branch):
+    """Of the digits from ``low`` to ``high`` those below the tail (``branch`` -1), at it (0), above it (1)."""
+    if branch < 0:
+        return low, min(high, tail)
+    if branch > 0:
+        return max(low, tail + 1), high
+    return max(low, tail), min(high, tail + 1)
+
+
+@inlined
 def _counts_zero(kind, indexed, side):
     """Whether on the side only digit 0 is counted: of loops that repeat what was seen, or of other instances."""
     return (kind == TIME and not indexed) if side == FIRST else (side == ORIGIN and kind >= SPREAD)
+
+
+@inlined
+def _aside(times, first, zero_only):
+    """How many of ``times`` digits, the ``first`` among them, are counted on the side."""
+    return (1 if first == 0 else 0) if zero_only else times
 
 
 @inlined
@@ -181,24 +173,8 @@ def _period(step, modulus):
 
 @inlined
 def _look_inside(
-    nest,
-    order,
-    begin,
-    loops,
-    role,
-    free,
-    d,
-    carry,
-    side,
-    indexed,
-    views,
-    modulus,
-    inside,
-    stands,
-    pending,
-    residues,
-    row,
-):
+    nest, order, begin, loops, role, free, d, carry, side, indexed, views, modulus, inside, stands, pending, residues, row
+):  # fmt: skip
     """Write what of each loop's position on inwards is the same for all digits outside it, and return the extent of a tile that
     nothing cuts short.
 
@@ -226,7 +202,7 @@ def _look_inside(
         for k in range(GROUPS, len(row)):
             inside[j, k] = inside[j + 1, k]
         inside[j, GROUPS] *= high - low
-        inside[j, ASIDE] *= high - low if not _counts_zero(kind, indexed, side) else (1 if low == 0 else 0)
+        inside[j, ASIDE] *= _aside(high - low, low, _counts_zero(kind, indexed, side))
         if kind == TILE:
             bits &= ~(NOW | BEFORE | STEPS)
             extent += reach
@@ -252,7 +228,8 @@ def _look_inside(
         stands[j] = bits
         pending[j] = pending[j + 1] | bits
         if modulus > 1:
-            _spread_residues(residues, j, low, high, step, modulus, _counts_zero(kind, indexed, side))
+            zero_only = _counts_zero(kind, indexed, side)
+            _add_digits(residues[j + 1], residues[j], low, high, step, modulus, zero_only, 0)
     if not indexed:
         extent = 1
         row[EXTENT] = 1.0
@@ -264,17 +241,18 @@ def _look_inside(
 
 
 @inlined
-def _spread_residues(residues, j, low, high, step, modulus, zero_only):
-    """Write to ``residues[j]`` those of loops from j on, of ``residues[j + 1]`` and the digits of loop j."""
+def _add_digits(inner, found, start, stop, step, modulus, zero_only, base):
+    """Write to ``found`` how many combinations, and on the side, have each residue, [2, modulus], of ``base``, digits ``start`` to
+    ``stop`` of a loop and what is ``inner`` to it."""
     period = _period(step, modulus)
-    residues[j, :, :modulus] = 0.0
-    for first in range(low, min(high, low + period)):
-        times = (high - first + period - 1) // period
-        aside = times if not zero_only else (1 if first == 0 else 0)
-        at = first * step % modulus
+    found[:, :modulus] = 0.0
+    for first in range(start, min(stop, start + period)):
+        times = (stop - first + period - 1) // period
+        aside = _aside(times, first, zero_only)
+        at = (base + first * step) % modulus
         for residue in range(modulus):
-            residues[j, 0, at] += times * residues[j + 1, 0, residue]
-            residues[j, 1, at] += aside * residues[j + 1, 1, residue]
+            found[0, at] += times * inner[0, residue]
+            found[1, at] += aside * inner[1, residue]
             at = at + 1 if at + 1 < modulus else 0
 
 
@@ -341,16 +319,14 @@ def _tiles_alone(nest, order, begin, end, role, carry, side, indexed, shift, row
         if kind == MERGED:
             return -1
         low, high = _digits(kind, nest[BOUND, i], i, carry)
-        below, reached = max(0, min(high, tail) - low), low <= tail < high
-        digits, below_aside, reached_aside = high - low, below, reached
-        if _counts_zero(kind, indexed, side):
-            digits, below_aside, reached_aside = low == 0, low == 0 and tail > 0, low == 0 and tail == 0
-        groups = below * all_groups + (groups if reached else 0.0)
-        aside = below_aside * all_aside + (aside if reached_aside else 0.0)
-        last = last if reached else 0.0
-        last_aside = last_aside if reached_aside else 0.0
+        zero_only = _counts_zero(kind, indexed, side)
+        below, reached = max(0, min(high, tail) - low), 1 if low <= tail < high else 0
+        reached_aside = reached if not zero_only or tail == 0 else 0
+        groups = below * all_groups + reached * groups
+        aside = (_aside(below, low, zero_only) if below else 0) * all_aside + reached_aside * aside
+        last, last_aside = reached * last, reached_aside * last_aside
         all_groups *= high - low
-        all_aside *= digits
+        all_aside *= _aside(high - low, low, zero_only)
     if not indexed:
         extent = cut = 1.0
     for k in range(len(row)):
@@ -371,46 +347,25 @@ def _tiles_alone(nest, order, begin, end, role, carry, side, indexed, shift, row
 
 @inlined
 def _close(
-    row,
-    inside,
-    residues,
-    j,
-    start,
-    stop,
-    step,
-    modulus,
-    zero_only,
-    split,
-    shift,
-    carry,
-    watch,
-    splits,
-    whole,
-    own,
-    found,
-):
+    row, inside, residues, j, start, stop, step, modulus, zero_only, split, shift, watch, splits, whole, own, found
+):  # fmt: skip
     """Add the class ``row``, of digits ``start`` to ``stop`` of a loop and all digits of loops from ``j`` on, one for each residue;
     returns how many classes there are, -1 for too many."""
     groups, aside = row[GROUPS], row[ASIDE]
     if modulus == 1:
         row[GROUPS] = groups * (stop - start) * inside[j, GROUPS]
-        row[ASIDE] = aside * (stop - start if not zero_only else (1 if start == 0 else 0)) * inside[j, ASIDE]
+        row[ASIDE] = aside * _aside(stop - start, start, zero_only) * inside[j, ASIDE]
         return join(own, found, row) if row[GROUPS] > 0 else found
-    each, base, alike = residues[len(residues) - 1], int(row[RESIDUE]), residues[len(residues) - 2]
+    each, alike = residues[len(residues) - 1], residues[len(residues) - 2]
+    _add_digits(residues[j], each, start, stop, step, modulus, zero_only, int(row[RESIDUE]))
     if split >= 0:
-        watched = len(watch) if carry >= 0 and carry % 2 == 0 else 0
-        _representatives(alike, modulus, row, split, shift, watch[:watched], splits, whole[split])
-    each[:, :modulus] = 0.0
-    period = _period(step, modulus)
-    for first in range(start, min(stop, start + period)):
-        times = (stop - first + period - 1) // period
-        zeros = times if not zero_only else (1 if first == 0 else 0)
-        at = (base + first * step) % modulus
+        _representatives(alike, modulus, row, split, shift, watch, splits, whole[split])
         for residue in range(modulus):
-            one = int(alike[0, at]) if split >= 0 else at
-            each[0, one] += times * residues[j, 0, residue]
-            each[1, one] += zeros * residues[j, 1, residue]
-            at = at + 1 if at + 1 < modulus else 0
+            one = int(alike[0, residue])
+            if one < residue:
+                each[0, one] += each[0, residue]
+                each[1, one] += each[1, residue]
+                each[0, residue] = 0.0
     for residue in range(modulus):
         if each[0, residue] > 0 and found >= 0:
             row[RESIDUE], row[GROUPS], row[ASIDE] = residue, groups * each[0, residue], aside * each[1, residue]
