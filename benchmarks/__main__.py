@@ -58,14 +58,16 @@ def _heading(count: int) -> list[str]:
         "",
         f"By `make bench` on {machine}; {count:,} pairwise different random mappings for each line, seed {SEED}.",
         f"Medians of {RUNS} runs, caches emptied before each, least and most in brackets.",
+        "The speed of a shared machine drifts: beside each line stands the median time of one and the same loop of plain Python,",
+        "taken between its runs.",
         "",
     ]
 
 
 def _batches(count: int) -> list[str]:
     lines = [
-        "| design and layer | mappings | full evaluations a second, one core | of them valid |",
-        "|---|---|---|---|",
+        "| design and layer | mappings | full evaluations a second, one core | of them valid | the loop |",
+        "|---|---|---|---|---|",
     ]
     for name in BATCHES:
         case = cases.read([name])
@@ -79,12 +81,13 @@ def _batches(count: int) -> list[str]:
         ):
             batch = draw(problem, case.mapping, some, imperfect, np.random.default_rng(SEED))
             _evaluate(problem, batch[:64])
-            times = _timed(lambda p=problem, b=batch: _evaluate(Problem(p.workload, p.design), b))
+            times, loop = _timed(lambda p=problem, b=batch: _evaluate(Problem(p.workload, p.design), b))
             valid = _evaluate(problem, batch)
             rates = sorted(some / each for each in times)
             middle = statistics.median(rates)
             lines.append(
-                f"| {name} | {some:,} {kind} | {middle:,.0f} ({rates[0]:,.0f} to {rates[-1]:,.0f}) | {valid / some:.1%} |"
+                f"| {name} | {some:,} {kind} | {middle:,.0f} ({rates[0]:,.0f} to {rates[-1]:,.0f}) | {valid / some:.1%} | "
+                f"{1e3 * loop:.1f} ms |"
             )
             print(lines[-1], flush=True)
     return lines
@@ -94,18 +97,32 @@ def _evaluate(problem: Problem, batch: MappingBatch) -> int:
     return sum(int(part.valid.sum()) for part in in_chunks(problem, batch))
 
 
-def _timed(work: Callable[[], object]) -> list[float]:
-    times = []
+def _timed(work: Callable[[], object]) -> tuple[list[float], float]:
+    """Seconds of each run, and the median of those that the loop took between them."""
+    times, loops = [], []
     for _ in range(RUNS):
         forget()
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return times
+        times.append(_seconds(work))
+        loops += [_seconds(_loop) for _ in range(5)]
+    return times, statistics.median(loops)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _loop() -> int:
+    """What the machine's speed is measured by."""
+    total = 0
+    for i in range(100_000):
+        total += i * i % 7
+    return total
 
 
 def _singles() -> list[str]:
-    lines = ["", "| one evaluation, objects to Result | different mappings | median |", "|---|---|---|"]
+    lines = ["", "| one evaluation, objects to Result | different mappings | median | the loop |", "|---|---|---|---|"]
     for name in designs.cases():
         case = cases.read([name])
         assert case.workload is not None
@@ -113,12 +130,10 @@ def _singles() -> list[str]:
         assert case.mapping is not None
         mappings = _some_mappings(Problem(case.workload, case.design), case.mapping)
         evaluate(case.workload, case.design, case.mapping)
-        times = []
-        for mapping in mappings:
-            start = time.perf_counter()
-            evaluate(case.workload, case.design, mapping)
-            times.append(time.perf_counter() - start)
-        lines.append(f"| {name} | {len(mappings)} | {1e3 * statistics.median(times):.2f} ms |")
+        times = [_seconds(lambda c=case, m=mapping: evaluate(c.workload, c.design, m)) for mapping in mappings]
+        loop = statistics.median(_seconds(_loop) for _ in range(25))
+        median = 1e3 * statistics.median(times)
+        lines.append(f"| {name} | {len(mappings)} | {median:.2f} ms | {1e3 * loop:.1f} ms |")
     return lines
 
 
@@ -143,11 +158,8 @@ def _commands() -> list[str]:
             ["-m", "sparseloom", "evaluate", "eyeriss-v2-pe-mobilenet-l07"],
         ),
     ):
-        times = []
-        for _ in range(6):
-            start = time.perf_counter()
-            subprocess.run([sys.executable, *command], check=True, stdout=subprocess.DEVNULL)
-            times.append(time.perf_counter() - start)
+        run = [sys.executable, *command]
+        times = [_seconds(lambda r=run: subprocess.run(r, check=True, stdout=subprocess.DEVNULL)) for _ in range(6)]
         lines.append(f"| {what} | {statistics.median(times[1:]):.2f} |")
     return lines
 
