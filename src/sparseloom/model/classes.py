@@ -75,6 +75,10 @@ class Classes(NamedTuple):
         return total if merged else np.asarray(total * self.receivers / np.maximum(self.groups, 1.0))
 
 
+MOST_BITS = 60
+"""Ranks, and judges of an edge, that the kernels tell apart as bits of an integer."""
+
+
 @dataclass(frozen=True)
 class ClassSource:
     """The transfers of a batch as a source of rows. ``irregular`` [B] is set for mappings that do not fit the form, as edges
@@ -90,7 +94,8 @@ class ClassSource:
 
     def transfers(self, edge: Edge, wanted: Wanted) -> Iterator[Classes]:
         """All classes of an edge."""
-        if wanted.offsets is not None and wanted.offsets.any():
+        unknown = wanted.offsets is not None and wanted.offsets.any()
+        if unknown or max(len(wanted.judges), len(self.problem.ranks)) > MOST_BITS:
             self.irregular[:] = True
         yield self._classes(edge, wanted, edge.hold or len(wanted.watch) > 0)
 

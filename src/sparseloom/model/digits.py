@@ -1,10 +1,7 @@
 """Classes of one rank's digits: which positions of its loops bring tiles of one form, and how many each stands for.
 
-A rank's loops are the digits of its coordinate. With perfect bounds all tiles have one form (:func:`whole_classes`). An
-imperfect bound cuts tiles short only where all digits outside stand at the rank's last coordinate (the *tail*), so that
-what matters of a digit is whether it is below its tail, at it or above it. Going from the innermost loop outwards,
-:func:`cut_classes` keeps for each class of inner digits what every view of them would be if the digits outside were at the
-tail; if they are below it, all is as in the whole class. Equal classes are joined at every loop, so they stay few.
+A rank's loops are the digits of its coordinate. With perfect bounds all tiles have one form, and here is how it changes from
+one advancing loop to the next; what imperfect bounds make of them is in :mod:`sparseloom.model.tails`.
 """
 
 from __future__ import annotations
@@ -31,8 +28,8 @@ MOST_CLASSES = 256
 
 @inlined
 def whole_classes(nest, n, perfect, modulus, role, free, looked, carry, side, indexed, classes, uncut, own):
-    """Write the classes of each rank whose tiles nothing cuts short to ``own[d]``, one for each residue of its first coordinate
-    by ``modulus``, and their number to ``classes``; only of ranks where that is 0.
+    """Write the class of each rank whose tiles nothing cuts short to ``own[d]`` and 1 to ``classes``, only of ranks where that is 0
+    and which have one: all whose first coordinate has one residue by ``modulus``.
 
     Where the modulus is 1, residues do not matter: the tiles of aligned loops do not cross parts, and the advancing loop
     tells which parts change. A rank with one class is ``uncut``: it needs no more than :func:`advance` and

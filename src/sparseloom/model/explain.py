@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from sparseloom.arch.actions import DATA_ACTIONS
 from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
@@ -12,7 +12,7 @@ from sparseloom.fibertree.density import ActualData, Dense, Density, FixedStruct
 from sparseloom.mapping.batch import Problem, of_problem
 from sparseloom.model.conventions import Conventions
 from sparseloom.model.lanewalk import is_walked
-from sparseloom.results.actions import ComputeActions, LevelActions, TensorActions
+from sparseloom.results.actions import ComputeActions, LevelActions, Outcomes, RankUnits, TensorActions
 
 
 def bottleneck(levels: Mapping[str, LevelActions], compute: ComputeActions) -> str:
@@ -75,38 +75,28 @@ def assumptions(problem: Problem, conventions: Conventions) -> tuple[str, ...]:
 def unpriced(architecture: Architecture, levels: Mapping[str, LevelActions], compute: ComputeActions) -> Iterator[str]:
     """What happened, or idled, and has no energy in the design's tables."""
     for level in architecture.levels:
-        tensors = levels[level.name].tensors.values()
-        yield from _without_energy(
-            level,
-            [name for name, happened in _PRICED.items() if name not in level.energy.energies_pj and happened(tensors)],
-        )
-    unit = architecture.compute
-    happened = {"compute": compute.outcomes.actual, "gated_compute": compute.outcomes.gated}
-    yield from _without_energy(
-        unit, [name for name, count in happened.items() if count and name not in unit.energy.energies_pj]
-    )
-
-
-def _happens(action: str, metadata: bool, outcome: str) -> Callable[[Iterable[TensorActions]], bool]:
-    """Whether some tensor's action has an outcome, on data or on metadata."""
-    words, units = f"{action}s", f"metadata_{action}s"
-
-    def happened(tensors: Iterable[TensorActions]) -> bool:
-        if not metadata:
-            return any(getattr(getattr(tensor, words), outcome) for tensor in tensors)
-        ranks = (rank for tensor in tensors for rank in getattr(tensor, units))
-        return any(getattr(rank.metadata, outcome) or getattr(rank.payload, outcome) for rank in ranks)
-
-    return happened
+        candidates, tensors = _PRICED.keys() - level.energy.energies_pj.keys(), levels[level.name].tensors.values()
+        yield from _without_energy(level, [name for name in candidates if _happened(tensors, *_PRICED[name])])
+    unit, counts = architecture.compute, {"compute": compute.outcomes.actual, "gated_compute": compute.outcomes.gated}
+    yield from _without_energy(unit, [name for name in counts.keys() - unit.energy.energies_pj.keys() if counts[name]])
 
 
 _PRICED = {
-    f"{prefix}{kind}{action}": _happens(action, bool(kind), outcome)
+    f"{prefix}{kind}{action}": (f"{kind}{action}s", outcome)
     for prefix, outcome in (("", "actual"), ("gated_", "gated"))
     for kind in ("", "metadata_")
     for action in DATA_ACTIONS
 }
-"""The actions that take energy: whether some tensor of a level has them."""
+"""The actions of a level that take energy: where they are counted, and with what outcome."""
+
+
+def _happened(tensors: Iterable[TensorActions], counted: str, outcome: str) -> bool:
+    for tensor in tensors:
+        found: Outcomes | tuple[RankUnits, ...] = getattr(tensor, counted)
+        parts = (found,) if isinstance(found, Outcomes) else (part for r in found for part in (r.metadata, r.payload))
+        if any(getattr(part, outcome) for part in parts):
+            return True
+    return False
 
 
 def _without_energy(level: StorageLevel | ComputeLevel, missing: list[str]) -> Iterator[str]:

@@ -19,13 +19,11 @@ The largest published layer with known tensors has 2**22 computes."""
 def refuse_large_counts(result: Result) -> Result:
     """``result`` itself. Raises MappingError with every level and tensor that has a count above 2**53."""
     fix = "split the layer, or keep more of the tensor further in; counts above 2^53 cannot be held exactly"
-    faults = [
-        Fault(
-            f"{what}{' of ' + name + ' at ' + level if name else ''}: {count:.3e}, more than 2^53", path=level, fix=fix
-        )
-        for level, name, what, count in _largest(result)
-        if not count <= MAX_COUNT
-    ]
+    faults = []
+    for level, name, what, count in _largest(result):
+        if not count <= MAX_COUNT:
+            of = f"{what} of {name} at {level}" if name else what
+            faults.append(Fault(f"{of}: {count:.3e}, more than 2^53", path=level, fix=fix))
     if faults:
         raise MappingError(faults)
     return result

@@ -60,11 +60,8 @@ def emit_batch(
     masks, residues = np.empty((4, MOST_CLASSES), np.int64), np.empty((slots + 3, 2, modulus.max()))
     classes, chosen = np.empty(dims, np.int64), np.empty(dims, np.int64)
     role, free = np.empty(slots, np.int64), np.empty(slots, np.int64)
-    moves, row, hashed = (
-        np.empty((2, ranks), np.int64),
-        np.empty(len(table), np.int64),
-        np.full(2 * MOST_ROWS, -1, np.int32),
-    )
+    moves, row = np.empty((2, ranks), np.int64), np.empty(len(table), np.int64)
+    hashed = np.full(2 * MOST_ROWS, -1, np.int32)
     terms, within = _terms(projection)
     kept = MOST_SORTS if not perfect.all() and (steps or window.any()) else 1
     sorts, lists = np.empty((2, kept, 2), np.int64), np.empty((3, kept, MOST_RECEIVERS, 6), np.int64)
@@ -105,22 +102,8 @@ def _emit(
         fits = set_roles(nest, n, indexed, parent, child, levels, merge, judges, role, free)
         ordered = before and (len(watch) > 0 or needs_order(nest, n, perfect[b], projection, indexed, window, role))
         alike, share, by_window = _share_and_lists(
-            nest,
-            n,
-            projection,
-            window,
-            within,
-            perfect[b],
-            role,
-            looked,
-            judges,
-            split,
-            merge,
-            hold,
-            ordered,
-            steps,
-            mains,
-        )
+            nest, n, projection, window, within, perfect[b], role, looked, judges, split, merge, hold, ordered, steps, mains
+        )  # fmt: skip
         fits = fits and alike
         classes[:] = 0
         settled[:] = uncut[:] = False
@@ -259,7 +242,7 @@ def _merged_share(nest, n, projection, window, within, spread, mains, role):
     share = 1.0
     for r in range(len(window)):
         several = within[r] & spread
-        if not window[r] or mains[r] >= 0 or several & (several - 1) == 0:
+        if not window[r] or mains[r] >= 0 or not several & (several - 1):
             continue
         reach, members, loops = 0, 1, 0
         stride, bound = np.int64(0), np.int64(1)
