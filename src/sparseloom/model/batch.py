@@ -23,7 +23,7 @@ from sparseloom.model.sparse import Filter
 
 FloatArray = NDArray[np.float64]
 
-CHUNK = 16384
+CHUNK = 8192
 """Mappings evaluated at a time, so that their arrays stay in the processor's cache."""
 
 

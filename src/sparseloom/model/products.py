@@ -328,19 +328,16 @@ def _multiply(
             if ordered:
                 moves[0, r] += factor * ((stride if moving == d else 0) - int(one[BACK]))
                 moves[1, r] += factor * (int(one[OLD]) - 1)
-        counts[ROW_GROUPS, used] = groups * share
-        counts[ROW_ASIDE, used] = 0.0 if visited else aside * share
-        counts[ROW_RECEIVERS, used] = members / share
         _finish(row, ranks, old, hold, moves, watch, splits, parts, whole)
         points = 0.0
         if steps:
             points = siblings * share * _step_points(row, terms, own, chosen, moves, ranks, old and hold)
-        counts[ROW_POINTS, used] = points
-        for k in range(len(row)):
-            table[k, used] = row[k]
-        if combinations == 1 and not ordered:
-            return used + 1
-        used = _joined(counts, table, row, start, used, hashed)
+        used = _add_row(
+            counts, table, row, groups * share, 0.0 if visited else aside * share, members / share, points, start, used, hashed,
+            combinations > 1 or ordered,
+        )  # fmt: skip
+        if combinations == 1:
+            return used
         d = 0
         while d < dims:
             chosen[d] += 1
@@ -405,28 +402,30 @@ def _step_points(row, terms, own, chosen, moves, ranks, holds):
 
 
 @inlined
-def _joined(counts, table, row, start, at, hashed):
-    """Keep column ``at``, of which ``row`` is the copy, as a class of its own, or add its counts to an equal one from ``start`` on;
-    returns the columns used."""
-    key = 0
+def _add_row(counts, table, row, groups, aside, receivers, points, start, used, hashed, others):
+    """Add the counts of a row to those of an equal one from column ``start`` on, if there can be ``others``, or keep it as a class
+    of its own; returns the columns used."""
+    if others:
+        key = 0
+        for k in range(len(row)):
+            key += row[k] * (8191 * k + 1)
+        place = (key ^ (key >> 17)) & (len(hashed) - 1)
+        while hashed[place] >= start:
+            known = hashed[place]
+            same = counts[ROW_RECEIVERS, known] == receivers and counts[ROW_POINTS, known] == points
+            for k in range(len(row) if same else 0):
+                if table[k, known] != row[k]:
+                    same = False
+                    break
+            if same:
+                counts[ROW_GROUPS, known] += groups
+                counts[ROW_ASIDE, known] += aside
+                return used
+            place = (place + 1) & (len(hashed) - 1)
+        if used - start <= MOST_ROWS:
+            hashed[place] = used
+    counts[ROW_GROUPS, used], counts[ROW_ASIDE, used] = groups, aside
+    counts[ROW_RECEIVERS, used], counts[ROW_POINTS, used] = receivers, points
     for k in range(len(row)):
-        key += row[k] * (8191 * k + 1)
-    place = (key ^ (key >> 17)) & (len(hashed) - 1)
-    while hashed[place] >= start:
-        known = hashed[place]
-        same = (
-            counts[ROW_RECEIVERS, known] == counts[ROW_RECEIVERS, at]
-            and counts[ROW_POINTS, known] == counts[ROW_POINTS, at]
-        )
-        for k in range(len(row) if same else 0):
-            if table[k, known] != row[k]:
-                same = False
-                break
-        if same:
-            counts[ROW_GROUPS, known] += counts[ROW_GROUPS, at]
-            counts[ROW_ASIDE, known] += counts[ROW_ASIDE, at]
-            return at
-        place = (place + 1) & (len(hashed) - 1)
-    if at - start <= MOST_ROWS:
-        hashed[place] = at
-    return at + 1
+        table[k, used] = row[k]
+    return used + 1
