@@ -1,5 +1,6 @@
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -223,3 +224,17 @@ def test_boxes_of_small_integers_are_as_good() -> None:
     low, high = np.zeros((1, 3), np.int32), np.array([[1, 20, 40]], np.int32)
     of = Format.parse("B(K)").expected_units, Uniform((40,), 0.1), ("K",)
     assert of[0](*of[1:], low, high).tolist() == of[0](*of[1:], low.astype(np.int64), high.astype(np.int64)).tolist()
+
+
+def test_runs_of_a_large_flattened_tensor_take_little_memory() -> None:
+    shape = (1 << 15, 1 << 10)
+    form, density = Format.parse("RLE(M,K):1"), FixedStructured(shape, 0.5)
+    expected_units(form, density, RANKS, (0, 0), (2, 8))
+    tracemalloc.start()
+    try:
+        units = expected_units(form, density, RANKS, (0, 0), shape)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert units[0, 0] >= density.density * shape[0] * shape[1]
+    assert most < 1 << 20

@@ -123,9 +123,9 @@ def _by_points(
     size = np.prod(extents[axes], axis=0)
     points = np.prod(extents, axis=0) // size
     total = np.zeros(boxes)
-    lengths = np.arange(reach, int(size.max()), reach)[:, None]
-    for start in range(0, len(lengths), TOGETHER):
-        zeros = lengths[start : start + TOGETHER]
+    longest, stride = int(size.max()), reach * TOGETHER
+    for start in range(reach, longest, stride):
+        zeros = np.arange(start, min(start + stride, longest), reach)[:, None]
         run = density.joint_empty(zeros * points)
         gain = (run - density.joint_empty((zeros + 1) * points)) * np.maximum(0, size - zeros)
         total += fibers.total(gain.sum(axis=0) * fibers.count, boxes)

@@ -110,19 +110,9 @@ def cut_classes(
                     if found < 0:
                         return -1
                     continue
-                period = _period(step, modulus)
-                for first in range(start, min(stop, start + period)):
-                    if into >= MOST_CLASSES:
-                        return -1
-                    times = (stop - first + period - 1) // period
-                    for k in range(len(row)):
-                        after[into, k] = row[k]
-                    after[into, GROUPS] *= times
-                    after[into, ASIDE] *= _aside(times, first, zero_only)
-                    if modulus > 1:
-                        after[into, RESIDUE] = (int(row[RESIDUE]) + first * step) % modulus
-                    open_after[into] = left
-                    into += 1
+                into = _keep_open(row, left, start, stop, step, modulus, zero_only, after, open_after, into)
+                if into < 0:
+                    return -1
         if into == 0:
             break
         count = into
@@ -343,6 +333,26 @@ def _tiles_alone(nest, order, begin, end, role, carry, side, indexed, shift, row
         row[EXTENT], row[GROUPS], row[ASIDE] = cut, last, last_aside
         found = join(own, found, row)
     return found
+
+
+@inlined
+def _keep_open(row, left, start, stop, step, modulus, zero_only, after, open_after, into):
+    """Write ``row``, of digits ``start`` to ``stop`` of a loop, to ``after`` from ``into`` on, one for each residue, with the views
+    that are ``left``; returns how many are there, -1 for too many."""
+    period = _period(step, modulus)
+    for first in range(start, min(stop, start + period)):
+        if into >= MOST_CLASSES:
+            return -1
+        times = (stop - first + period - 1) // period
+        for k in range(len(row)):
+            after[into, k] = row[k]
+        after[into, GROUPS] *= times
+        after[into, ASIDE] *= _aside(times, first, zero_only)
+        if modulus > 1:
+            after[into, RESIDUE] = (int(row[RESIDUE]) + first * step) % modulus
+        open_after[into] = left
+        into += 1
+    return into
 
 
 @inlined
