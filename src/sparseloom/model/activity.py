@@ -90,13 +90,22 @@ def _passing(work: Filter, path: Path, level: int, instances: FloatArray) -> Sha
 def _share(
     work: Filter, t: int, level: int, leaving: Traffic, arriving: Traffic | None, instances: FloatArray
 ) -> Share:
-    output = t == len(work.problem.tensors) - 1
-    fill = None
-    if arriving is not None:
-        filled = output and work.conventions.first_visit == "read-and-fill"
-        fill = arriving.delivered.less(arriving.first_delivered) if filled else arriving.delivered
-    read = leaving.served.less(leaving.first_served) if output else leaving.served
-    return Share(read, fill, leaving.raised if output else None, work.tiles(t, level), instances)
+    read, update = taken(work, t, leaving)
+    fill = brought(work, t, arriving) if arriving is not None else None
+    return Share(read, fill, update, work.tiles(t, level), instances)
+
+
+def taken(work: Filter, t: int, leaving: Traffic) -> tuple[Moved, Moved | None]:
+    """Reads and updates of a tensor at the level that it leaves inwards; updates of the output alone."""
+    if t < len(work.problem.tensors) - 1:
+        return leaving.served, None
+    return leaving.served.less(leaving.first_served), leaving.raised
+
+
+def brought(work: Filter, t: int, arriving: Traffic) -> Moved:
+    """Fills of a tensor at the level at which it arrives."""
+    filled = t == len(work.problem.tensors) - 1 and work.conventions.first_visit == "read-and-fill"
+    return arriving.delivered.less(arriving.first_delivered) if filled else arriving.delivered
 
 
 def _repeated(read: Moved, others: list[Packed], stored: FloatArray) -> Moved:

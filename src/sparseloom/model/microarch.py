@@ -81,9 +81,14 @@ def _energy(share: Share, prices: Prices) -> FloatArray:
     for action in DATA_ACTIONS:
         moved = share.moved(action)
         if moved is not None:
-            table = moved.table[:, BLOCKS : BITS + 1]
-            total = total + table.reshape(len(table), -1) @ prices[action]
+            total = total + energy_of(moved, prices[action])
     return total
+
+
+def energy_of(moved: Moved, prices: FloatArray) -> FloatArray:
+    """Energy in pJ of what moves in an action of these ``prices``, [B]."""
+    table = moved.table[:, BLOCKS : BITS + 1]
+    return np.asarray(table.reshape(len(table), -1) @ prices)
 
 
 def prices_of(level: StorageLevel, energy: Energy) -> Prices:
@@ -118,8 +123,7 @@ def _port_cycles(level: StorageLevel, shares: Mapping[str, Share], instances: Fl
         for action in DATA_ACTIONS:
             moved = share.moved(action)
             if moved is not None:
-                last = ACTUAL if action == "fill" else UNSKIPPED
-                words = moved.words[:, last] + moved.bits[:, last] / level.word_bits
+                words = port_words(moved, action, level)
                 if action == "read":
                     read = read + words
                 else:
@@ -131,6 +135,12 @@ def _port_cycles(level: StorageLevel, shares: Mapping[str, Share], instances: Fl
             for words, bandwidth in zip(moved_words, bandwidths, strict=True)
         ]
     )
+
+
+def port_words(moved: Moved, action: str, level: StorageLevel) -> FloatArray:
+    """Actual and gated words, and metadata in words, that an action takes through the ports of a level, [B]."""
+    last = ACTUAL if action == "fill" else UNSKIPPED
+    return np.asarray(moved.words[:, last] + moved.bits[:, last] / level.word_bits)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,254 @@
+"""What the outer loops of a mapping cost, whatever stands further in.
+
+The transfers of an edge follow from the loops outside its child and from the child's tiles. So of mappings that are built from
+the outermost level inwards, the cost of every edge is known as soon as the loops outside its child are; and what the other edges
+will cost at least follows from the computes that have to be made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING
+from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem, of_problem
+from sparseloom.model.activity import brought, taken
+from sparseloom.model.classes import ClassSource
+from sparseloom.model.events import Events
+from sparseloom.model.gather import ACTUAL, REACHING, Moved
+from sparseloom.model.microarch import Prices, energy_of, port_words, prices_of
+from sparseloom.model.nests import lay_out
+from sparseloom.model.path import Path, paths_of
+from sparseloom.model.sparse import Filter, Traffic
+
+FloatArray = NDArray[np.float64]
+
+READ, WRITE = range(2)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Energy in pJ [N], and words that go through the read and the write ports of every level, [N, S, 2]."""
+
+    energy_pj: FloatArray
+    port_words: FloatArray
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.energy_pj + other.energy_pj, self.port_words + other.port_words)
+
+    def __getitem__(self, some: IntArray | BoolArray | slice) -> Cost:
+        return Cost(self.energy_pj[some], self.port_words[some])
+
+    @classmethod
+    def nothing(cls, count: int, levels: int) -> Cost:
+        return cls(np.zeros(count), np.zeros((count, levels, 2)))
+
+
+def into(problem: Problem, prefixes: MappingBatch, depth: int) -> Cost:
+    """The cost of all transfers into level ``depth``, for mappings whose loops outside that level are those of ``prefixes``.
+
+    What is inside stands as loops of the level, in any order: only their products matter.
+    """
+    paths = [path for edges in _paths(problem, prefixes.keep.tobytes()) for path in edges if path.edge.child == depth]
+    cost = Cost.nothing(len(prefixes), len(prefixes.keep))
+    if not paths:
+        return cost
+    nests = lay_out(problem, prefixes)
+    irregular = np.zeros(len(prefixes), np.bool_)
+    cost = _of_paths(Filter(problem, ClassSource(problem, nests, irregular)), paths, len(prefixes))
+    for b in np.flatnonzero(irregular):
+        events = Events(nests.loops[b, :, : nests.count[b]], problem.shape)
+        one = _of_paths(Filter(problem, events), paths, 1)
+        cost.energy_pj[b], cost.port_words[b] = one.energy_pj[0], one.port_words[0]
+    return cost
+
+
+@of_problem
+def _paths(problem: Problem, keeps: bytes) -> tuple[tuple[Path, ...], ...]:
+    keep = np.frombuffer(keeps, np.bool_).reshape(-1, len(problem.tensors))
+    safs = [saf for saf in problem.design.features.safs if saf.kind in (GATING, SKIPPING, SPATIAL_SKIPPING)]
+    return paths_of(problem, keep, safs)
+
+
+@of_problem
+def _prices(problem: Problem, depth: int) -> Prices:
+    level = problem.design.architecture.levels[depth]
+    return prices_of(level, level.energy.pj)
+
+
+def _of_paths(work: Filter, paths: list[Path], count: int) -> Cost:
+    problem = work.problem
+    cost = Cost.nothing(count, len(problem.design.architecture.levels))
+    for path in paths:
+        traffic = work.traffic(path)
+        for action, depth, moved in _moves(work, path, traffic):
+            level = problem.design.architecture.levels[depth]
+            cost.energy_pj[:] += energy_of(moved, _prices(problem, depth)[action])
+            cost.port_words[:, depth, READ if action == "read" else WRITE] += port_words(moved, action, level)
+    return cost
+
+
+def _moves(work: Filter, path: Path, traffic: Traffic) -> list[tuple[str, int, Moved]]:
+    """What an edge's traffic is to the levels at its ends: an action, the level and what moves."""
+    read, update = taken(work, path.tensor, traffic)
+    found = [("fill", path.edge.child, brought(work, path.tensor, traffic))]
+    if (path.edge.parent, path.tensor) not in _packed(work.problem):
+        found.append(("read", path.edge.parent, read))
+    if update is not None:
+        found.append(("update", path.edge.parent, update))
+    return found
+
+
+@of_problem
+def _packed(problem: Problem) -> frozenset[tuple[int, int]]:
+    """Levels and tensors whose reads follow from how their nonzeros are packed: those are not counted here."""
+    return frozenset(
+        (problem.design.architecture.index(saf.level), problem.tensors.index(saf.target))
+        for saf in problem.design.features.safs
+        if saf.kind == POSITION_SKIPPING
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Floor:
+    """What every mapping that keeps tensors as ``keep`` [S, T] says moves and spends at least.
+
+    Call a compute effectual for a tensor if the elements that it uses of the leaders of the tensor's features are nonzero, and
+    its own where zeros are not stored: no feature eliminates a word that such a compute uses. Each comes from the innermost
+    level that keeps the tensor; and a word that was brought to a level serves, while it stays there, no more computes than
+    the loops make meanwhile.
+    """
+
+    problem: Problem
+    keep: BoolArray
+
+    @cached_property
+    def _paths(self) -> list[Path]:
+        return [path for edges in _paths(self.problem, self.keep.tobytes()) for path in edges]
+
+    @cached_property
+    def points(self) -> float:
+        """All computes, effectual or not."""
+        return prod(self.problem.shape.tolist(), start=1.0)
+
+    def _compressed(self, depth: int, t: int) -> bool:
+        form = self.problem.format_of(depth, t)
+        return bool(form and form.compressed)
+
+    def _share(self, tensors: frozenset[int]) -> float:
+        """P(the elements of some tensors that a compute uses are all nonzero)."""
+        return prod((self.problem.densities[t].density for t in tensors), start=1.0)
+
+    def _words(self, depth: int, t: int) -> float:
+        """Words of a tensor, in the form in which a level keeps it, that its effectual computes use."""
+        own = {t} if self._compressed(depth, t) else set()
+        return self.points * self._share(self._leaders[t] | own)
+
+    @cached_property
+    def _leaders(self) -> list[frozenset[int]]:
+        """The leaders of each tensor's features."""
+        names = self.problem.tensors
+        found: list[set[int]] = [set() for _ in names]
+        for saf in self.problem.design.features.safs:
+            for target, leaders in saf.ways:
+                found[names.index(target)] |= {names.index(leader) for leader in leaders}
+        return [frozenset(each) for each in found]
+
+    @cached_property
+    def _spared(self) -> bool:
+        """Whether computes may take no cycle."""
+        features, operands = self.problem.design.features, range(len(self.problem.tensors) - 1)
+        kinds = {saf.kind for saf in features.safs} - {GATING}
+        dropped = any(self._compressed(int(np.flatnonzero(self.keep[:, t])[-1]), t) for t in operands)
+        return bool(kinds) or features.compute_skipping or dropped
+
+    @cached_property
+    def _actual(self) -> float:
+        """Computes that no feature and no want of an operand eliminates."""
+        features = self.problem.design.features
+        if not (features.safs or features.compute_gating or self._spared):
+            return self.points
+        operands = frozenset(range(len(self.problem.tensors) - 1))
+        return self.points * self._share(operands.union(*self._leaders))
+
+    def compute_energy_pj(self) -> float:
+        price = self.problem.design.architecture.compute.energy.pj
+        other = min(price("compute", "actual"), price("compute", "gated"), 0.0 if self._spared else np.inf)
+        return self._actual * price("compute", "actual") + (self.points - self._actual) * other
+
+    def cycles(self, lanes: FloatArray) -> FloatArray:
+        """At least so many, if ``lanes`` [N] compute units are in use at most."""
+        most = np.minimum(lanes, self.problem.design.architecture.compute.instances)
+        return np.asarray((self._actual if self._spared else self.points) / most)
+
+    def reuse(self, passing: FloatArray) -> FloatArray:
+        """The most computes that one word of each tensor serves while it stays, [T, N], if loops over so many coordinates of each
+        rank pass meanwhile: ``passing`` [T, D, N]."""
+        found = np.ones((len(passing), passing.shape[2]))
+        for t in range(len(passing)):
+            access = self.problem.projection(t) > 0
+            for d, size in enumerate(self.problem.shape):
+                if not access[:, d].any():
+                    found[t] *= np.minimum(passing[t, d], size)
+            for row in access:
+                # of ranks whose sum is an index, the others say which coordinate of the longest goes with an element
+                sizes = np.sort(self.problem.shape[row])[:-1]
+                found[t] *= prod(sizes.tolist(), start=1.0)
+        return found
+
+    def beyond(self, depth: int, reuse: FloatArray) -> Cost:
+        """What edges into levels further in than ``depth`` cost at least, where a word of a tensor serves, while it stays, at most
+        ``reuse`` [T, N] computes."""
+        architecture = self.problem.design.architecture
+        units = [level.instances for level in architecture.levels] + [architecture.compute.instances]
+        cost = Cost.nothing(reuse.shape[1], len(self.keep))
+        for path in self._paths:
+            edge, t = path.edge, path.tensor
+            if edge.child <= depth:
+                continue
+            uses = reuse[t] if edge.hold else np.ones(reuse.shape[1])
+            lanes = np.inf if self._skips_lanes else units[edge.child] // units[edge.parent]
+            words = self._words(edge.parent, t) / uses
+            served = words / (lanes if edge.merge else 1)
+            if t == len(self.problem.tensors) - 1:
+                self._spend(cost, "update", edge.parent, words / (lanes if path.reduces else 1))
+                # each instance's first visit of a point reads nothing
+                served = np.maximum(served - self._elements(t) * units[edge.child], 0.0)
+            elif edge.hold:
+                self._spend(cost, "fill", edge.child, self._words(edge.child, t) / uses)
+            if (edge.parent, t) not in _packed(self.problem):
+                self._spend(cost, "read", edge.parent, served)
+        return cost
+
+    def _elements(self, t: int) -> float:
+        return prod(self.problem.shape[self.problem.projection(t).any(axis=0)].tolist(), start=1.0)
+
+    @cached_property
+    def _skips_lanes(self) -> bool:
+        """Whether there may be more lanes than instances."""
+        return any(saf.kind == SPATIAL_SKIPPING for saf in self.problem.design.features.safs)
+
+    def _spend(self, cost: Cost, action: str, depth: int, words: FloatArray) -> None:
+        """Count ``words`` that arrive, each in no more than its share of a block."""
+        level = self.problem.design.architecture.levels[depth]
+        energy_pj = float(_prices(self.problem, depth)[action][REACHING : ACTUAL + 1].sum())
+        cost.energy_pj[:] += words / level.block_words * energy_pj
+        cost.port_words[:, depth, READ if action == "read" else WRITE] += words
+
+    def port_cycles(self, port_words: FloatArray) -> FloatArray:
+        """Cycles that the bandwidths ask for at least, [N], if all instances are in use."""
+        found = np.zeros(len(port_words))
+        for depth, level in enumerate(self.problem.design.architecture.levels):
+            read, written = port_words[:, depth, READ], port_words[:, depth, WRITE]
+            for words, bandwidth in (
+                (read, level.read_words_per_cycle),
+                (written, level.write_words_per_cycle),
+                (read + written, level.shared_words_per_cycle),
+            ):
+                if bandwidth is not None:
+                    found = np.maximum(found, words / (level.instances * bandwidth))
+        return found

@@ -1,0 +1,48 @@
+"""What makes one mapping better than another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparseloom.errors import Fault, InputError, suggest
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A value to make small, of energy in pJ and cycles; it grows with both, or with one of them and not with the other."""
+
+    name: str
+    unit: str
+    of: Callable[[FloatArray, FloatArray], FloatArray]
+
+    def keys(self, energy_pj: FloatArray, cycles: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """What mappings are compared by, first things first: the value, then the energy, then the cycles."""
+        return self.of(energy_pj, cycles), energy_pj, cycles
+
+    def best(self, energy_pj: FloatArray, cycles: FloatArray) -> int:
+        """The first of the best of some mappings."""
+        value, energy_pj, cycles = self.keys(energy_pj, cycles)
+        return int(np.lexsort((cycles, energy_pj, value))[0])
+
+
+OBJECTIVES = {
+    objective.name: objective
+    for objective in (
+        Objective("edp", "pJ x cycles", lambda energy_pj, cycles: energy_pj * cycles),
+        Objective("energy", "pJ", lambda energy_pj, cycles: energy_pj),
+        Objective("cycles", "cycles", lambda energy_pj, cycles: cycles),
+    )
+}
+
+
+def objective(name: str) -> Objective:
+    """The objective of a name. Raises InputError for one that does not exist."""
+    if name not in OBJECTIVES:
+        raise InputError(Fault(f"unknown objective '{name}'", path="objective", fix=suggest(name, OBJECTIVES)))
+    return OBJECTIVES[name]
