@@ -245,10 +245,10 @@ class MappingBatch:
                 what = f"{name} has shape {held.shape}, there are {levels} levels and {len(problem.tensors)} tensors"
                 faults.append(Fault(what, path=name, fix="give one row for each level"))
         for name, values, least, most in (("rank", self.rank, 0, ranks), ("place", self.place, 0, 3 * levels)):
-            if values.min() < least or values.max() >= most:
+            if values.size and (values.min() < least or values.max() >= most):
                 wrong = (values < least) | (values >= most)
                 faults.append(_first_fault(name, values, wrong, f"numbers from {least} to {most - 1}"))
-        if self.bound.min() < 1:
+        if self.bound.size and self.bound.min() < 1:
             faults.append(_first_fault("bound", self.bound, self.bound < 1, "at least one iteration"))
         if not faults:
             if (self.place[:, 1:] < self.place[:, :-1]).any():

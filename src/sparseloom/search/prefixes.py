@@ -155,10 +155,12 @@ class Tree:
         inner = [ranks.index(name) for name in self.space.constraints.of(self._level(depth)).inner]
         free = np.array([d not in inner for d in range(len(ranks))])
         some = self.space.looped[self.space.places.index(3 * depth)]
-        kinds, which = np.unique(looped & free[:, None], axis=1, return_inverse=True)
-        for k, kind in enumerate(kinds.T):
-            idle = np.flatnonzero(free & ~kind).tolist()
-            orders = np.array([[*idle, *order, *inner] for order in permutations(np.flatnonzero(kind).tolist())])
+        places = np.flatnonzero(free)
+        kinds, which = np.unique((1 << np.arange(len(places))) @ looped[places], return_inverse=True)
+        for k, kind in enumerate(kinds):
+            active = kind >> np.arange(len(places)) & 1 > 0
+            idle = places[~active].tolist()
+            orders = np.array([[*idle, *order, *inner] for order in permutations(places[active].tolist())])
             yield np.flatnonzero(which == k), orders[np.isin(orders, some)].reshape(len(orders), len(some))
 
     def _level(self, depth: int) -> str:

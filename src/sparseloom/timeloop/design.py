@@ -13,7 +13,7 @@ from sparseloom.mapping.details import Tiling, TimeloopDetails
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.timeloop.architecture import Tree
 from sparseloom.timeloop.ert import energy_table
-from sparseloom.timeloop.format import assigned, clean_formats
+from sparseloom.timeloop.format import assigned, clean_formats, plain_formats
 from sparseloom.timeloop.reader import Reader
 from sparseloom.timeloop.sparse import Sparse
 from sparseloom.timeloop.storage import FANOUT_CLASS
@@ -31,6 +31,7 @@ class Parts:
     mapping: Mapping | None
     details: TimeloopDetails
     ert: Node | None
+    searching: bool = False
 
 
 def build_design(parts: Parts, reader: Reader) -> Design | None:
@@ -54,6 +55,8 @@ def build_design(parts: Parts, reader: Reader) -> Design | None:
     _energy_notes(details, hardware, parts.ert, reader)
     formats: dict[str, dict[str, Format]] | None = {}
     mapping = parts.mapping
+    if parts.searching and mapping is None:
+        formats = plain_formats(details, parts.workload)
     if mapping is not None:
         at = next(iter(sparse.places.values()), Node({}, "", 0))
         formats = reader.attempt(at, lambda: clean_formats(details, parts.workload, mapping))

@@ -65,6 +65,7 @@ SECTIONS: Final[dict[str, frozenset[str]]] = {
         {"target", "type", "factors", "permutation", "split", "no_link_transfer", "no_multicast_no_reduction"}
     ),
     "bypass": frozenset({"target", "type", "keep", "bypass", "stream"}),
+    "parallelism": frozenset({"target", "type", "min", "max"}),
     "sparse": frozenset({"targets"}),
     "sparse target": frozenset(
         {"name", "target", "representation_format", "action_optimization", "compute_optimization"}

@@ -18,12 +18,12 @@ bound for
 from __future__ import annotations
 
 from collections.abc import Mapping as Table
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from sparseloom.fibertree.format import COMPRESSING, Format, RankFormat
-from sparseloom.mapping.details import FormatDetails, TimeloopDetails
-from sparseloom.mapping.mapping import Loop, Mapping
+from sparseloom.mapping.details import FormatDetails, Tiling, TimeloopDetails
+from sparseloom.mapping.mapping import LevelMapping, Loop, Mapping
 from sparseloom.workload.einsum import Projection, TensorAccess
 from sparseloom.workload.workload import Workload
 
@@ -59,6 +59,24 @@ def clean_formats(details: TimeloopDetails, workload: Workload, mapping: Mapping
                 ranks = assigned(details, workload, mapping, level.level, tensor).ranks
                 default = details.levels[level.level].metadata_word_bits
                 found.setdefault(level.level, {})[tensor] = _translated(form, ranks, access, workload.shape, default)
+    return found
+
+
+def plain_formats(details: TimeloopDetails, workload: Workload) -> dict[str, dict[str, Format]]:
+    """Our formats by level and tensor without a mapping: as if every level had one loop of each rank, in the order in which the
+    tensor has them, and nothing stood inside."""
+    found: dict[str, dict[str, Format]] = {}
+    for level, forms in details.formats.items():
+        for tensor, form in forms.items():
+            access = workload.tensor(tensor)
+            loops = tuple(Loop(rank, workload.shape[rank]) for rank in access.iteration_ranks)
+            tiling = {name: Tiling(loops if name == level else ()) for name in details.levels}
+            mapping = Mapping(
+                tuple(LevelMapping(name, tiling[name].temporal, keep=frozenset({tensor})) for name in tiling)
+            )
+            ranks = assigned(replace(details, tiling=tiling), workload, mapping, level, tensor).ranks
+            default = details.levels[level].metadata_word_bits
+            found.setdefault(level, {})[tensor] = _translated(form, ranks, access, workload.shape, default)
     return found
 
 

@@ -10,9 +10,11 @@ from sparseloom.arch.design import Design
 from sparseloom.arch.hierarchy import Architecture
 from sparseloom.document import Node
 from sparseloom.errors import InputError
+from sparseloom.mapping.constraints import NONE, Constraints
 from sparseloom.mapping.details import Tiling, TimeloopDetails
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.timeloop.architecture import Tree, read_architecture
+from sparseloom.timeloop.constraints import read_constraints
 from sparseloom.timeloop.design import Parts, build_design
 from sparseloom.timeloop.ert import Tables, read_ert
 from sparseloom.timeloop.ignored import Ignored
@@ -41,16 +43,18 @@ class TimeloopInput:
     details: TimeloopDetails
     ignored: tuple[Ignored, ...] = ()
     notes: tuple[str, ...] = ()
+    constraints: Constraints = NONE
 
 
-def load(paths: Sequence[str | Path]) -> TimeloopInput:
-    """Read files that hold an architecture and a problem, and may hold a mapping, sparse optimizations and an ERT.
+def load(paths: Sequence[str | Path], searching: bool = False) -> TimeloopInput:
+    """Read files that hold an architecture and a problem, and may hold a mapping, sparse optimizations and an ERT; for
+    ``searching`` constraints too, which are passed over else.
 
     Raises InputError with every fault of all files, each with file:line and key path: an unreadable file, a section
     that is missing or given twice, an unknown key or name, a value of the wrong kind, numbers that contradict each
     other.
     """
-    sections = read_sections(paths)
+    sections = read_sections(paths, searching)
     reader = sections.reader
     architecture = sections.found.get("architecture")
     before = len(reader.faults)
@@ -64,6 +68,9 @@ def load(paths: Sequence[str | Path]) -> TimeloopInput:
     sparse = read_sparse(sparse_node, tree.sparse, names, compute, problem, reader)
     tables = read_ert(sections.found["ERT"], reader) if "ERT" in sections.found else {}
     mapped = _mapping(sections.found.get("mapping"), hardware, tree, problem, reader)
+    constraints = NONE
+    if hardware is not None and problem.dimensions:
+        constraints = read_constraints(sections.constraints, hardware, problem, reader)
     if reader.faults or hardware is None or problem.workload is None:
         raise InputError(dict.fromkeys(reader.faults))
     details = TimeloopDetails(
@@ -77,12 +84,14 @@ def load(paths: Sequence[str | Path]) -> TimeloopInput:
         sparse=sparse.given,
     )
     mapping = mapped[0] if mapped else None
-    parts = Parts(hardware, tree, sparse, problem.workload, mapping, details, sections.found.get("ERT"))
+    parts = Parts(hardware, tree, sparse, problem.workload, mapping, details, sections.found.get("ERT"), searching)
     design = build_design(parts, reader)
     if design is None:
         raise InputError(reader.faults)
     notes, ignored = tuple(reader.notes), tuple(reader.ignored)
-    return TimeloopInput(reader.dialect.version, problem.workload, design, mapping, details, ignored, notes)
+    return TimeloopInput(
+        reader.dialect.version, problem.workload, design, mapping, details, ignored, notes, constraints
+    )
 
 
 def _problem(node: Node | None, reader: Reader) -> Problem:

@@ -90,7 +90,7 @@ def _directive(node: Node, levels: dict[str, _Level], problem: Problem, reader: 
     fields = reader.fields(node, _SECTIONS[kind])
     if not reader.require(node, fields, "target"):
         return
-    target = _target(fields["target"], levels, reader)
+    target = find_level(fields["target"], levels, reader)
     if target is None:
         return
     level = levels[target]
@@ -110,7 +110,7 @@ def _directive(node: Node, levels: dict[str, _Level], problem: Problem, reader: 
         level.spatial = loops
 
 
-def _target(node: Node, levels: Iterable[str], reader: Reader) -> str | None:
+def find_level(node: Node, levels: Iterable[str], reader: Reader) -> str | None:
     """The level a directive is for: its name, or in v0.4 the name of the node whose fan-out the level stands for."""
     name = reader.text(node)
     if name is None or name in levels:
@@ -152,7 +152,7 @@ def _loops(node: Node, fields: dict[str, Node], target: str, problem: Problem, r
 def _permutation(node: Node | None, target: str, problem: Problem, reader: Reader) -> tuple[str, ...]:
     """All dimensions, innermost first: those that are written, then the others in the problem's order."""
     written = list[str]()
-    for name in _permuted_names(node, problem.dimensions, reader):
+    for name in permuted_names(node, problem.dimensions, reader):
         if name not in problem.dimensions:
             if node is not None and problem.dimensions:
                 reader.fault(node, f"unknown dimension '{name}' in the permutation", suggest(name, problem.dimensions))
@@ -169,7 +169,7 @@ def _permutation(node: Node | None, target: str, problem: Problem, reader: Reade
     return (*written, *rest)
 
 
-def _permuted_names(node: Node | None, dimensions: tuple[str, ...], reader: Reader) -> list[str]:
+def permuted_names(node: Node | None, dimensions: tuple[str, ...], reader: Reader) -> list[str]:
     """The names of a permutation: a list, names with blanks or commas between them, or single letters in a row."""
     if node is None or node.value is None:
         return []

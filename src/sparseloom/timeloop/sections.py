@@ -12,7 +12,10 @@ from sparseloom.errors import Fault, InputError
 from sparseloom.timeloop.dialect import DIALECTS, TAGS, canonical, v03
 from sparseloom.timeloop.reader import Reader
 
-_UNUSED: Final = ("mapper", "mapspace", "architecture_constraints", "mapspace_constraints", "constraints")
+CONSTRAINTS: Final = ("architecture_constraints", "mapspace_constraints", "mapspace", "constraints")
+"""Sections that say which mappings are to be searched."""
+
+_UNUSED: Final = ("mapper", *CONSTRAINTS)
 _SIGNS: Final = {
     "architecture": ("version", "subtree", "nodes"),
     "problem": ("shape", "instance"),
@@ -39,14 +42,16 @@ def is_timeloop(node: Node) -> bool:
 
 @dataclass
 class Sections:
-    """The top-level sections of all files, and the reader for their version."""
+    """The top-level sections of all files, those that constrain a search, and the reader for their version."""
 
     found: dict[str, Node]
+    constraints: list[Node]
     reader: Reader
 
 
-def read_sections(paths: Sequence[str | Path]) -> Sections:
-    """Read all files; faults in them are left to the reader, so that those of the sections can follow."""
+def read_sections(paths: Sequence[str | Path], searching: bool = False) -> Sections:
+    """Read all files; faults in them are left to the reader, so that those of the sections can follow. Constraints are passed over
+    but for ``searching``."""
     faults: list[Fault] = []
     roots: list[Node] = []
     for path in paths:
@@ -64,21 +69,23 @@ def read_sections(paths: Sequence[str | Path]) -> Sections:
     if architectures:
         _set_version(architectures[0], reader)
     found: dict[str, Node] = {}
+    constraints = [child for key, child in given if canonical(key) in CONSTRAINTS and child.value] if searching else []
     for root in roots:
-        _take(root, found, reader)
+        _take(root, found, constraints, reader)
     if not faults:
         _require_sections(found, given, paths, reader)
-    return Sections(found, reader)
+    return Sections(found, constraints, reader)
 
 
-def _take(root: Node, found: dict[str, Node], reader: Reader) -> None:
-    """Add a file's sections to those found so far."""
-    for key, child in root.value.items():
+def _take(root: Node, found: dict[str, Node], used: list[Node], reader: Reader) -> None:
+    """Add a file's sections to those found so far; those ``used`` elsewhere are passed over."""
+    rest = {key: child for key, child in root.value.items() if not any(child is each for each in used)}
+    for key, child in rest.items():
         if canonical(key) in _UNUSED and child.value:
             reader.note(
                 child, f"{key} is given and not used: the mapping is taken as it stands, and none is searched for"
             )
-    known = {key: child for key, child in root.value.items() if key != "arch"}
+    known = {key: child for key, child in rest.items() if key != "arch"}
     for key, child in reader.fields(replace(root, value=known), "top").items():
         if child.value is None or (key == "mapping" and child.value == []):
             continue

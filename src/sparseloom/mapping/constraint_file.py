@@ -1,0 +1,105 @@
+"""Constraints as people write them: the ``constraints:`` of a YAML file. Imports pydantic: load it on demand only.
+
+A limit is a number (that bound alone), ``<=8``, ``>=2``, ``2..8``, or ``all``: the whole rank.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+from sparseloom.document import Node
+from sparseloom.document_model import LARGEST, FileModel, Fraction, Name, file_schema, gather, validate
+from sparseloom.errors import Fault, InputError
+from sparseloom.mapping.constraints import Constraints, LevelConstraints, Limit
+
+KEY = "constraints"
+
+Limits = Annotated[dict[Name, int | str], Field(description="as {K: 1, M: <=8, N: 2..4, P: all}")]
+Names = tuple[Name, ...]
+
+_LIMIT: Final = re.compile(
+    r"^\s*(?:(?P<sign><=|>=)?\s*(?P<one>\d{1,16})|(?P<least>\d{1,16})\s*\.\.\s*(?P<most>\d{1,16}))\s*$"
+)
+
+
+class LevelConstraintsModel(FileModel):
+    """What one storage level allows."""
+
+    level: Name
+    temporal: Limits = Field(default_factory=dict)
+    spatial: Limits = Field(default_factory=dict)
+    inner: Annotated[Names, Field(description="ranks whose loops are the innermost of the level, outermost first")] = ()
+    axes: dict[Name, str] = Field(default_factory=dict, description="as {M: X, C: Y}")
+    keep: Annotated[Names, Field(description="tensors that the level has to keep")] = ()
+    bypass: Annotated[Names, Field(description="tensors that the level must not keep")] = ()
+    stream: Annotated[Names, Field(description="tensors that pass through where they are bypassed")] = ()
+
+
+class ParallelismModel(FileModel):
+    """The share of the compute units that a mapping uses."""
+
+    least: Fraction = 0.0
+    most: Fraction = 1.0
+
+
+class ConstraintsModel(FileModel):
+    """What a design allows of its mappings."""
+
+    levels: tuple[LevelConstraintsModel, ...] = ()
+    parallelism: ParallelismModel = ParallelismModel()
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a constraints file, for editors."""
+    return file_schema(KEY, ConstraintsModel, "Sparseloom constraints")
+
+
+def build(node: Node) -> Constraints:
+    """The constraints of the node under ``constraints:``. Raises InputError with every fault."""
+    model = validate(ConstraintsModel, node)
+    faults: list[Fault] = []
+    levels: dict[str, LevelConstraints] = {}
+    for i, level in enumerate(model.levels):
+        at = node.at(("levels", i))
+        if level.level in levels:
+            faults.append(at.fault(f"{level.level} has constraints twice", "merge the two"))
+        for rank, axis in level.axes.items():
+            if axis not in ("X", "Y"):
+                faults.append(at.at(("axes", rank)).fault(f"'{axis}' is no axis", "write X or Y"))
+        levels[level.level] = LevelConstraints(
+            _limits(at.at(("temporal",)), level.temporal, faults), _limits(at.at(("spatial",)), level.spatial, faults),
+            level.inner, dict(level.axes), frozenset(level.keep), frozenset(level.bypass), frozenset(level.stream),
+        )  # fmt: skip
+    if faults:
+        raise InputError(faults)
+    return Constraints(levels, model.parallelism.least, model.parallelism.most)
+
+
+def _limits(node: Node, limits: dict[str, int | str], faults: list[Fault]) -> dict[str, Limit]:
+    found = {}
+    for rank, limit in limits.items():
+        with gather(faults, node.at((rank,))):
+            found[rank] = parse_limit(limit)
+    return found
+
+
+def parse_limit(text: int | str) -> Limit:
+    """The limit that a text says.
+
+    >>> [str(parse_limit(text)) for text in (4, "<=8", ">=2", "2..8", "all")]
+    ['4', '1..8', '2..', '2..8', 'all']
+
+    Raises InputError when the text is no limit.
+    """
+    if str(text).strip() == "all":
+        return Limit(whole=True)
+    match = _LIMIT.match(str(text))
+    if match is None or max(int(number) for number in match.group("one", "least", "most") if number) > LARGEST:
+        raise InputError(Fault(f"'{text}' is not a limit of a bound", fix="write 4, <=8, >=2, 2..8 or all"))
+    if match["one"] is None:
+        return Limit(int(match["least"]), int(match["most"]))
+    one = int(match["one"])
+    return Limit(1, one) if match["sign"] == "<=" else Limit(one) if match["sign"] == ">=" else Limit.exactly(one)
