@@ -15,6 +15,7 @@ from sparseloom.mapping.chains import chains
 from sparseloom.mapping.constraints import Constraints, LevelConstraints, Limit
 from sparseloom.mapping.mapping import LevelMapping, Loop, Mapping, check
 from sparseloom.mapping.mapspace import Mapspace
+from sparseloom.mapping.prefixes import Tree
 from sparseloom.workload.einsum import Einsum
 from sparseloom.workload.workload import Workload
 
@@ -107,11 +108,8 @@ def allowed(mapping: Mapping, constraints: Constraints, sizes) -> bool:
 
 
 def listed(space: Mapspace) -> list[Mapping]:
-    found = []
-    for keep in space.keeps:
-        for batch in space.batches(keep, size=64):
-            found += [batch.mapping(space.problem, b) for b in range(len(batch))]
-    return found
+    batches = [batch for keep in space.keeps for batch in Tree(space).mappings(keep)]
+    return [batch.mapping(space.problem, b) for batch in batches for b in range(len(batch))]
 
 
 def canonical(mapping: Mapping) -> tuple:

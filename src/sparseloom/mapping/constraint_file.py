@@ -32,6 +32,7 @@ class LevelConstraintsModel(FileModel):
     temporal: Limits = Field(default_factory=dict)
     spatial: Limits = Field(default_factory=dict)
     inner: Annotated[Names, Field(description="ranks whose loops are the innermost of the level, outermost first")] = ()
+    inner_spatial: Annotated[Names, Field(description="as inner, of spatial loops: counts with spatial skipping")] = ()
     axes: dict[Name, str] = Field(default_factory=dict, description="as {M: X, C: Y}")
     keep: Annotated[Names, Field(description="tensors that the level has to keep")] = ()
     bypass: Annotated[Names, Field(description="tensors that the level must not keep")] = ()
@@ -69,10 +70,11 @@ def build(node: Node) -> Constraints:
         for rank, axis in level.axes.items():
             if axis not in ("X", "Y"):
                 faults.append(at.at(("axes", rank)).fault(f"'{axis}' is no axis", "write X or Y"))
+        temporal, spatial = (_limits(at.at((key,)), getattr(level, key), faults) for key in ("temporal", "spatial"))
+        keep, bypass, stream = (frozenset(names) for names in (level.keep, level.bypass, level.stream))
         levels[level.level] = LevelConstraints(
-            _limits(at.at(("temporal",)), level.temporal, faults), _limits(at.at(("spatial",)), level.spatial, faults),
-            level.inner, dict(level.axes), frozenset(level.keep), frozenset(level.bypass), frozenset(level.stream),
-        )  # fmt: skip
+            temporal, spatial, level.inner, level.inner_spatial, dict(level.axes), keep, bypass, stream
+        )
     if faults:
         raise InputError(faults)
     return Constraints(levels, model.parallelism.least, model.parallelism.most)

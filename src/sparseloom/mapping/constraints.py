@@ -53,7 +53,8 @@ class LevelConstraints:
     """What one storage level allows.
 
     ``temporal`` and ``spatial`` limit the bounds of loops by rank; ranks that are not named are free. ``inner`` are the ranks whose
-    temporal loops stand inside those of all other ranks, outermost first; the order of the others is free. ``axes`` says along
+    temporal loops stand inside those of all other ranks, outermost first; the order of the others is free; ``inner_spatial`` are
+    those of the spatial loops, whose order makes a difference only with spatial skipping. ``axes`` says along
     which axis a rank's spatial loop runs; the others run along either. ``keep`` names tensors that the level has to keep,
     ``bypass`` those that it must not; about others it may do either. ``stream``: tensors that pass through its
     storage where it bypasses them.
@@ -62,6 +63,7 @@ class LevelConstraints:
     temporal: Table[str, Limit] = field(default_factory=dict)
     spatial: Table[str, Limit] = field(default_factory=dict)
     inner: tuple[str, ...] = ()
+    inner_spatial: tuple[str, ...] = ()
     axes: Table[str, str] = field(default_factory=dict)
     keep: frozenset[str] = frozenset()
     bypass: frozenset[str] = frozenset()

@@ -1,16 +1,15 @@
-"""All mappings of a workload on a design that its constraints allow: how many there are, each of them, and random ones.
+"""All mappings of a workload on a design that its constraints allow, and how many there are.
 
 Two mappings are the same if they have the same loops of more than one iteration in the same order at every level and keep the
-same tensors; the order of a level's spatial loops makes no difference. A level has one temporal loop of a rank at most, and one
-spatial one, along X or along Y.
+same tensors. A level has one temporal loop of a rank at most, and one spatial one, along X or along Y. The order of its spatial
+loops makes a difference only with spatial skipping. :mod:`sparseloom.mapping.prefixes` lists the mappings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import permutations, product
 from math import factorial, prod
 
 import numpy as np
@@ -18,18 +17,12 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.features import SPATIAL_SKIPPING
 from sparseloom.errors import Fault, MappingError
-from sparseloom.mapping.batch import KINDS, BoolArray, MappingBatch, Problem
+from sparseloom.mapping.batch import KINDS, BoolArray, Problem
 from sparseloom.mapping.chains import chains
 from sparseloom.mapping.constraints import FREE, NONE, Constraints, LevelConstraints
 from sparseloom.mapping.mapping import Mapping
 
 IntArray = NDArray[np.int64]
-
-Fits = Callable[[IntArray], BoolArray]
-"""Which tiles [S, D, N], see :meth:`Mapspace.batches`, may fit, [N]."""
-
-CHUNK = 8192
-"""Mappings of a batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,16 +68,6 @@ class Mapspace:
         return tuple(found)
 
     @cached_property
-    def _tiles(self) -> tuple[IntArray, ...]:
-        """Of each rank's chains the coordinates in a tile of every level, at most the shape, [N, S]."""
-        found = []
-        for d, rows in enumerate(self.chains):
-            inside = np.cumprod(rows[:, ::-1], axis=1)[:, ::-1]
-            first = [self.places.index(3 * depth) for depth in range(len(self._levels))]
-            found.append(np.minimum(inside[:, first], self.problem.shape[d]))
-        return tuple(found)
-
-    @cached_property
     def keeps(self) -> tuple[BoolArray, ...]:
         """Which tensors are kept where, [S, T]: every way that the constraints allow, most kept first."""
         tables = [np.ones((len(self._levels), len(self.problem.tensors)), np.bool_)]
@@ -106,39 +89,26 @@ class Mapspace:
     @cached_property
     def size(self) -> int:
         """How many mappings there are; tiles that do not fit are among them."""
-        states = {(0,) * len(self._levels) + (1,) * (2 * len(self._levels)): 1}
+        groups = 2 * len(self._levels)
+        states = {(0,) * groups + (1,) * groups: 1}
         for d in range(len(self.problem.ranks)):
             kinds, counts = np.unique(self._kinds(d), axis=0, return_counts=True)
             found: dict[tuple[int, ...], int] = {}
             for state, ways in states.items():
                 for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True):
-                    ordered = [a + b for a, b in zip(state, kind[: len(self._levels)], strict=False)]
-                    lanes = [a * b for a, b in zip(state[len(ordered) :], kind[len(ordered) :], strict=True)]
-                    if self._within(lanes):
+                    ordered = [a + b for a, b in zip(state[:groups], kind[:groups], strict=True)]
+                    lanes = [a * b for a, b in zip(state[groups:], kind[groups:], strict=True)]
+                    if all(used <= most for used, most in zip(lanes, self._most_lanes, strict=True)):
                         key = (*ordered, *lanes)
                         found[key] = found.get(key, 0) + ways * count
             states = found
-        total = 0
-        for state, ways in states.items():
-            if self._parallel(prod(state[len(self._levels) :])):
-                total += ways * prod(map(factorial, state[: len(self._levels)]))
+        least, most = self.parallelism
+        total = sum(
+            ways * prod(map(factorial, state[:groups]))
+            for state, ways in states.items()
+            if least <= prod(state[groups:]) <= most
+        )
         return total * len(self.keeps)
-
-    def batches(self, keep: BoolArray, size: int = CHUNK, fits: Fits | None = None) -> Iterator[MappingBatch]:
-        """All mappings that keep tensors as ``keep`` says, ``size`` or fewer at a time, of those whose tiles ``fits`` takes."""
-        rest: list[MappingBatch] = []
-        for block in self._blocks():
-            for digits in block.digits():
-                if fits is not None:
-                    digits = digits[:, fits(block.tiles(digits))]
-                if digits.size:
-                    rest.append(block.batch(digits, keep))
-                while sum(map(len, rest)) >= size:
-                    whole = _joined(rest)
-                    yield whole[:size]
-                    rest = [whole[size:]]
-        if sum(map(len, rest)):
-            yield _joined(rest)
 
     def violations(self, mapping: Mapping) -> list[Fault]:
         """Every constraint that a mapping, which the design itself allows, breaks."""
@@ -160,13 +130,19 @@ class Mapspace:
     def _most_lanes(self) -> list[int]:
         """The most that a level's spatial bounds along X and Y may make, [2 S]. Where spatial skipping gives idle lanes other
         work that follows from the tensors, and is seen when a mapping is evaluated."""
-        skipping = {saf.level for saf in self.problem.design.features.safs if saf.kind == SPATIAL_SKIPPING}
-        names = self.problem.design.architecture.names
         return [
-            self._fanout(depth, kind) if names[depth] not in skipping else 1 << 62
-            for depth in range(len(names))
+            self._fanout(depth, kind) if depth not in self._skipping else 1 << 62
+            for depth in range(len(self._levels))
             for kind in (1, 2)
         ]
+
+    @cached_property
+    def _skipping(self) -> frozenset[int]:
+        """Levels with spatial skipping."""
+        design = self.problem.design
+        return frozenset(
+            design.architecture.index(saf.level) for saf in design.features.safs if saf.kind == SPATIAL_SKIPPING
+        )
 
     def most_lanes(self, depth: int) -> tuple[int, int]:
         """The most that a level's spatial bounds along X, and along Y, may make."""
@@ -177,13 +153,6 @@ class Mapspace:
         units = self.problem.design.architecture.compute.instances
         most = self.constraints.most_parallelism
         return self.constraints.least_parallelism * units, most * units if most < 1 else np.inf
-
-    def _parallel(self, used: int) -> bool:
-        least, most = self.parallelism
-        return least <= used <= most
-
-    def _within(self, lanes: Sequence[int]) -> bool:
-        return all(used <= most for used, most in zip(lanes, self._most_lanes, strict=True))
 
     @property
     def _axes(self) -> list[int]:
@@ -205,116 +174,44 @@ class Mapspace:
         return limits
 
     def _kinds(self, d: int) -> IntArray:
-        """What of a rank's chains the number of mappings depends on, [N, 3 S]: whether its loop at each level is one of those
-        whose order is free, and the bounds along X and Y."""
+        """What of a rank's chains the number of mappings depends on, [N, 4 S]: whether it has a loop whose order is free, temporal
+        or spatial, at each level, and the bounds along X and Y."""
         rows, count = self.chains[d], len(self._levels)
-        kinds = np.ones((len(rows), 3 * count), np.int64)
-        kinds[:, :count] = 0
+        kinds = np.ones((len(rows), 4 * count), np.int64)
+        kinds[:, : 2 * count] = 0
         for k, place in enumerate(self.places):
             depth, kind = divmod(place, 3)
             if kind:
-                kinds[:, count + 2 * depth + kind - 1] = rows[:, k]
-            elif self.problem.ranks[d] not in self._levels[depth].inner:
-                kinds[:, depth] = rows[:, k] > 1
+                kinds[:, 2 * count + 2 * depth + kind - 1] = rows[:, k]
+            if d in self.free[depth, kind > 0]:
+                kinds[:, 2 * depth + (kind > 0)] |= rows[:, k] > 1
         return kinds
 
     @cached_property
-    def _lanes(self) -> tuple[IntArray, ...]:
-        """Of each rank's chains the bounds along X and Y of every level, [N, 2 S]."""
-        return tuple(self._kinds(d)[:, len(self._levels) :] for d in range(len(self.problem.ranks)))
-
-    def _blocks(self) -> Iterator[_Block]:
-        """Parts of the mapspace in which the same ranks are to be ordered at each level."""
-        by_order = []
-        for d in range(len(self.problem.ranks)):
-            kinds, which = np.unique(self._kinds(d)[:, : len(self._levels)], axis=0, return_inverse=True)
-            by_order.append([(kind, np.flatnonzero(which == k)) for k, kind in enumerate(kinds)])
-        for chosen in product(*by_order):
-            free = np.array([kind for kind, _ in chosen]) > 0
-            orders = [self._orders(depth, free[:, depth]) for depth in range(len(self._levels))]
-            yield _Block(self, tuple(rows for _, rows in chosen), tuple(orders))
-
-    def _orders(self, depth: int, free: BoolArray) -> IntArray:
-        """The orders [N, D] of a level's temporal loops, outermost first, those of ``free`` ranks in every order."""
-        ranks = self.problem.ranks
-        inner = [ranks.index(name) for name in self._levels[depth].inner]
-        idle = [d for d in range(len(ranks)) if not free[d] and d not in inner]
-        return np.array([[*idle, *order, *inner] for order in permutations(np.flatnonzero(free).tolist())], np.int64)
+    def looped(self) -> dict[tuple[int, bool], tuple[int, ...]]:
+        """By level and whether they are spatial, the ranks that may have a loop of more than one iteration, in their order where
+        it is not free: those that constraints pin are the innermost."""
+        found = {}
+        for depth, level in enumerate(self._levels):
+            for spatial in (False, True):
+                some = [k for k, place in enumerate(self.places) if place // 3 == depth and (place % 3 > 0) == spatial]
+                there = [d for d, rows in enumerate(self.chains) if (rows[:, some] > 1).any()]
+                pinned = [self.problem.ranks.index(name) for name in (level.inner_spatial if spatial else level.inner)]
+                rest = [d for d in there if d not in pinned]
+                found[depth, spatial] = (*rest, *(d for d in pinned if d in there))
+        return found
 
     @cached_property
-    def looped(self) -> tuple[IntArray, ...]:
-        """By place, the ranks that may have a loop of more than one iteration there."""
-        return tuple(
-            np.array([d for d, rows in enumerate(self.chains) if (rows[:, k] > 1).any()], np.int64)
-            for k in range(len(self.places))
-        )
-
-
-@dataclass(frozen=True)
-class _Block:
-    """Every combination of one of each rank's ``chains``, by number, and one of the ``orders`` [., D] of each level's loops."""
-
-    space: Mapspace
-    chains: tuple[IntArray, ...]
-    orders: tuple[IntArray, ...]
-
-    def digits(self) -> Iterator[IntArray]:
-        """Combinations of chains that are within the fan-out and use as many compute units as they have to, [D, N]: numbers of
-        rows of the mapspace's chains."""
-        yield from self._joined(np.zeros((0, 1), np.int64), np.ones((1, 2 * len(self.orders)), np.int64))
-
-    def _joined(self, digits: IntArray, lanes: IntArray) -> Iterator[IntArray]:
-        """The combinations that begin with ``digits`` [k, N], whose spatial bounds make ``lanes`` [N, 2 S]."""
-        space, d = self.space, len(digits)
-        if d == len(self.chains):
-            used, (least, most) = lanes.prod(axis=1), space.parallelism
-            yield digits[:, (used >= least) & (used <= most)]
-            return
-        own, slice_ = self.chains[d], max(1, CHUNK // len(self.chains[d]))
-        for start in range(0, digits.shape[1], slice_):
-            part = slice(start, start + slice_)
-            both = (lanes[part, None] * space._lanes[d][None, own]).reshape(-1, lanes.shape[1])
-            count = len(lanes[part])
-            more = np.concatenate([np.repeat(digits[:, part], len(own), axis=1), np.tile(own, count)[None]])
-            fits = (both <= space._most_lanes).all(axis=1)
-            if fits.any():
-                yield from self._joined(more[:, fits], both[fits])
-
-    def tiles(self, digits: IntArray) -> IntArray:
-        """Nominal coordinates of each rank in a tile of every level, at most the shape, [S, D, N]."""
-        return np.stack([rows[at] for rows, at in zip(self.space._tiles, digits, strict=True)]).transpose(2, 0, 1)
-
-    def batch(self, digits: IntArray, keep: BoolArray) -> MappingBatch:
-        """Every combination of ``digits`` [D, N] with the orders, these turning fastest."""
-        space = self.space
-        turns = np.indices([digits.shape[1], *map(len, self.orders)]).reshape(1 + len(self.orders), -1)
-        ranks, bounds = [], []
-        for k, place in enumerate(space.places):
-            looped = space.looped[k]
-            some = np.broadcast_to(looped, (turns.shape[1], len(looped)))
-            if place % 3 == 0 and len(self.orders[place // 3]) > 1:
-                order = self.orders[place // 3]
-                some = order[np.isin(order, looped)].reshape(len(order), -1)[turns[1 + place // 3]]
-            elif place % 3 == 0:
-                order = self.orders[place // 3][0]
-                some = np.broadcast_to(order[np.isin(order, looped)], some.shape)
-            rows = np.empty((len(space.chains), digits.shape[1]), np.int64)
-            for d in looped:
-                rows[d] = space.chains[d][digits[d], k]
-            ranks.append(some)
-            bounds.append(rows[some, turns[0][:, None]])
-        where = np.repeat(space.places, [len(looped) for looped in space.looped])
-        return MappingBatch(
-            np.concatenate(ranks, axis=1), np.concatenate(bounds, axis=1),
-            np.broadcast_to(where, (turns.shape[1], len(where))), keep, space.stream & ~keep,
-        )  # fmt: skip
-
-
-def _joined(parts: Sequence[MappingBatch]) -> MappingBatch:
-    rank, bound, place = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("rank", "bound", "place")
-    )
-    return MappingBatch(rank, bound, place, parts[0].keep, parts[0].stream)
+    def free(self) -> dict[tuple[int, bool], frozenset[int]]:
+        """Those of the :attr:`looped` ranks whose loops may stand in any order. That of spatial loops makes a difference only
+        where lanes that would be idle take other work."""
+        found = {}
+        for (depth, spatial), ranks in self.looped.items():
+            level = self._levels[depth]
+            pinned = level.inner_spatial if spatial else level.inner
+            fixed = spatial and depth not in self._skipping
+            found[depth, spatial] = frozenset(d for d in ranks if not fixed and self.problem.ranks[d] not in pinned)
+        return found
 
 
 def _unknown(problem: Problem, constraints: Constraints) -> Iterator[Fault]:
@@ -325,7 +222,9 @@ def _unknown(problem: Problem, constraints: Constraints) -> Iterator[Fault]:
     for name, level in constraints.levels.items():
         if name not in names:
             yield Fault(f"constraints are given for unknown level {name}", path=name, fix=suggest(name, names))
-        for rank in sorted({*level.temporal, *level.spatial, *level.inner, *level.axes} - set(problem.ranks)):
+        for rank in sorted(
+            {*level.temporal, *level.spatial, *level.inner, *level.inner_spatial, *level.axes} - set(problem.ranks)
+        ):
             yield Fault(
                 f"{name}: a constraint is about unknown rank {rank}", path=name, fix=suggest(rank, problem.ranks)
             )
@@ -380,11 +279,15 @@ def _violations(space: Mapspace, mapping: Mapping) -> Iterator[Fault]:
                 if not least <= bound <= most:
                     what = f"{mapped.level}: the {kind} bound of {rank} is {bound}, the constraint says {limit}"
                     yield Fault(what, path=mapped.level, fix="change the bound, or the constraint")
-        order = [loop.rank for loop in mapped.temporal if loop.bound > 1]
-        wanted = [rank for rank in order if rank not in level.inner] + [rank for rank in level.inner if rank in order]
-        if order != wanted:
-            what = f"{mapped.level}: loops are in the order {' '.join(order)}, constrained to {' '.join(wanted)}"
-            yield Fault(what, path=mapped.level, fix="change the order, or the constraint")
+        groups = [("temporal", mapped.temporal, level.inner)]
+        if depth in space._skipping:
+            groups.append(("spatial", mapped.spatial, level.inner_spatial))
+        for kind, loops, inner in groups:
+            order = [loop.rank for loop in loops if loop.bound > 1]
+            wanted = [rank for rank in order if rank not in inner] + [rank for rank in inner if rank in order]
+            if order != wanted:
+                what = f"{mapped.level}: {kind} loops are in the order {' '.join(order)}, constrained to {' '.join(wanted)}"
+                yield Fault(what, path=mapped.level, fix="change the order, or the constraint")
         for loop in mapped.spatial:
             if loop.bound > 1 and level.axes.get(loop.rank, loop.axis) != loop.axis:
                 what = f"{mapped.level}: {loop.rank} runs along {loop.axis}, constrained to {level.axes[loop.rank]}"
@@ -398,7 +301,8 @@ def _violations(space: Mapspace, mapping: Mapping) -> Iterator[Fault]:
                 f"{mapped.level} keeps {tensor}, which it has to bypass", path=mapped.level, fix="bypass it there"
             )
     used = prod(loop.bound for mapped in mapping.levels for loop in mapped.spatial)
-    if not space._parallel(used):
+    fewest, largest = space.parallelism
+    if not fewest <= used <= largest:
         share = space.constraints
         units = space.problem.design.architecture.compute.instances
         what = (

@@ -14,16 +14,13 @@ from sparseloom.errors import Fault, InputError
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.mapping.mapspace import Mapspace
+from sparseloom.mapping.prefixes import CHUNK, Prefixes, Tree
 from sparseloom.model.batch import evaluate_batch
 from sparseloom.model.prefix import Cost, Floor, into
 from sparseloom.model.room import data_held
 from sparseloom.search.objective import Objective, objective
-from sparseloom.search.prefixes import Prefixes, Tree
 
 FloatArray = NDArray[np.float64]
-
-CHUNK = 8192
-"""Prefixes that are looked at together."""
 
 SLACK = 1e-9
 """Bounds are lowered by this share, for the rounding of their sums."""

@@ -2,8 +2,8 @@
 
 They stand under ``architecture_constraints``, ``mapspace_constraints`` and ``mapspace``, in one file or several, and hold together.
 A factor 0 is the whole dimension, ``M<=8`` the most. A permutation, innermost first, pins its dimensions as the innermost loops;
-those it leaves out are free outside of them. Of a spatial permutation only ``split`` counts: dimensions before that place run
-along X, those after it along Y; without it every dimension may run along either. Tensors that no directive names are kept or
+those it leaves out are free outside of them. Dimensions before the ``split`` of a spatial permutation run along X, those after it
+along Y; without a split every dimension may run along either. Tensors that no directive names are kept or
 bypassed.
 """
 
@@ -108,12 +108,12 @@ def _directive(node: Node, found: _Found, architecture: Architecture, problem: P
             what = f"unknown dimension '{name}' in the permutation"
             reader.fault(fields["permutation"], what, suggest(name, problem.dimensions))
     ranks = [problem.ranks[name] for name in order if name in problem.ranks]
+    inner = level.inner if kind == TEMPORAL else level.inner_spatial
+    if ranks:
+        if inner and inner != tuple(reversed(ranks)):
+            reader.fault(node, f"a second order of {target}'s {kind} loops", "keep one of them")
+        inner = tuple(reversed(ranks))
     if kind == TEMPORAL:
-        inner = level.inner
-        if ranks:
-            if inner and inner != tuple(reversed(ranks)):
-                reader.fault(node, f"a second order of {target}'s loops", "keep one of them")
-            inner = tuple(reversed(ranks))
         temporal = _both(node, target, level.temporal, limits, reader)
         found.levels[target] = replace(level, temporal=temporal, inner=inner)
         return
@@ -125,7 +125,8 @@ def _directive(node: Node, found: _Found, architecture: Architecture, problem: P
         }
         if split <= len(order):
             axes |= {rank: "Y" for rank in problem.ranks.values() if rank not in ranks}
-    found.levels[target] = replace(level, spatial=_both(node, target, level.spatial, limits, reader), axes=axes)
+    spatial = _both(node, target, level.spatial, limits, reader)
+    found.levels[target] = replace(level, spatial=spatial, axes=axes, inner_spatial=inner)
 
 
 def _limits(node: Node | None, problem: Problem, reader: Reader) -> dict[str, Limit]:

@@ -6,10 +6,10 @@ of depth S, the number of levels, are the mappings.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import permutations
+from itertools import permutations, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,14 @@ from sparseloom.mapping.mapspace import Mapspace
 
 FloatArray = NDArray[np.float64]
 
+CHUNK = 8192
+"""Prefixes that are made together, about."""
+
 
 @dataclass(frozen=True)
 class Prefixes:
-    """N prefixes of one ``depth``. ``node`` [N, D] numbers each rank's bounds so far (see :class:`Tree`); ``rank``, ``bound``
-    [N, L] and ``place`` [L] are the loops, as in :class:`MappingBatch`; ``lanes`` [N] the product of the spatial bounds."""
+    """N prefixes of one ``depth``. ``node`` [N, D] numbers each rank's bounds so far (see :class:`Tree`); ``rank``, ``bound`` and
+    ``place`` [N, L] are the loops, as in :class:`MappingBatch`; ``lanes`` [N] the product of the spatial bounds."""
 
     depth: int
     node: IntArray
@@ -37,7 +40,7 @@ class Prefixes:
 
     def __getitem__(self, some: IntArray | BoolArray | slice) -> Prefixes:
         return Prefixes(
-            self.depth, self.node[some], self.rank[some], self.bound[some], self.place, self.lanes[some]
+            self.depth, self.node[some], self.rank[some], self.bound[some], self.place[some], self.lanes[some]
         )  # fmt: skip
 
 
@@ -109,7 +112,7 @@ class Tree:
     def root(self) -> Prefixes:
         none = np.zeros((1, 0), np.int64)
         ranks = len(self.space.problem.ranks)
-        return Prefixes(0, np.zeros((1, ranks), np.int64), none, none, np.zeros(0, np.int64), np.ones(1))
+        return Prefixes(0, np.zeros((1, ranks), np.int64), none, none, none, np.ones(1))
 
     def tiles(self, prefixes: Prefixes) -> IntArray:
         """Coordinates of each rank in a tile of the level that the prefixes lead to, [D, N]."""
@@ -140,48 +143,45 @@ class Tree:
             which, own, lanes = which[fits], own[fits], both[fits]
             parent, nodes = parent[which], np.concatenate([nodes[:, which], own[None]])
         bounds = np.stack([ranks[depth + 1].bounds[own] for ranks, own in zip(self._ranks, nodes, strict=True)])
-        for some, orders in self._ordered(depth, bounds[:, :, 0] > 1):
-            each = np.repeat(some, len(orders))
-            order = np.tile(orders, (len(some), 1))
-            yield (
-                parent[each],
-                self._longer(prefixes, parent[each], nodes[:, each].T, bounds[:, each], lanes[each], order),
+        for some, orders in self._ordered(depth, bounds):
+            each, turn = np.repeat(some, len(orders)), np.tile(np.arange(len(orders)), len(some))
+            loops = self._loops(depth, bounds[:, each], orders[turn])
+            before = (prefixes.rank, prefixes.bound, prefixes.place)
+            rank, bound, place = (
+                np.concatenate([old[parent[each]], new], axis=1) for old, new in zip(before, loops, strict=True)
             )
+            used = prefixes.lanes[parent[each]] * lanes[each].prod(axis=1)
+            yield parent[each], Prefixes(depth + 1, nodes[:, each].T, rank, bound, place, used)
 
-    def _ordered(self, depth: int, looped: BoolArray) -> Iterator[tuple[IntArray, IntArray]]:
-        """Groups of prefixes with loops over the same ranks [D, N], and the orders of these [K, ranks that may have loops here],
-        outermost first."""
-        ranks = self.space.problem.ranks
-        inner = [ranks.index(name) for name in self.space.constraints.of(self._level(depth)).inner]
-        free = np.array([d not in inner for d in range(len(ranks))])
-        some = self.space.looped[self.space.places.index(3 * depth)]
-        places = np.flatnonzero(free)
-        kinds, which = np.unique((1 << np.arange(len(places))) @ looped[places], return_inverse=True)
-        for k, kind in enumerate(kinds):
-            active = kind >> np.arange(len(places)) & 1 > 0
-            idle = places[~active].tolist()
-            orders = np.array([[*idle, *order, *inner] for order in permutations(places[active].tolist())])
-            yield np.flatnonzero(which == k), orders[np.isin(orders, some)].reshape(len(orders), len(some))
+    def _ordered(self, depth: int, bounds: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
+        """Groups of the prefixes with these ``bounds`` [D, N, 3] at a level whose loops have the same orders, and these
+        [K, loops]: ranks of the temporal loops, outermost first, then of the spatial ones."""
+        looped = [np.asarray(bounds[:, :, 0] > 1), np.asarray((bounds[:, :, 1:] > 1).any(axis=2))]
+        free = [sorted(self.space.free[depth, spatial]) for spatial in (False, True)]
+        bits = np.concatenate([own[some] for own, some in zip(looped, free, strict=True)])
+        kinds, which = np.unique((1 << np.arange(len(bits))) @ bits, return_inverse=True)
+        for k in range(len(kinds)):
+            some = np.flatnonzero(which == k)
+            orders = [
+                self._orders(depth, spatial, [d for d in free[spatial] if looped[spatial][d, some[0]]])
+                for spatial in (False, True)
+            ]
+            yield some, np.array([[*temporal, *spread] for temporal, spread in product(*orders)], np.int64)
 
-    def _level(self, depth: int) -> str:
-        return self.space.problem.design.architecture.names[depth]
+    def _orders(self, depth: int, spatial: bool, turned: list[int]) -> list[tuple[int, ...]]:
+        """The orders of a level's ranks, those ``turned`` in every order: outermost first, idle ones before them."""
+        ranks, free = self.space.looped[depth, spatial], self.space.free[depth, spatial]
+        idle = [d for d in ranks if d in free and d not in turned]
+        fixed = [d for d in ranks if d not in free]
+        return [(*idle, *order, *fixed) for order in permutations(turned)]
 
-    def _longer(
-        self, prefixes: Prefixes, parent: IntArray, node: IntArray, bounds: IntArray, lanes: IntArray, order: IntArray
-    ) -> Prefixes:
-        """Those of numbers ``parent`` [N] with loops of one level more: ``bounds`` [D, N, 3], temporal ones in an ``order``."""
-        parts = [(3 * prefixes.depth, order)]
-        for place, looped in zip(self.space.places, self.space.looped, strict=True):
-            if place // 3 == prefixes.depth and place % 3:
-                parts.append((place, np.broadcast_to(looped, (len(parent), len(looped)))))
-        each = np.arange(len(parent))[:, None]
-        return Prefixes(
-            prefixes.depth + 1, node,
-            np.concatenate([prefixes.rank[parent], *(rank for _, rank in parts)], axis=1),
-            np.concatenate([prefixes.bound[parent], *(bounds[rank, each, place % 3] for place, rank in parts)], axis=1),
-            np.concatenate([prefixes.place, *(np.full(rank.shape[1], place) for place, rank in parts)]),
-            prefixes.lanes[parent] * lanes.prod(axis=1),
-        )  # fmt: skip
+    def _loops(self, depth: int, bounds: IntArray, orders: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+        """Ranks, bounds and places [N, loops] of a level's loops, whose ``bounds`` are [D, N, 3]."""
+        each = np.arange(len(orders))[:, None]
+        own = bounds[orders, each]
+        spatial = np.arange(orders.shape[1]) >= len(self.space.looped[depth, False])
+        kind = np.where(own[:, :, 2] > 1, 2, 1) * spatial
+        return orders, np.take_along_axis(own, kind[:, :, None], axis=2)[:, :, 0], 3 * depth + kind
 
     def batch(self, prefixes: Prefixes, keep: BoolArray) -> MappingBatch:
         """The prefixes as mappings, what lies further in as one loop of each rank at the level they lead to."""
@@ -191,9 +191,8 @@ class Tree:
             every = np.broadcast_to(np.arange(ranks), (len(prefixes), ranks))
             rank = np.concatenate([rank, every], axis=1)
             bound = np.concatenate([bound, self.tiles(prefixes).T], axis=1)
-            place = np.concatenate([place, np.full(ranks, 3 * prefixes.depth)])
-        places = np.broadcast_to(place, rank.shape)
-        return MappingBatch(rank, bound, places, keep, self.space.stream & ~keep)
+            place = np.concatenate([place, np.full(every.shape, 3 * prefixes.depth)], axis=1)
+        return MappingBatch(rank, bound, place, keep, self.space.stream & ~keep)
 
     def passing(self, prefixes: Prefixes, indexes: BoolArray) -> FloatArray:
         """Coordinates of each rank that loops pass while a word of each tensor stays in a level further in, at most, [T, D, N]:
@@ -204,9 +203,32 @@ class Tree:
         every = np.arange(len(prefixes))
         for t, own in enumerate(indexes):
             stays = np.ones(len(prefixes), np.bool_)
-            for i in range(len(prefixes.place) - 1, -1, -1):
-                if prefixes.place[i] % 3 == 0:
-                    rank, bound = prefixes.rank[:, i], prefixes.bound[:, i]
-                    stays &= ~(own[rank] & (bound > 1))
-                    found[t, rank, every] *= np.where(stays, bound, 1)
+            for i in range(prefixes.rank.shape[1] - 1, -1, -1):
+                rank, bound, temporal = prefixes.rank[:, i], prefixes.bound[:, i], prefixes.place[:, i] % 3 == 0
+                stays &= ~(own[rank] & (bound > 1) & temporal)
+                found[t, rank, every] *= np.where(stays & temporal, bound, 1)
         return found
+
+    def mappings(
+        self, keep: BoolArray, fits: Callable[[int, IntArray], BoolArray] | None = None
+    ) -> Iterator[MappingBatch]:
+        """All mappings that keep tensors as ``keep`` says, a batch at a time, of those whose tiles [D, N] of every level
+        ``fits`` takes."""
+        least, most = self.space.parallelism
+        left = [self.root]
+        while left:
+            prefixes = left.pop()
+            if prefixes.depth == self.depth:
+                used = (prefixes.lanes >= least) & (prefixes.lanes <= most)
+                if used.any():
+                    yield self.batch(prefixes[used], keep)
+                continue
+            if fits is not None:
+                prefixes = prefixes[fits(prefixes.depth, self.tiles(prefixes))]
+            ends = np.cumsum(self.counts(prefixes))
+            if not len(ends):
+                continue
+            some = max(1, int(np.searchsorted(ends, CHUNK)))
+            if some < len(prefixes):
+                left.append(prefixes[some:])
+            left += [longer for _, longer in self.following(prefixes[:some])]
