@@ -212,14 +212,18 @@ class Floor:
                 continue
             uses = reuse[t] if edge.hold else np.ones(reuse.shape[1])
             lanes = np.inf if self._skips_lanes else units[edge.child] // units[edge.parent]
-            words = self._words(edge.parent, t) / uses
-            served = words / (lanes if edge.merge else 1)
+            # every element is moved once, whatever is reused
+            once = self._elements(t) / self.points
+            served, raised = (
+                self._words(edge.parent, t) * np.maximum(1 / uses / (lanes if merged else 1), once)
+                for merged in (edge.merge, path.reduces)
+            )
             if t == len(self.problem.tensors) - 1:
-                self._spend(cost, "update", edge.parent, words / (lanes if path.reduces else 1))
+                self._spend(cost, "update", edge.parent, raised)
                 # each instance's first visit of a point reads nothing
                 served = np.maximum(served - self._elements(t) * units[edge.child], 0.0)
             elif edge.hold:
-                self._spend(cost, "fill", edge.child, self._words(edge.child, t) / uses)
+                self._spend(cost, "fill", edge.child, self._words(edge.child, t) * np.maximum(1 / uses, once))
             if (edge.parent, t) not in _packed(self.problem):
                 self._spend(cost, "read", edge.parent, served)
         return cost

@@ -71,15 +71,10 @@ class _Part:
     def __getitem__(self, some: IntArray | BoolArray | slice) -> _Part:
         return _Part(self.keep, self.prefixes[some], self.cost[some], self.bound[some])
 
-    @property
-    def order(self) -> tuple[int, float]:
-        """The deepest first, then the most promising."""
-        return -self.prefixes.depth, float(self.bound[0])
-
 
 @dataclass
 class _Search:
-    """The state of a search: what is left to look into, and the best mapping so far."""
+    """The state of a search: what is left to look into, the ``depth`` at which the next step goes on, and the best mapping."""
 
     tree: Tree
     goal: Objective
@@ -88,6 +83,7 @@ class _Search:
     mapping: Mapping | None = None
     evaluated: int = 0
     valid: int = 0
+    depth: int = 0
 
     def __post_init__(self) -> None:
         space = self.tree.space
@@ -106,16 +102,19 @@ class _Search:
         return min((float(part.bound[0]) for part in self.parts), default=np.inf)
 
     def step(self) -> None:
-        """Look into the most promising prefixes."""
-        at = min(range(len(self.parts)), key=lambda k: self.parts[k].order)
+        """Look into the most promising prefixes: of those that the last step made, down to mappings, then of all."""
+        below = [k for k, part in enumerate(self.parts) if part.prefixes.depth == self.depth]
+        at = min(below or range(len(self.parts)), key=lambda k: float(self.parts[k].bound[0]))
         part = self.parts.pop(at)
         part = part[part.bound <= self.best[0]]
+        self.depth = 0
         if not len(part.bound):
             return
         some = max(1, int(np.searchsorted(np.cumsum(self.tree.counts(part.prefixes)), CHUNK)))
         if some < len(part.bound):
             self.parts.append(part[some:])
             part = part[:some]
+        self.depth = part.prefixes.depth + 1
         for parent, prefixes in self.tree.following(part.prefixes):
             self._look(part.keep, prefixes, part.cost[parent])
 
