@@ -1,15 +1,15 @@
-"""Mappings built from the outermost level inwards: prefixes, and what may follow each.
+"""Mappings built from the outermost loop inwards: prefixes, and what may follow each.
 
-A prefix of depth l has its loops at all levels outside l; of each rank it knows the coordinates in a tile of level l. The prefixes
-of depth S, the number of levels, are the mappings.
+A mapping is made in stages, outermost first: the temporal loops of a level, then its spatial ones. A prefix has the loops of the
+stages so far; of each rank it knows the coordinates in a tile of what lies further in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import permutations, product
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +25,11 @@ CHUNK = 8192
 
 @dataclass(frozen=True)
 class Prefixes:
-    """N prefixes of one ``depth``. ``node`` [N, D] numbers each rank's bounds so far (see :class:`Tree`); ``rank``, ``bound`` and
-    ``place`` [N, L] are the loops, as in :class:`MappingBatch`; ``lanes`` [N] the product of the spatial bounds."""
+    """N prefixes with the loops of the first ``stage`` stages. ``node`` [N, D] numbers each rank's bounds so far (see
+    :class:`Tree`); ``rank``, ``bound`` and ``place`` [N, L] are the loops, as in :class:`MappingBatch`; ``lanes`` [N] the product
+    of the spatial bounds."""
 
-    depth: int
+    stage: int
     node: IntArray
     rank: IntArray
     bound: IntArray
@@ -40,16 +41,16 @@ class Prefixes:
 
     def __getitem__(self, some: IntArray | BoolArray | slice) -> Prefixes:
         return Prefixes(
-            self.depth, self.node[some], self.rank[some], self.bound[some], self.place[some], self.lanes[some]
+            self.stage, self.node[some], self.rank[some], self.bound[some], self.place[some], self.lanes[some]
         )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class _Rank:
-    """The nodes of one depth of one rank: bounds of its loops outside, and coordinates ``tile`` [M] in a tile of that depth.
+    """The nodes of one stage of one rank: its bounds so far, and coordinates ``tile`` [M] in a tile of what is inside.
 
-    ``bounds`` [M, 3] are those at the level just outside: temporal, along X, along Y. The nodes that may follow node m, one
-    level further in, are ``begin[m]`` up to ``begin[m + 1]``.
+    ``bounds`` [M, 3] are those of the last stage: temporal, along X, along Y. The nodes that may follow node m are ``begin[m]`` up
+    to ``begin[m + 1]`` of the next stage.
     """
 
     tile: IntArray
@@ -63,49 +64,45 @@ class Tree:
 
     space: Mapspace
 
-    @property
-    def depth(self) -> int:
-        """Of mappings: the number of storage levels."""
-        return len(self.space.problem.design.architecture.levels)
+    @cached_property
+    def stages(self) -> tuple[tuple[int, bool], ...]:
+        """The level of each stage, and whether it has spatial loops; only stages at which there may be loops."""
+        return tuple(group for group, ranks in self.space.looped.items() if ranks)
+
+    @cached_property
+    def complete(self) -> tuple[int, ...]:
+        """By number of stages made, how many levels have all of their loops."""
+        return (*(depth for depth, _ in self.stages), len(self.space.problem.design.architecture.levels))
 
     @cached_property
     def _ranks(self) -> list[list[_Rank]]:
-        """By rank and depth."""
+        """By rank and stage."""
         return [self._nodes(d) for d in range(len(self.space.problem.ranks))]
 
     def _nodes(self, d: int) -> list[_Rank]:
         chains, places = self.space.chains[d], np.array(self.space.places)
-        size = int(self.space.problem.shape[d])
-        inside = np.ones((len(chains), self.depth + 1), np.int64)
-        for depth in range(self.depth - 1, -1, -1):
-            inside[:, depth] = inside[:, depth + 1] * chains[:, places // 3 == depth].prod(axis=1)
-        # sorted so that the chains of a prefix stand together
-        keys = np.column_stack(
-            [
-                column
-                for depth in range(self.depth)
-                for column in (*chains[:, places // 3 == depth].T, inside[:, depth + 1])
-            ]
-        )
-        order = np.lexsort(keys.T[::-1])
+        own = [np.flatnonzero((places // 3 == depth) & ((places % 3 > 0) == spatial)) for depth, spatial in self.stages]
+        inside = np.ones((len(chains), len(own) + 1), np.int64)
+        for stage in range(len(own) - 1, -1, -1):
+            inside[:, stage] = inside[:, stage + 1] * chains[:, own[stage]].prod(axis=1)
+        # sorted so that the chains that begin with a node stand together
+        keys = [key for stage, some in enumerate(own) for key in (*chains[:, some].T, inside[:, stage + 1])]
+        order = np.lexsort(keys[::-1]) if keys else np.arange(len(chains))
         chains, inside = chains[order], inside[order]
-        first = np.zeros(len(chains), np.bool_)
-        first[0] = True
-        found: list[_Rank] = []
-        starts = np.array([0])
-        for depth in range(self.depth + 1):
-            if depth:
-                here = np.column_stack([chains[:, places // 3 == depth - 1], inside[:, depth]])
-                first[1:] |= (here[1:] != here[:-1]).any(axis=1)
-                following = np.flatnonzero(first)
-                found[-1] = _Rank(
-                    found[-1].tile, found[-1].bounds, np.searchsorted(following, [*starts, len(chains)])
-                )  # fmt: skip
-                starts = following
-            bounds = np.ones((len(starts), 3), np.int64)
-            for k in np.flatnonzero(places // 3 == depth - 1) if depth else ():
-                bounds[:, places[k] % 3] = chains[starts, k]
-            found.append(_Rank(np.minimum(inside[starts, depth], size), bounds, np.zeros(0, np.int64)))
+        first = np.arange(len(chains)) == 0
+        starts, bounds = np.flatnonzero(first), np.ones((1, 3), np.int64)
+        found = []
+        for stage in range(len(own) + 1):
+            tile = np.minimum(inside[starts, stage], self.space.problem.shape[d])
+            if stage == len(own):
+                found.append(_Rank(tile, bounds, np.zeros(0, np.int64)))
+                break
+            here = np.column_stack([chains[:, own[stage]], inside[:, stage + 1]])
+            first[1:] |= (here[1:] != here[:-1]).any(axis=1)
+            following = np.flatnonzero(first)
+            found.append(_Rank(tile, bounds, np.searchsorted(following, [*starts, len(chains)])))
+            starts, bounds = following, np.ones((len(following), 3), np.int64)
+            bounds[:, places[own[stage]] % 3] = chains[np.ix_(starts, own[stage])]
         return found
 
     @property
@@ -115,83 +112,70 @@ class Tree:
         return Prefixes(0, np.zeros((1, ranks), np.int64), none, none, none, np.ones(1))
 
     def tiles(self, prefixes: Prefixes) -> IntArray:
-        """Coordinates of each rank in a tile of the level that the prefixes lead to, [D, N]."""
-        ranks = (each[prefixes.depth] for each in self._ranks)
+        """Coordinates of each rank in a tile of what lies further in, [D, N]."""
+        ranks = (each[prefixes.stage] for each in self._ranks)
         return np.stack([rank.tile[at] for rank, at in zip(ranks, prefixes.node.T, strict=True)])
 
     def counts(self, prefixes: Prefixes) -> FloatArray:
         """At most so many prefixes follow each, orders of their loops not counted, [N]."""
         total = np.ones(len(prefixes))
         for d, ranks in enumerate(self._ranks):
-            begin, node = ranks[prefixes.depth].begin, prefixes.node[:, d]
+            begin, node = ranks[prefixes.stage].begin, prefixes.node[:, d]
             total *= begin[node + 1] - begin[node]
         return total
 
     def following(self, prefixes: Prefixes) -> Iterator[tuple[IntArray, Prefixes]]:
-        """All prefixes one level deeper within the fan-out, and for each the number of the one it follows."""
-        depth = prefixes.depth
-        most = self.space.most_lanes(depth)
+        """All prefixes of one stage more within the fan-out, and for each the number of the one it follows."""
+        stage = prefixes.stage
+        depth, spatial = self.stages[stage]
         parent, nodes = np.arange(len(prefixes)), np.zeros((0, len(prefixes)), np.int64)
         lanes = np.ones((len(prefixes), 2), np.int64)
         for d, ranks in enumerate(self._ranks):
-            begin, node = ranks[depth].begin, prefixes.node[parent, d]
+            begin, node = ranks[stage].begin, prefixes.node[parent, d]
             times = begin[node + 1] - begin[node]
             which = np.repeat(np.arange(len(parent)), times)
             own = np.arange(len(which)) - np.repeat(np.cumsum(times) - times - begin[node], times)
-            both = lanes[which] * ranks[depth + 1].bounds[own, 1:]
-            fits = (both <= most).all(axis=1)
-            which, own, lanes = which[fits], own[fits], both[fits]
+            if spatial:
+                both = lanes[which] * ranks[stage + 1].bounds[own, 1:]
+                fits = (both <= self.space.most_lanes(depth)).all(axis=1)
+                which, own, lanes = which[fits], own[fits], both[fits]
             parent, nodes = parent[which], np.concatenate([nodes[:, which], own[None]])
-        bounds = np.stack([ranks[depth + 1].bounds[own] for ranks, own in zip(self._ranks, nodes, strict=True)])
-        for some, orders in self._ordered(depth, bounds):
-            each, turn = np.repeat(some, len(orders)), np.tile(np.arange(len(orders)), len(some))
-            loops = self._loops(depth, bounds[:, each], orders[turn])
-            before = (prefixes.rank, prefixes.bound, prefixes.place)
-            rank, bound, place = (
-                np.concatenate([old[parent[each]], new], axis=1) for old, new in zip(before, loops, strict=True)
-            )
-            used = prefixes.lanes[parent[each]] * lanes[each].prod(axis=1)
-            yield parent[each], Prefixes(depth + 1, nodes[:, each].T, rank, bound, place, used)
+        bounds = np.stack([ranks[stage + 1].bounds[own] for ranks, own in zip(self._ranks, nodes, strict=True)])
+        used = prefixes.lanes[parent] * (lanes.prod(axis=1) if spatial else 1)
+        for some, orders in self._ordered(depth, spatial, bounds):
+            each, order = np.repeat(some, len(orders)), np.tile(orders, (len(some), 1))
+            own = bounds[order, each[:, None]]
+            kind = np.where(own[:, :, 2] > 1, 2, 1) if spatial else np.zeros(order.shape, np.int64)
+            bound = np.take_along_axis(own, kind[:, :, None], axis=2)[:, :, 0]
+            yield parent[each], Prefixes(
+                stage + 1, nodes[:, each].T,
+                np.concatenate([prefixes.rank[parent[each]], order], axis=1),
+                np.concatenate([prefixes.bound[parent[each]], bound], axis=1),
+                np.concatenate([prefixes.place[parent[each]], 3 * depth + kind], axis=1), used[each],
+            )  # fmt: skip
 
-    def _ordered(self, depth: int, bounds: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
-        """Groups of the prefixes with these ``bounds`` [D, N, 3] at a level whose loops have the same orders, and these
-        [K, loops]: ranks of the temporal loops, outermost first, then of the spatial ones."""
-        looped = [np.asarray(bounds[:, :, 0] > 1), np.asarray((bounds[:, :, 1:] > 1).any(axis=2))]
-        free = [sorted(self.space.free[depth, spatial]) for spatial in (False, True)]
-        bits = np.concatenate([own[some] for own, some in zip(looped, free, strict=True)])
-        kinds, which = np.unique((1 << np.arange(len(bits))) @ bits, return_inverse=True)
+    def _ordered(self, depth: int, spatial: bool, bounds: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
+        """Groups of the prefixes with these ``bounds`` [D, N, 3] of a stage whose loops have the same orders, and these [K, loops]:
+        ranks, outermost first, idle ones before the others."""
+        ranks, free = self.space.looped[depth, spatial], sorted(self.space.free[depth, spatial])
+        looped = np.asarray((bounds[free] > 1).any(axis=2))
+        kinds, which = np.unique((1 << np.arange(len(free))) @ looped, return_inverse=True)
+        fixed = [d for d in ranks if d not in free]
         for k in range(len(kinds)):
             some = np.flatnonzero(which == k)
-            orders = [
-                self._orders(depth, spatial, [d for d in free[spatial] if looped[spatial][d, some[0]]])
-                for spatial in (False, True)
-            ]
-            yield some, np.array([[*temporal, *spread] for temporal, spread in product(*orders)], np.int64)
-
-    def _orders(self, depth: int, spatial: bool, turned: list[int]) -> list[tuple[int, ...]]:
-        """The orders of a level's ranks, those ``turned`` in every order: outermost first, idle ones before them."""
-        ranks, free = self.space.looped[depth, spatial], self.space.free[depth, spatial]
-        idle = [d for d in ranks if d in free and d not in turned]
-        fixed = [d for d in ranks if d not in free]
-        return [(*idle, *order, *fixed) for order in permutations(turned)]
-
-    def _loops(self, depth: int, bounds: IntArray, orders: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-        """Ranks, bounds and places [N, loops] of a level's loops, whose ``bounds`` are [D, N, 3]."""
-        each = np.arange(len(orders))[:, None]
-        own = bounds[orders, each]
-        spatial = np.arange(orders.shape[1]) >= len(self.space.looped[depth, False])
-        kind = np.where(own[:, :, 2] > 1, 2, 1) * spatial
-        return orders, np.take_along_axis(own, kind[:, :, None], axis=2)[:, :, 0], 3 * depth + kind
+            turned = [d for i, d in enumerate(free) if looped[i, some[0]]]
+            idle = [d for d in free if d not in turned]
+            yield some, np.array([[*idle, *order, *fixed] for order in permutations(turned)], np.int64)
 
     def batch(self, prefixes: Prefixes, keep: BoolArray) -> MappingBatch:
-        """The prefixes as mappings, what lies further in as one loop of each rank at the level they lead to."""
+        """The prefixes as mappings, what lies further in as one loop of each rank at the innermost level."""
         ranks = len(self.space.problem.ranks)
         rank, bound, place = prefixes.rank, prefixes.bound, prefixes.place
-        if prefixes.depth < self.depth:
+        if prefixes.stage < len(self.stages):
             every = np.broadcast_to(np.arange(ranks), (len(prefixes), ranks))
             rank = np.concatenate([rank, every], axis=1)
             bound = np.concatenate([bound, self.tiles(prefixes).T], axis=1)
-            place = np.concatenate([place, np.full(every.shape, 3 * prefixes.depth)], axis=1)
+            place = np.concatenate([place, np.full(every.shape, 3 * (len(keep) - 1))], axis=1)
         return MappingBatch(rank, bound, place, keep, self.space.stream & ~keep)
 
     def passing(self, prefixes: Prefixes, indexes: BoolArray) -> FloatArray:
@@ -209,26 +193,27 @@ class Tree:
                 found[t, rank, every] *= np.where(stays & temporal, bound, 1)
         return found
 
-    def mappings(
-        self, keep: BoolArray, fits: Callable[[int, IntArray], BoolArray] | None = None
-    ) -> Iterator[MappingBatch]:
-        """All mappings that keep tensors as ``keep`` says, a batch at a time, of those whose tiles [D, N] of every level
-        ``fits`` takes."""
+    def shared(self, prefixes: Prefixes, indexes: BoolArray, parents: IntArray) -> FloatArray:
+        """Receivers that one word of each tensor goes to together, [T, N]: the product of spatial bounds, of levels from
+        ``parents`` [T] on, over ranks that do not index it."""
+        found = np.ones((len(indexes), len(prefixes)))
+        for t, own in enumerate(indexes):
+            spread = (prefixes.place % 3 > 0) & (prefixes.place // 3 >= parents[t]) & ~own[prefixes.rank]
+            found[t] = np.where(spread, prefixes.bound, 1).prod(axis=1)
+        return found
+
+    def mappings(self, keep: BoolArray) -> Iterator[MappingBatch]:
+        """All mappings that keep tensors as ``keep`` says, a batch at a time."""
         least, most = self.space.parallelism
         left = [self.root]
         while left:
             prefixes = left.pop()
-            if prefixes.depth == self.depth:
+            if prefixes.stage == len(self.stages):
                 used = (prefixes.lanes >= least) & (prefixes.lanes <= most)
                 if used.any():
                     yield self.batch(prefixes[used], keep)
                 continue
-            if fits is not None:
-                prefixes = prefixes[fits(prefixes.depth, self.tiles(prefixes))]
-            ends = np.cumsum(self.counts(prefixes))
-            if not len(ends):
-                continue
-            some = max(1, int(np.searchsorted(ends, CHUNK)))
+            some = max(1, int(np.searchsorted(np.cumsum(self.counts(prefixes)), CHUNK)))
             if some < len(prefixes):
                 left.append(prefixes[some:])
             left += [longer for _, longer in self.following(prefixes[:some])]

@@ -200,9 +200,16 @@ class Floor:
                 found[t] *= prod(sizes.tolist(), start=1.0)
         return found
 
-    def beyond(self, depth: int, reuse: FloatArray) -> Cost:
-        """What edges into levels further in than ``depth`` cost at least, where a word of a tensor serves, while it stays, at most
-        ``reuse`` [T, N] computes."""
+    def parents(self, depth: int) -> IntArray:
+        """The innermost level outside ``depth`` or at it that keeps each tensor, [T]."""
+        return np.array([np.flatnonzero(kept)[-1] for kept in self.keep[: depth + 1].T])
+
+    def beyond(self, depth: int, tile: IntArray, reuse: FloatArray, shared: FloatArray) -> Cost:
+        """What edges into levels further in than ``depth`` cost at least.
+
+        ``tile`` [D, N] are coordinates in what lies inside; while a word of a tensor stays, loops pass ``reuse`` [T, N] computes
+        that use it, and from the level of :meth:`parents` it goes to ``shared`` [T, N] receivers together.
+        """
         architecture = self.problem.design.architecture
         units = [level.instances for level in architecture.levels] + [architecture.compute.instances]
         cost = Cost.nothing(reuse.shape[1], len(self.keep))
@@ -211,17 +218,23 @@ class Floor:
             if edge.child <= depth:
                 continue
             uses = reuse[t] if edge.hold else np.ones(reuse.shape[1])
-            lanes = np.inf if self._skips_lanes else units[edge.child] // units[edge.parent]
+            together = shared[t] if edge.parent <= depth else 1.0
+            if not edge.hold:
+                lanes = units[-1] // units[max(edge.parent, min(depth, len(self.keep)))]
+                together = together * np.minimum(lanes, self.reuse(np.broadcast_to(tile, (t + 1, *tile.shape)))[t])
+            if self._skips_lanes:
+                together = np.inf
             # every element is moved once, whatever is reused
             once = self._elements(t) / self.points
             served, raised = (
-                self._words(edge.parent, t) * np.maximum(1 / uses / (lanes if merged else 1), once)
+                self._words(edge.parent, t) * np.maximum(1 / uses / (together if merged else 1), once)
                 for merged in (edge.merge, path.reduces)
             )
             if t == len(self.problem.tensors) - 1:
                 self._spend(cost, "update", edge.parent, raised)
                 # each instance's first visit of a point reads nothing
-                served = np.maximum(served - self._elements(t) * units[edge.child], 0.0)
+                first = prod(self.problem.shape[self.problem.projection(t).any(axis=0)].tolist(), start=1.0)
+                served = np.maximum(served - first * units[edge.child], 0.0)
             elif edge.hold:
                 self._spend(cost, "fill", edge.child, self._words(edge.child, t) * np.maximum(1 / uses, once))
             if (edge.parent, t) not in _packed(self.problem):
@@ -229,7 +242,9 @@ class Floor:
         return cost
 
     def _elements(self, t: int) -> float:
-        return prod(self.problem.shape[self.problem.projection(t).any(axis=0)].tolist(), start=1.0)
+        """Elements of a tensor that computes use, at least: where several ranks index one of its own, those of the longest."""
+        rows = self.problem.projection(t) > 0
+        return prod((max(self.problem.shape[row].tolist(), default=1) for row in rows), start=1.0)
 
     @cached_property
     def _skips_lanes(self) -> bool:

@@ -74,7 +74,7 @@ class _Part:
 
 @dataclass
 class _Search:
-    """The state of a search: what is left to look into, the ``depth`` at which the next step goes on, and the best mapping."""
+    """The state of a search: what is left to look into, the ``stage`` at which the next step goes on, and the best mapping."""
 
     tree: Tree
     goal: Objective
@@ -83,7 +83,7 @@ class _Search:
     mapping: Mapping | None = None
     evaluated: int = 0
     valid: int = 0
-    depth: int = 0
+    stage: int = 0
 
     def __post_init__(self) -> None:
         space = self.tree.space
@@ -103,57 +103,63 @@ class _Search:
 
     def step(self) -> None:
         """Look into the most promising prefixes: of those that the last step made, down to mappings, then of all."""
-        below = [k for k, part in enumerate(self.parts) if part.prefixes.depth == self.depth]
+        below = [k for k, part in enumerate(self.parts) if part.prefixes.stage == self.stage]
         at = min(below or range(len(self.parts)), key=lambda k: float(self.parts[k].bound[0]))
         part = self.parts.pop(at)
         part = part[part.bound <= self.best[0]]
-        self.depth = 0
+        self.stage = 0
         if not len(part.bound):
             return
         some = max(1, int(np.searchsorted(np.cumsum(self.tree.counts(part.prefixes)), CHUNK)))
         if some < len(part.bound):
             self.parts.append(part[some:])
             part = part[:some]
-        self.depth = part.prefixes.depth + 1
+        self.stage = part.prefixes.stage + 1
         for parent, prefixes in self.tree.following(part.prefixes):
             self._look(part.keep, prefixes, part.cost[parent])
 
     def _look(self, keep: int, prefixes: Prefixes, cost: Cost) -> None:
         kept = self.tree.space.keeps[keep]
+        before, now = self.tree.complete[prefixes.stage - 1 : prefixes.stage + 1]
         fits = self._fits(prefixes, kept)
         prefixes, cost = prefixes[fits], cost[fits]
         if not len(prefixes):
             return
-        if prefixes.depth == self.tree.depth:
+        if prefixes.stage == len(self.tree.stages):
             self._evaluate(self.tree.batch(prefixes, kept))
             return
-        if kept[prefixes.depth].any():
-            near = self._bounds(keep, prefixes, cost) <= self.best[0]
+        if kept[before + 1 : now + 1].any():
+            near = self._bounds(keep, prefixes, cost, before) <= self.best[0]
             prefixes, cost = prefixes[near], cost[near]
             if not len(prefixes):
                 return
-            cost = cost + into(self.problem, self.tree.batch(prefixes, kept), prefixes.depth)
+            batch = self.tree.batch(prefixes, kept)
+            for depth in range(before + 1, now + 1):
+                cost = cost + into(self.problem, batch, depth)
         self._add(keep, prefixes, cost)
 
     def _fits(self, prefixes: Prefixes, keep: BoolArray) -> BoolArray:
         least, most = self.tree.space.parallelism
-        depth = prefixes.depth
-        fits = (prefixes.lanes * prod(self.fanouts[depth:]) >= least) & (prefixes.lanes <= most)
-        if depth < self.tree.depth and keep[depth].any():
-            fits &= data_held(self.problem, keep, depth, self.tree.tiles(prefixes)).fits
+        before, now = self.tree.complete[prefixes.stage - 1 : prefixes.stage + 1]
+        fits = (prefixes.lanes * prod(self.fanouts[now:]) >= least) & (prefixes.lanes <= most)
+        for depth in range(before + 1, min(now, len(keep) - 1) + 1):
+            if keep[depth].any():
+                fits &= data_held(self.problem, keep, depth, self.tree.tiles(prefixes)).fits
         return np.asarray(fits)
 
-    def _bounds(self, keep: int, prefixes: Prefixes, cost: Cost) -> FloatArray:
-        """What the mappings that the prefixes lead to have at least, [N]."""
-        floor, depth = self.floors[keep], prefixes.depth
+    def _bounds(self, keep: int, prefixes: Prefixes, cost: Cost, depth: int) -> FloatArray:
+        """What the mappings that the prefixes lead to have at least, [N], where ``cost`` is that of edges into levels up to
+        ``depth``."""
+        floor = self.floors[keep]
         reuse = floor.reuse(self.tree.passing(prefixes, self.indexes))
-        cost = cost + floor.beyond(depth, reuse)
-        lanes = prefixes.lanes * prod(self.fanouts[depth:])
+        shared = self.tree.shared(prefixes, self.indexes, floor.parents(depth))
+        cost = cost + floor.beyond(depth, self.tree.tiles(prefixes), reuse, shared)
+        lanes = prefixes.lanes * prod(self.fanouts[self.tree.complete[prefixes.stage] :])
         cycles = np.maximum(floor.cycles(lanes), floor.port_cycles(cost.port_words))
         return self.goal.of(cost.energy_pj + floor.compute_energy_pj(), cycles) * (1 - SLACK)
 
     def _add(self, keep: int, prefixes: Prefixes, cost: Cost) -> None:
-        bound = self._bounds(keep, prefixes, cost)
+        bound = self._bounds(keep, prefixes, cost, self.tree.complete[prefixes.stage])
         order = np.argsort(bound, kind="stable")
         order = order[bound[order] <= self.best[0]]
         if len(order):
