@@ -94,7 +94,7 @@ class _Search:
         self.fanouts = [prod(self.problem.design.architecture.fanout(depth)) for depth in range(len(levels))]
         root = self.tree.root
         for keep in range(len(space.keeps)):
-            self._add(keep, root, Cost.nothing(1, len(levels)))
+            self._look(keep, root, Cost.nothing(1, len(levels)))
 
     @property
     def bound(self) -> float:
@@ -120,7 +120,7 @@ class _Search:
 
     def _look(self, keep: int, prefixes: Prefixes, cost: Cost) -> None:
         kept = self.tree.space.keeps[keep]
-        before, now = self.tree.complete[prefixes.stage - 1 : prefixes.stage + 1]
+        before, now = self._complete(prefixes)
         fits = self._fits(prefixes, kept)
         prefixes, cost = prefixes[fits], cost[fits]
         if not len(prefixes):
@@ -138,9 +138,14 @@ class _Search:
                 cost = cost + into(self.problem, batch, depth)
         self._add(keep, prefixes, cost)
 
+    def _complete(self, prefixes: Prefixes) -> tuple[int, int]:
+        """How many levels had all of their loops before the last stage, and how many have."""
+        stage = prefixes.stage
+        return self.tree.complete[stage - 1] if stage else 0, self.tree.complete[stage]
+
     def _fits(self, prefixes: Prefixes, keep: BoolArray) -> BoolArray:
         least, most = self.tree.space.parallelism
-        before, now = self.tree.complete[prefixes.stage - 1 : prefixes.stage + 1]
+        before, now = self._complete(prefixes)
         fits = (prefixes.lanes * prod(self.fanouts[now:]) >= least) & (prefixes.lanes <= most)
         for depth in range(before + 1, min(now, len(keep) - 1) + 1):
             if keep[depth].any():
