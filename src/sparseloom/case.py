@@ -1,6 +1,6 @@
 """What a user's files hold together: a workload, a design and a mapping, in our own files or in Timeloop's.
 
-Our own files have the keys ``workload:``, ``design:`` and ``mapping:``, all in one file or spread over several.
+Our own files have the keys ``workload:``, ``design:``, ``mapping:`` and ``constraints:``, all in one file or spread over several.
 ``design:`` may be the name of a published design; the name of a published case stands for its file.
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from sparseloom.arch.design import Design
 from sparseloom.document import Node
 from sparseloom.errors import Fault, InputError, MappingError, SparseloomError, suggest
+from sparseloom.mapping.constraints import NONE, Constraints
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.workload.workload import Workload
 
@@ -40,6 +41,7 @@ class Case:
     workload: Workload | None
     design: Design | None
     mapping: Mapping | None
+    constraints: Constraints = NONE
     timeloop: TimeloopInput | None = None
     places: Table[str, str] = field(default_factory=dict, compare=False)
     ignored: tuple[str, ...] = ()
@@ -55,8 +57,9 @@ class Case:
         return type(error)(_placed(error.faults, self.places))
 
 
-def read(sources: Sequence[str | Path]) -> Case:
-    """What the files hold together, checked against each other.
+def read(sources: Sequence[str | Path], searching: bool = False) -> Case:
+    """What the files hold together, checked against each other. ``searching`` for a mapping: Timeloop's constraints are read too,
+    and a mapping that they hold need not be one that the design allows.
 
     Raises InputError with every fault of every file: files that cannot be read, keys that are unknown or given twice,
     values of the wrong kind, parts that do not fit each other, our own and Timeloop's files mixed.
@@ -71,7 +74,7 @@ def read(sources: Sequence[str | Path]) -> Case:
     if own:
         what = f"the file is one of our own, {foreign[0].file} is one of Timeloop's"
         raise InputError([Fault(what, node.file, fix="give files of one kind") for node in own])
-    return _timeloop(paths, places)
+    return _timeloop(paths, places, searching)
 
 
 def _path(source: str | Path) -> Path:
@@ -116,7 +119,9 @@ def _is_timeloop(node: Node) -> bool:
 def _is_own(node: Node) -> bool:
     mapping = node.get("mapping")
     levels = mapping.value if mapping is not None and isinstance(mapping.value, list) else []
-    return node.get("workload", "design") is not None or any(item.get("level") is not None for item in levels)
+    constraints = node.get("constraints")
+    own = constraints is not None and constraints.get("levels", "parallelism") is not None
+    return own or node.get("workload", "design") is not None or any(item.get("level") is not None for item in levels)
 
 
 def _places(nodes: Sequence[Node]) -> dict[str, str]:
@@ -136,11 +141,11 @@ def _placed(faults: Sequence[Fault], places: Table[str, str]) -> list[Fault]:
     return [fault if fault.where else replace(fault, where=places.get(fault.path, whole)) for fault in faults]
 
 
-def _timeloop(paths: Sequence[Path], places: Table[str, str]) -> Case:
+def _timeloop(paths: Sequence[Path], places: Table[str, str], searching: bool) -> Case:
     from sparseloom import timeloop
 
-    found = timeloop.load(paths)
-    if found.mapping is not None:
+    found = timeloop.load(paths, searching)
+    if found.mapping is not None and not searching:
         from sparseloom.mapping.batch import Problem
         from sparseloom.mapping.lanes import check_mapping
 
@@ -149,13 +154,16 @@ def _timeloop(paths: Sequence[Path], places: Table[str, str]) -> Case:
         except MappingError as error:
             raise MappingError(_placed(error.faults, places)) from None
     ignored = tuple(dict.fromkeys(str(item) for item in found.ignored))
-    return Case(found.workload, found.design, found.mapping, found, places, ignored, found.notes)
+    return Case(
+        found.workload, found.design, found.mapping, found.constraints, found, places, ignored, found.notes
+    )  # fmt: skip
 
 
 def _own(paths: Sequence[Path]) -> Case:
     from sparseloom import designs, document
     from sparseloom.arch import file as design_file
     from sparseloom.designs.check import faults
+    from sparseloom.mapping import constraint_file
     from sparseloom.mapping import file as mapping_file
     from sparseloom.workload import file as workload_file
 
@@ -163,6 +171,7 @@ def _own(paths: Sequence[Path]) -> Case:
         raise InputError(found)
     nodes = {key: node for path in paths for key, node in document.read(path).value.items()}
     workload, design, mapping = (nodes.get(key) for key in SECTIONS)
+    constraints = nodes.get(constraint_file.KEY)
     built = None
     if design is not None:
         built = designs.load(design.value) if isinstance(design.value, str) else design_file.build(design)
@@ -170,16 +179,30 @@ def _own(paths: Sequence[Path]) -> Case:
         workload_file.build(workload) if workload else None,
         built,
         mapping_file.build(mapping) if mapping else None,
+        constraint_file.build(constraints) if constraints else NONE,
     )
 
 
 def complete(case: Case, sources: Sequence[str | Path]) -> tuple[Workload, Design, Mapping]:
     """The three parts of a case. Raises InputError for each that the ``sources`` lack."""
-    workload, design, mapping = case.workload, case.design, case.mapping
-    if workload is not None and design is not None and mapping is not None:
-        return workload, design, mapping
+    _require(case, sources, SECTIONS)
+    assert case.workload is not None
+    assert case.design is not None
+    assert case.mapping is not None
+    return case.workload, case.design, case.mapping
+
+
+def problem(case: Case, sources: Sequence[str | Path]) -> tuple[Workload, Design]:
+    """What to search a mapping for. Raises InputError for each part that the ``sources`` lack."""
+    _require(case, sources, SECTIONS[:2])
+    assert case.workload is not None
+    assert case.design is not None
+    return case.workload, case.design
+
+
+def _require(case: Case, sources: Sequence[str | Path], keys: Sequence[str]) -> None:
     where = ", ".join(map(str, sources))
     fix = "add it to the file, or give the file that holds it too; `sparseloom schema {}` says what it holds"
-    parts = zip(SECTIONS, (workload, design, mapping), strict=True)
-    faults = [Fault(f"there is no `{key}:`", where, fix=fix.format(key)) for key, part in parts if part is None]
-    raise InputError(faults)
+    missing = [key for key in keys if getattr(case, key) is None]
+    if missing:
+        raise InputError([Fault(f"there is no `{key}:`", where, fix=fix.format(key)) for key in missing])

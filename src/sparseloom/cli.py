@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sparseloom.mapping.mapping import Mapping
     from sparseloom.model.conventions import Conventions
     from sparseloom.results import Result
+    from sparseloom.search.mapper import Best
     from sparseloom.workload.workload import Workload
 
     Arguments = tuple[Workload, Design, Mapping, Conventions, TimeloopDetails | None]
@@ -195,6 +196,95 @@ def _evaluated(case: Case, arguments: Arguments) -> Result:
     return replace(result, ignored=(*result.ignored, *case.ignored), notes=(*result.notes, *case.notes))
 
 
+@app.command("map")
+def map_(
+    files: Files,
+    objective: Annotated[str, typer.Option(help="edp, energy or cycles")] = "edp",
+    budget: Annotated[str, typer.Option(help="how long to search at most: 30s, 5m, 2h")] = "30s",
+    imperfect: Annotated[bool, typer.Option("--imperfect", help="bounds that do not divide their rank, too")] = False,
+    output: Annotated[Path | None, typer.Option("-o", metavar="PATH", help="write the mapping to this file")] = None,
+    json: JsonPath = None,
+) -> None:
+    """Find the best mapping of a workload on a design, and say how good it is.
+
+    FILES hold the workload, the design and its constraints, in our own format or in Timeloop's. A mapping that they hold too
+    is compared with what is found. Everything is counted by the profile `sparseloom`.
+    """
+    from dataclasses import replace
+
+    from sparseloom.case import problem, read
+    from sparseloom.errors import MappingError
+    from sparseloom.mapping.batch import Problem
+    from sparseloom.mapping.mapspace import Mapspace
+    from sparseloom.model.evaluate import evaluate
+    from sparseloom.report.mapped import compared, plain, text
+    from sparseloom.search.explain import misfits
+    from sparseloom.search.mapper import search
+    from sparseloom.search.objective import objective as goal_of
+
+    goal, seconds = goal_of(objective), _seconds(budget)
+    case = read(files, searching=True)
+    workload, design = problem(case, files)
+    space = Mapspace(Problem(workload, design), case.constraints, imperfect)
+    _announce_compilation()
+    print(f"{space.size:,} mappings", file=sys.stderr)
+    watched = sys.stderr.isatty()
+    best = search(space, goal, seconds, (lambda b: print(f"\r{b}\033[K", end="", file=sys.stderr)) if watched else None)
+    if watched:
+        print(file=sys.stderr)
+    if best.mapping is None and best.proven:
+        raise MappingError(misfits(space))
+    if best.mapping is None:
+        raise InputError(Fault(f"no mapping that fits was found in {best.seconds:.1f} s", fix="give a larger --budget"))
+    result = evaluate(workload, design, best.mapping)
+    result = replace(result, ignored=(*result.ignored, *case.ignored), notes=(*result.notes, *case.notes))
+    given, violations = compared(space, goal, best, case.mapping) if case.mapping is not None else ("", [])
+    if output is not None:
+        output.write_text(_mapping_file(case, best, workload, design))
+    if json is not None:
+        json.write_text(_json(plain(best, result, violations)))
+    print(text(best, result, given))
+    if best.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _seconds(text: str) -> float:
+    """Seconds of a text such as 30s, 5m or 2h."""
+    import re
+
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
+    if match is None:
+        raise InputError(Fault(f"'{text}' is not a time", path="budget", fix="write 30s, 5m or 2h"))
+    return float(match[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _json(values: object) -> str:
+    import json
+
+    return json.dumps(values, indent=2) + "\n"
+
+
+def _mapping_file(case: Case, best: Best, workload: Workload, design: Design) -> str:
+    """The best mapping as a file; of Timeloop's input, whose formats stand for loops of one mapping, the whole case as ours."""
+    import io
+
+    from ruamel.yaml import YAML
+
+    from sparseloom.arch.file import plain as plain_design
+    from sparseloom.mapping.file import text
+    from sparseloom.workload.file import plain as plain_workload
+
+    assert best.mapping is not None
+    lines = [f"# {best}", f"# of {best.size:,} mappings; sparseloom {__version__}"]
+    if case.timeloop is None:
+        lines.append("# evaluate it together with the files of its design and workload")
+        return "\n".join([*lines, text(best.mapping)])
+    yaml, stream = YAML(pure=True), io.StringIO()
+    yaml.default_flow_style, yaml.width = None, 120
+    yaml.dump({"workload": plain_workload(workload), "design": plain_design(design)}, stream)
+    return "\n".join([*lines, stream.getvalue() + text(best.mapping)])
+
+
 @app.command()
 def check(files: Files) -> None:
     """Check files, each by itself and against the others, and show what they hold. All faults are reported at once.
@@ -243,13 +333,18 @@ def diff(
 
 
 @app.command()
-def schema(kind: Annotated[Literal["design", "workload", "mapping", "result"], typer.Argument()]) -> None:
+def schema(
+    kind: Annotated[Literal["design", "workload", "mapping", "constraints", "result"], typer.Argument()],
+) -> None:
     """Print the JSON Schema of a kind of file, for editors and other programs."""
     import importlib
     import json
 
-    homes = {"design": "arch", "workload": "workload", "mapping": "mapping", "result": "results"}
-    module = importlib.import_module(f"sparseloom.{homes[kind]}.file")
+    homes = {
+        "design": "arch.file", "workload": "workload.file", "mapping": "mapping.file",
+        "constraints": "mapping.constraint_file", "result": "results.file",
+    }  # fmt: skip
+    module = importlib.import_module(f"sparseloom.{homes[kind]}")
     print(json.dumps(module.schema(), indent=2))
 
 

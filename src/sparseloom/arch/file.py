@@ -137,6 +137,58 @@ def build(node: Node) -> Design:
     raise InputError(faults)
 
 
+def plain(design: Design) -> dict[str, Any]:
+    """What to write under ``design:`` so that :func:`build` reads it as ``design``."""
+    features = design.features
+    levels = []
+    for level in design.architecture.levels:
+        own: dict[str, Any] = {"name": level.name}
+        for key, field in LevelModel.model_fields.items():
+            value = getattr(level, key, field.default)
+            if value != field.default and isinstance(value, int | float):
+                own[key] = value
+        own["instances"] = [level.mesh_x, level.mesh_y]
+        own |= {} if level.holds is None else {"holds": sorted(level.holds)}
+        own |= {} if level.network.multicast else {"multicast": False}
+        own |= {} if level.network.spatial_reduction else {"spatial_reduction": False}
+        own["formats"] = {name: str(form) for name, form in features.formats.get(level.name, {}).items()}
+        for key, kind in _KINDS.items():
+            own[key] = [_text(saf) for saf in features.safs if (saf.level, saf.kind) == (level.name, kind)]
+        own["decompresses"] = level.name in features.decompression
+        own["compresses"] = level.name in features.compression
+        levels.append({**own, **_energy(level.energy)})
+    unit = design.architecture.compute
+    compute = {
+        "name": unit.name, "word_bits": unit.word_bits, "instances": [unit.mesh_x, unit.mesh_y],
+        "gating": features.compute_gating, "skipping": features.compute_skipping, **_energy(unit.energy),
+    }  # fmt: skip
+    whole = {"name": design.name or "unnamed", "source": design.source, "levels": levels, "compute": compute}
+    return {key: _stated(value) for key, value in whole.items() if value != ""}
+
+
+def _stated(value: Any) -> Any:
+    """Without what is empty or false: those are defaults."""
+    if isinstance(value, dict):
+        return {
+            key: _stated(each)
+            for key, each in value.items()
+            if (each not in ([], {}, "") and each is not False) or key in _SAID
+        }
+    return [_stated(each) for each in value] if isinstance(value, list) else value
+
+
+_SAID: Final = ("multicast", "spatial_reduction", "holds")
+"""Keys whose empty or false value is no default."""
+
+
+def _energy(table: EnergyTable) -> dict[str, Any]:
+    return {"energy_pj": dict(table.energies_pj), "energy_source": table.source}
+
+
+def _text(saf: Saf) -> str:
+    return " | ".join(f"{target} <- {' & '.join(leaders)}" if leaders else target for target, leaders in saf.ways)
+
+
 def _storage(level: LevelModel) -> StorageLevel:
     words = level.capacity_words
     if words is None and level.capacity_bits is not None:

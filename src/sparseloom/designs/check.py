@@ -15,12 +15,14 @@ from sparseloom.designs.load import load, names
 from sparseloom.document import Node
 from sparseloom.document_model import place
 from sparseloom.errors import Fault, InputError, MappingError, SparseloomError, suggest
+from sparseloom.mapping import constraint_file
 from sparseloom.mapping import file as mapping_file
 from sparseloom.mapping.batch import Problem
 from sparseloom.mapping.lanes import check_mapping
+from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.workload import file as workload_file
 
-KINDS: Final = ("workload", "design", "mapping")
+KINDS: Final = ("workload", "design", "mapping", "constraints")
 """The top-level keys of our files; a file may hold several."""
 
 AValue = TypeVar("AValue")
@@ -37,10 +39,19 @@ def faults(*sources: str | Path | Node) -> list[Fault]:
     design = _try(_design, nodes.get("design"), found)
     workload = _try(workload_file.build, nodes.get("workload"), found)
     mapping = _try(mapping_file.build, nodes.get("mapping"), found)
+    constraints = _try(constraint_file.build, nodes.get("constraints"), found)
     if design is None or workload is None:
         return found
     for fault in mapping_file.name_faults(design, workload):
         found.append(place(_in_design(nodes["design"], fault), replace(fault, path="")))
+    if constraints is not None and not found:
+        try:
+            Mapspace(Problem(workload, design), constraints)
+        except MappingError as error:
+            found += [
+                place(_mention(nodes["constraints"], fault.path) or nodes["constraints"], fault)
+                for fault in error.faults
+            ]
     if mapping is not None:
         try:
             check_mapping(Problem(workload, design), mapping)

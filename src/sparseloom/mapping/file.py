@@ -115,6 +115,21 @@ def parse_loop(text: str, spatial: bool) -> Loop:
     return Loop(match[1].upper(), bound, (match[3] or "").upper())
 
 
+def text(mapping: Mapping) -> str:
+    """The ``mapping:`` of a file that :func:`build` reads as ``mapping``."""
+    lines = ["mapping:"]
+    for level in mapping.levels:
+        parts = [f"level: {level.level}"]
+        for key, names in (("keep", level.keep), ("stream", level.stream)):
+            if names:
+                parts.append(f"{key}: [{', '.join(sorted(names))}]")
+        for key, loops in (("temporal", level.temporal), ("spatial", level.spatial)):
+            if loops:
+                parts.append(f"{key}: [{', '.join(f'{x.rank} {x.bound} {x.axis}'.strip() for x in loops)}]")
+        lines.append(f"  - {{{', '.join(parts)}}}")
+    return "\n".join(lines) + "\n"
+
+
 def _keep_faults(node: Node, level: LevelMappingModel) -> list[Fault]:
     faults = []
     for key, names in (("keep", level.keep), ("stream", level.stream)):

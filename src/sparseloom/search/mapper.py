@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -33,6 +33,7 @@ class Best:
     fit, of ``size`` in the mapspace."""
 
     objective: str
+    unit: str
     mapping: Mapping | None
     energy_pj: float
     cycles: float
@@ -42,6 +43,7 @@ class Best:
     evaluated: int
     valid: int
     seconds: float
+    interrupted: bool = False
 
     @property
     def proven(self) -> bool:
@@ -53,9 +55,15 @@ class Best:
         """How far the value may be above the best one, as a share of the bound."""
         return self.value / self.bound - 1 if self.bound > 0 else np.inf
 
+    @property
+    def statement(self) -> str:
+        """How good the mapping is, in words."""
+        if self.proven:
+            return "optimal in this mapspace"
+        return f"within {100 * self.gap:.2g} % of a lower bound" if self.gap < np.inf else "no lower bound is known"
+
     def __str__(self) -> str:
-        said = "optimal in this mapspace" if self.proven else f"within {100 * self.gap:.2g} % of a lower bound"
-        return f"{self.objective} {self.value:.6g}: {said}"
+        return f"{self.objective} {self.value:.6g} {self.unit}: {self.statement}"
 
 
 @dataclass(frozen=True)
@@ -105,18 +113,16 @@ class _Search:
         """Look into the most promising prefixes: of those that the last step made, down to mappings, then of all."""
         below = [k for k, part in enumerate(self.parts) if part.prefixes.stage == self.stage]
         at = min(below or range(len(self.parts)), key=lambda k: float(self.parts[k].bound[0]))
-        part = self.parts.pop(at)
+        part = self.parts[at]
         part = part[part.bound <= self.best[0]]
-        self.stage = 0
-        if not len(part.bound):
-            return
-        some = max(1, int(np.searchsorted(np.cumsum(self.tree.counts(part.prefixes)), CHUNK)))
+        some = max(1, int(np.searchsorted(np.cumsum(self.tree.counts(part.prefixes)), CHUNK))) if len(part.bound) else 0
+        self.stage = part.prefixes.stage + 1
+        for parent, prefixes in self.tree.following(part.prefixes[:some]):
+            self._look(part.keep, prefixes, part.cost[:some][parent])
+        # only now, so that an interrupt loses nothing
+        self.parts.pop(at)
         if some < len(part.bound):
             self.parts.append(part[some:])
-            part = part[:some]
-        self.stage = part.prefixes.stage + 1
-        for parent, prefixes in self.tree.following(part.prefixes):
-            self._look(part.keep, prefixes, part.cost[parent])
 
     def _look(self, keep: int, prefixes: Prefixes, cost: Cost) -> None:
         kept = self.tree.space.keeps[keep]
@@ -193,21 +199,24 @@ def search(
 ) -> Best:
     """The best mapping of a mapspace, by ``goal``, or the best that is found in ``budget_s`` seconds.
 
-    ``watch`` is told now and then what was found so far; an exception that it raises ends the search. Raises InputError for a
-    budget that is not above 0.
+    ``watch`` is told now and then what was found so far. An interrupt ends the search as the budget does. Raises InputError for
+    a budget that is not above 0.
     """
     goal = objective(goal) if isinstance(goal, str) else goal
     if not budget_s > 0:
         raise InputError(Fault(f"the budget is {budget_s:g} s", path="budget", fix="give more than 0 s"))
-    start = time.perf_counter()
+    start = told = time.perf_counter()
     state = _Search(Tree(space), goal)
-    told = start
-    while state.parts and (now := time.perf_counter()) - start < budget_s:
-        state.step()
-        if watch is not None and now - told > WATCH_S:
-            told = now
-            watch(_best(state, now - start))
-    return _best(state, time.perf_counter() - start)
+    stopped = False
+    try:
+        while state.parts and (now := time.perf_counter()) - start < budget_s:
+            state.step()
+            if watch is not None and now - told > WATCH_S:
+                told = now
+                watch(_best(state, now - start))
+    except KeyboardInterrupt:
+        stopped = True
+    return replace(_best(state, time.perf_counter() - start), interrupted=stopped)
 
 
 WATCH_S = 0.2
@@ -218,6 +227,6 @@ def _best(state: _Search, seconds: float) -> Best:
     value, energy_pj, cycles = state.best
     space = state.tree.space
     return Best(
-        state.goal.name, state.mapping, energy_pj, cycles, value, min(value, state.bound), space.size, state.evaluated,
-        state.valid, seconds,
+        state.goal.name, state.goal.unit, state.mapping, energy_pj, cycles, value, min(value, state.bound), space.size,
+        state.evaluated, state.valid, seconds,
     )  # fmt: skip

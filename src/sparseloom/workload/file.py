@@ -91,6 +91,40 @@ def build(node: Node) -> Workload:
     return Workload(einsum, shape, densities, word_bits, model.name)
 
 
+def plain(workload: Workload) -> dict[str, Any]:
+    """What to write under ``workload:`` so that :func:`build` reads it as ``workload``.
+
+    Raises InputError for a tensor whose sparsity has no short form.
+    """
+    faults: list[Fault] = []
+    tensors: dict[str, dict[str, Any]] = {}
+    for name, density in workload.densities.items():
+        with gather(faults, Node({}, "", 0, name)):
+            tensors[name] = _said(name, density)
+    for name, bits in workload.word_bits.items():
+        tensors.setdefault(name, {})["word_bits"] = bits
+    if faults:
+        raise InputError(faults)
+    found = {"name": workload.name, "einsum": str(workload.einsum), "shape": dict(workload.shape), "tensors": tensors}
+    return {key: value for key, value in found.items() if value}
+
+
+def _said(name: str, density: Density) -> dict[str, Any]:
+    from sparseloom.fibertree.density import Dense, FixedStructured, Uniform
+    from sparseloom.fibertree.diagonal import Banded
+
+    if isinstance(density, Dense):
+        return {}
+    if isinstance(density, Uniform):
+        return {"density": density.density}
+    if isinstance(density, FixedStructured):
+        return {"density": density.density, "model": "fixed-structured"}
+    if isinstance(density, Banded):
+        return {"band_half_width": density.half_width}
+    what = f"the sparsity of {name}, {type(density).__name__}, cannot be written here"
+    raise InputError(Fault(what, fix="keep the file that states it, and write the mapping alone"))
+
+
 def _shape(node: Node, shape: Mapping[str, int], faults: list[Fault]) -> dict[str, int]:
     """Ranks in capitals, as the einsum has them."""
     found: dict[str, int] = {}
