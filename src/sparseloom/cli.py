@@ -238,11 +238,11 @@ def map_(
         raise InputError(Fault(f"no mapping that fits was found in {best.seconds:.1f} s", fix="give a larger --budget"))
     result = evaluate(workload, design, best.mapping)
     result = replace(result, ignored=(*result.ignored, *case.ignored), notes=(*result.notes, *case.notes))
-    given, violations = compared(space, goal, best, case.mapping) if case.mapping is not None else ("", [])
+    given = compared(space, best, case.mapping, seconds) if case.mapping is not None else None
     if output is not None:
         output.write_text(_mapping_file(case, best, workload, design))
     if json is not None:
-        json.write_text(_json(plain(best, result, violations)))
+        json.write_text(_json(plain(best, result, given)))
     print(text(best, result, given))
     if best.interrupted:
         raise typer.Exit(INTERRUPTED)

@@ -20,7 +20,6 @@ from sparseloom.errors import Fault, MappingError
 from sparseloom.mapping.batch import KINDS, BoolArray, Problem
 from sparseloom.mapping.chains import chains
 from sparseloom.mapping.constraints import FREE, NONE, Constraints, LevelConstraints
-from sparseloom.mapping.mapping import Mapping
 
 IntArray = NDArray[np.int64]
 
@@ -49,7 +48,7 @@ class Mapspace:
         along axes with several children."""
         return tuple(
             3 * depth + kind
-            for depth in range(len(self._levels))
+            for depth in range(len(self.levels))
             for kind in range(len(KINDS))
             if kind == 0 or self._fanout(depth, kind) > 1
         )
@@ -60,7 +59,7 @@ class Mapspace:
         found = []
         for d, rank in enumerate(self.problem.ranks):
             rows = chains(int(self.problem.shape[d]), self._limits(d), self.imperfect, self._axes)
-            for depth, level in enumerate(self._levels):
+            for depth, level in enumerate(self.levels):
                 spread = [k for k, place in enumerate(self.places) if place // 3 == depth and place % 3]
                 least = level.spatial.get(rank, FREE).of(int(self.problem.shape[d]))[0]
                 rows = rows[rows[:, spread].prod(axis=1) >= least]
@@ -70,26 +69,26 @@ class Mapspace:
     @cached_property
     def keeps(self) -> tuple[BoolArray, ...]:
         """Which tensors are kept where, [S, T]: every way that the constraints allow, most kept first."""
-        tables = [np.ones((len(self._levels), len(self.problem.tensors)), np.bool_)]
-        for depth, level in enumerate(self._levels):
+        tables = [np.ones((len(self.levels), len(self.problem.tensors)), np.bool_)]
+        for depth, level in enumerate(self.levels):
             for t, name in enumerate(self.problem.tensors):
                 if not depth or name in level.keep:
                     continue
                 without = [table.copy() for table in tables]
                 for table in without:
                     table[depth, t] = False
-                tables = without if name in self._bypass(depth) else [*tables, *without]
+                tables = without if name in self.bypass(depth) else [*tables, *without]
         return tuple(tables)
 
     @cached_property
     def stream(self) -> BoolArray:
         """Tensors that pass through a level's storage where it bypasses them, [S, T]."""
-        return np.array([[name in level.stream for name in self.problem.tensors] for level in self._levels])
+        return np.array([[name in level.stream for name in self.problem.tensors] for level in self.levels])
 
     @cached_property
     def size(self) -> int:
         """How many mappings there are; tiles that do not fit are among them."""
-        groups = 2 * len(self._levels)
+        groups = 2 * len(self.levels)
         states = {(0,) * groups + (1,) * groups: 1}
         for d in range(len(self.problem.ranks)):
             kinds, counts = np.unique(self._kinds(d), axis=0, return_counts=True)
@@ -110,18 +109,16 @@ class Mapspace:
         )
         return total * len(self.keeps)
 
-    def violations(self, mapping: Mapping) -> list[Fault]:
-        """Every constraint that a mapping, which the design itself allows, breaks."""
-        return list(_violations(self, mapping))
-
     @property
-    def _levels(self) -> list[LevelConstraints]:
+    def levels(self) -> list[LevelConstraints]:
+        """The constraints of each storage level, outermost first."""
         return [self.constraints.of(level.name) for level in self.problem.design.architecture.levels]
 
-    def _bypass(self, depth: int) -> frozenset[str]:
+    def bypass(self, depth: int) -> frozenset[str]:
+        """Tensors that a level must not keep, by its constraints or because it is built for others."""
         holds = self.problem.design.architecture.levels[depth].holds
         others = frozenset(self.problem.tensors) - holds if holds is not None else frozenset()
-        return self._levels[depth].bypass | others
+        return self.levels[depth].bypass | others
 
     def _fanout(self, depth: int, kind: int) -> int:
         return self.problem.design.architecture.fanout(depth)[kind - 1]
@@ -131,13 +128,13 @@ class Mapspace:
         """The most that a level's spatial bounds along X and Y may make, [2 S]. Where spatial skipping gives idle lanes other
         work that follows from the tensors, and is seen when a mapping is evaluated."""
         return [
-            self._fanout(depth, kind) if depth not in self._skipping else 1 << 62
-            for depth in range(len(self._levels))
+            self._fanout(depth, kind) if depth not in self.skipping else 1 << 62
+            for depth in range(len(self.levels))
             for kind in (1, 2)
         ]
 
     @cached_property
-    def _skipping(self) -> frozenset[int]:
+    def skipping(self) -> frozenset[int]:
         """Levels with spatial skipping."""
         design = self.problem.design
         return frozenset(
@@ -165,7 +162,7 @@ class Mapspace:
         limits = []
         for place in self.places:
             depth, kind = divmod(place, 3)
-            level = self._levels[depth]
+            level = self.levels[depth]
             least, most = (level.spatial if kind else level.temporal).get(rank, FREE).of(size)
             if kind:
                 barred = level.axes.get(rank, KINDS[kind]) != KINDS[kind]
@@ -176,7 +173,7 @@ class Mapspace:
     def _kinds(self, d: int) -> IntArray:
         """What of a rank's chains the number of mappings depends on, [N, 4 S]: whether it has a loop whose order is free, temporal
         or spatial, at each level, and the bounds along X and Y."""
-        rows, count = self.chains[d], len(self._levels)
+        rows, count = self.chains[d], len(self.levels)
         kinds = np.ones((len(rows), 4 * count), np.int64)
         kinds[:, : 2 * count] = 0
         for k, place in enumerate(self.places):
@@ -192,7 +189,7 @@ class Mapspace:
         """By level and whether they are spatial, the ranks that may have a loop of more than one iteration, in their order where
         it is not free: those that constraints pin are the innermost."""
         found = {}
-        for depth, level in enumerate(self._levels):
+        for depth, level in enumerate(self.levels):
             for spatial in (False, True):
                 some = [k for k, place in enumerate(self.places) if place // 3 == depth and (place % 3 > 0) == spatial]
                 there = [d for d, rows in enumerate(self.chains) if (rows[:, some] > 1).any()]
@@ -207,9 +204,9 @@ class Mapspace:
         where lanes that would be idle take other work."""
         found = {}
         for (depth, spatial), ranks in self.looped.items():
-            level = self._levels[depth]
+            level = self.levels[depth]
             pinned = level.inner_spatial if spatial else level.inner
-            fixed = spatial and depth not in self._skipping
+            fixed = spatial and depth not in self.skipping
             found[depth, spatial] = frozenset(d for d in ranks if not fixed and self.problem.ranks[d] not in pinned)
         return found
 
@@ -235,7 +232,7 @@ def _unknown(problem: Problem, constraints: Constraints) -> Iterator[Fault]:
 
 def _unkept(space: Mapspace) -> Iterator[Fault]:
     for depth, level in enumerate(space.problem.design.architecture.levels):
-        own, bypass = space._levels[depth], space._bypass(depth)
+        own, bypass = space.levels[depth], space.bypass(depth)
         for tensor in sorted(own.keep & bypass):
             where = "its constraints bar it" if tensor in own.bypass else f"it is built for {_names(level.holds)}"
             yield Fault(f"{level.name} has to keep {tensor}, and {where}", path=level.name, fix="drop one of the two")
@@ -256,57 +253,10 @@ def _no_chain(space: Mapspace, d: int) -> Iterator[Fault]:
     names = space.problem.design.architecture.names
     parts = []
     for depth, name in enumerate(names):
-        level = space._levels[depth]
+        level = space.levels[depth]
         for kind, limits in (("temporal", level.temporal), ("spatial", level.spatial)):
             if rank in limits:
                 parts.append(f"{name} {kind} {limits[rank]}")
     bounds = "imperfect" if space.imperfect else "perfect"
     what = f"rank {rank}: no {bounds} bounds cover its {size} coordinates within {'; '.join(parts) or 'the fan-outs'}"
     yield Fault(what, path=rank, fix="loosen one of these, change the rank's shape, or allow imperfect bounds")
-
-
-def _violations(space: Mapspace, mapping: Mapping) -> Iterator[Fault]:
-    sizes = space.problem.workload.shape
-    for depth, mapped in enumerate(mapping.levels):
-        level = space._levels[depth]
-        for kind, loops, limits in (
-            ("temporal", mapped.temporal, level.temporal),
-            ("spatial", mapped.spatial, level.spatial),
-        ):
-            for rank, limit in limits.items():
-                bound = prod(loop.bound for loop in loops if loop.rank == rank)
-                least, most = limit.of(sizes[rank])
-                if not least <= bound <= most:
-                    what = f"{mapped.level}: the {kind} bound of {rank} is {bound}, the constraint says {limit}"
-                    yield Fault(what, path=mapped.level, fix="change the bound, or the constraint")
-        groups = [("temporal", mapped.temporal, level.inner)]
-        if depth in space._skipping:
-            groups.append(("spatial", mapped.spatial, level.inner_spatial))
-        for kind, loops, inner in groups:
-            order = [loop.rank for loop in loops if loop.bound > 1]
-            wanted = [rank for rank in order if rank not in inner] + [rank for rank in inner if rank in order]
-            if order != wanted:
-                what = f"{mapped.level}: {kind} loops are in the order {' '.join(order)}, constrained to {' '.join(wanted)}"
-                yield Fault(what, path=mapped.level, fix="change the order, or the constraint")
-        for loop in mapped.spatial:
-            if loop.bound > 1 and level.axes.get(loop.rank, loop.axis) != loop.axis:
-                what = f"{mapped.level}: {loop.rank} runs along {loop.axis}, constrained to {level.axes[loop.rank]}"
-                yield Fault(what, path=mapped.level, fix="change the axis, or the constraint")
-        for tensor in sorted(level.keep - mapped.keep):
-            yield Fault(
-                f"{mapped.level} bypasses {tensor}, which it has to keep", path=mapped.level, fix="keep it there"
-            )
-        for tensor in sorted(space._bypass(depth) & mapped.keep):
-            yield Fault(
-                f"{mapped.level} keeps {tensor}, which it has to bypass", path=mapped.level, fix="bypass it there"
-            )
-    used = prod(loop.bound for mapped in mapping.levels for loop in mapped.spatial)
-    fewest, largest = space.parallelism
-    if not fewest <= used <= largest:
-        share = space.constraints
-        units = space.problem.design.architecture.compute.instances
-        what = (
-            f"the mapping uses {used} of {units} compute units, constrained to a share of {share.least_parallelism:g} to "
-            f"{share.most_parallelism:g}"
-        )
-        yield Fault(what, fix="change the spatial bounds, or the constraint")

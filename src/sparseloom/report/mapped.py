@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,26 @@ from sparseloom.errors import SparseloomError
 from sparseloom.mapping.file import text as mapping_text
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.mapping.mapspace import Mapspace
+from sparseloom.mapping.violations import admitting, violations
 from sparseloom.model.evaluate import evaluate
 from sparseloom.results import Result
-from sparseloom.search.mapper import Best
-from sparseloom.search.objective import Objective
+from sparseloom.search.mapper import Best, search
+from sparseloom.search.objective import objective
 
 
-def text(best: Best, result: Result, given: str = "") -> str:
-    """The result of the best mapping, and how good it is; ``given`` says how it compares with a mapping that was given."""
+@dataclass(frozen=True)
+class Comparison:
+    """The ``value`` of a mapping that was given (None: it does not run), the constraints that it breaks, and both in words."""
+
+    value: float | None
+    violations: tuple[str, ...]
+    text: str
+
+
+def text(best: Best, result: Result, given: Comparison | None = None) -> str:
+    """The result of the best mapping, how good it is, and how it compares with a mapping that was given."""
     lines = [str(result), "", *summary(best)]
-    return "\n".join([*lines, given] if given else lines)
+    return "\n".join([*lines, given.text] if given else lines)
 
 
 def summary(best: Best) -> list[str]:
@@ -32,23 +42,27 @@ def summary(best: Best) -> list[str]:
     ]
 
 
-def compared(space: Mapspace, goal: Objective, best: Best, mapping: Mapping) -> tuple[str, list[str]]:
-    """How the best mapping compares with one that was given, in words, and which constraints that one breaks."""
-    violations = [fault.what for fault in space.violations(mapping)]
-    lines = []
+def compared(space: Mapspace, best: Best, mapping: Mapping, budget_s: float) -> Comparison:
+    """A mapping that was given beside the best one; where it breaks constraints, beside the best with these loosened too, which is
+    searched for again."""
+    goal = objective(best.objective)
+    broken = tuple(fault.what for fault in violations(space, mapping))
     try:
         given = evaluate(space.problem.workload, space.problem.design, mapping)
     except SparseloomError as error:
-        lines.append(f"the given mapping does not run: {error.faults[0].what}")
-    else:
-        value = float(goal.of(np.array(given.energy_pj), np.array(given.cycles)))
-        times = f"{value / best.value:.4g} times that of the best" if best.value else "the best is 0"
-        lines.append(f"the given mapping has {goal.name} {value:.6g} {goal.unit}, {times}")
-    lines += [f"  it breaks a constraint: {what}" for what in violations]
-    return "\n".join(lines), violations
+        return Comparison(None, broken, f"the given mapping does not run: {error.faults[0].what}")
+    value = float(goal.of(np.array(given.energy_pj), np.array(given.cycles)))
+    lines = [f"given     {goal.name} {value:.6g} {goal.unit}, {value / best.value:.4g} times that of the best found"]
+    if broken:
+        lines += [f"  it breaks a constraint: {what}" for what in broken]
+        wider = search(admitting(space, mapping), goal, budget_s)
+        lines.append(
+            f"  with that loosened the best found has {wider}; the given one {value / wider.value:.4g} times that"
+        )
+    return Comparison(value, broken, "\n".join(lines))
 
 
-def plain(best: Best, result: Result, violations: Sequence[str] = ()) -> dict[str, Any]:
+def plain(best: Best, result: Result, given: Comparison | None = None) -> dict[str, Any]:
     """As values for JSON."""
     assert best.mapping is not None
     return {
@@ -62,4 +76,4 @@ def plain(best: Best, result: Result, violations: Sequence[str] = ()) -> dict[st
         "seconds": best.seconds,
         "mapping": mapping_text(best.mapping),
         "result": result.to_dict(),
-    } | ({"violations": list(violations)} if violations else {})
+    } | ({"given": {"value": given.value, "violations": list(given.violations)}} if given else {})

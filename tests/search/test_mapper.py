@@ -1,0 +1,158 @@
+"""The search against the evaluation of every mapping of the mapspace."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from tests.generators import cases
+
+from sparseloom import case as cases_of
+from sparseloom.arch.actions import EnergyTable
+from sparseloom.arch.design import Design
+from sparseloom.arch.hierarchy import Architecture, ComputeLevel, StorageLevel
+from sparseloom.errors import InputError, MappingError
+from sparseloom.mapping.batch import Problem
+from sparseloom.mapping.constraints import Constraints, LevelConstraints, Limit
+from sparseloom.mapping.mapspace import Mapspace
+from sparseloom.mapping.prefixes import Tree
+from sparseloom.mapping.violations import violations
+from sparseloom.model.batch import in_chunks
+from sparseloom.model.evaluate import evaluate
+from sparseloom.search.explain import misfits
+from sparseloom.search.mapper import search
+from sparseloom.search.objective import OBJECTIVES, Objective
+from sparseloom.workload.einsum import Einsum
+from sparseloom.workload.workload import Workload
+
+
+@st.composite
+def spaces(draw, lanes=False):
+    """Mapspaces of random designs, with sparse features, of some thousand mappings at most."""
+    case = draw(cases(densities=("dense", "uniform"), max_levels=3, max_points=60, lanes=lanes))
+    problem = Problem(case.workload, case.design)
+    levels = {}
+    for depth, (level, mapped) in enumerate(zip(case.design.architecture.levels, case.mapping.levels, strict=True)):
+        temporal = {rank: Limit.exactly(1) for rank in problem.ranks if depth and draw(st.booleans())}
+        spatial = {rank: Limit(1, draw(st.integers(1, 3))) for rank in problem.ranks if draw(st.booleans())}
+        inner = tuple(draw(st.permutations(problem.ranks))) if draw(st.booleans()) else ()
+        bypass = frozenset(problem.tensors) - mapped.keep if draw(st.booleans()) else frozenset()
+        levels[level.name] = LevelConstraints(temporal, spatial, inner, keep=mapped.keep, bypass=bypass)
+    try:
+        space = Mapspace(problem, Constraints(levels), draw(st.booleans()))
+    except MappingError:
+        assume(False)
+    assume(space.size <= 3000)
+    return space
+
+
+def best_of_all(space: Mapspace, goal: Objective) -> tuple[float, ...]:
+    best = (math.inf,) * 3
+    for keep in space.keeps:
+        for batch in Tree(space).mappings(keep):
+            for found in in_chunks(space.problem, batch):
+                keys = np.array(goal.keys(found.energy_pj, found.cycles))[:, found.valid]
+                best = min([best, *map(tuple, keys.T.tolist())])
+    return best
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(spaces(), st.sampled_from(sorted(OBJECTIVES)))
+def test_the_search_finds_the_best_of_all_mappings_and_knows_it(space, name) -> None:
+    expected = best_of_all(space, OBJECTIVES[name])
+    best = search(space, name)
+    assert (best.value, best.energy_pj, best.cycles) == expected
+    assert best.proven
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(spaces(lanes=True), st.sampled_from(sorted(OBJECTIVES)))
+def test_the_search_finds_the_best_where_work_moves_between_lanes(space, name) -> None:
+    best = search(space, name)
+    assert (best.value, best.energy_pj, best.cycles) == best_of_all(space, OBJECTIVES[name])
+
+
+def product_of(size: int, capacity: int = 4096) -> Problem:
+    """A dense matrix product on three levels and 4 x 4 units."""
+    energy = {
+        name: EnergyTable({"read": pj, "fill": pj, "update": pj}) for name, pj in (("D", 100.0), ("G", 5.0), ("R", 0.5))
+    }
+    levels = (
+        StorageLevel("D", energy=energy["D"], read_words_per_cycle=4),
+        StorageLevel("G", capacity_words=capacity, energy=energy["G"], read_words_per_cycle=8),
+        StorageLevel("R", capacity_words=16, mesh_x=4, mesh_y=4, energy=energy["R"]),
+    )
+    unit = ComputeLevel("mac", mesh_x=4, mesh_y=4, energy=EnergyTable({"compute": 1.0}))
+    workload = Workload(Einsum.parse("Z[m,n] = A[m,k] * B[k,n]"), dict.fromkeys("MNK", size))
+    return Problem(workload, Design(Architecture(levels, unit)))
+
+
+def test_an_ended_budget_leaves_a_sound_bound() -> None:
+    space = Mapspace(product_of(16))
+    proven = search(space)
+    assert proven.proven
+    short = search(space, budget_s=1e-9)
+    assert short.mapping is None
+    some = search(space, budget_s=0.2)
+    assert some.bound <= proven.value <= some.value
+
+
+def test_an_interrupt_keeps_what_was_found() -> None:
+    calls = []
+
+    def stop(best) -> None:
+        calls.append(best)
+        if best.mapping is not None:
+            raise KeyboardInterrupt
+
+    space = Mapspace(product_of(64))
+    best = search(space, watch=stop)
+    assert calls
+    assert best.interrupted
+    assert best.mapping is not None
+    assert best.bound <= best.value
+
+
+def test_what_is_found_evaluates_to_the_same_values() -> None:
+    space = Mapspace(product_of(8))
+    best = search(space, "energy")
+    result = evaluate(space.problem.workload, space.problem.design, best.mapping)
+    assert (result.energy_pj, result.cycles) == (best.energy_pj, best.cycles)
+
+
+def test_a_level_that_holds_no_tile_is_named_with_the_capacity_that_would_do() -> None:
+    problem = product_of(8, capacity=2)
+    constraints = Constraints({"G": LevelConstraints(keep=frozenset("ABZ"), temporal={"M": Limit(2, 4)})})
+    space = Mapspace(problem, constraints)
+    assert search(space).mapping is None
+    (fault,) = misfits(space)
+    assert fault.what == "G holds 2 words; the smallest tiles that the constraints leave need 5 (A 2, B 1, Z 2)"
+
+
+def test_no_time_is_no_budget() -> None:
+    with pytest.raises(InputError, match="the budget is 0 s"):
+        search(Mapspace(product_of(4)), budget_s=0)
+
+
+def test_the_shipped_mapping_of_eyeriss_is_the_best_of_its_row_stationary_mapspace() -> None:
+    case = cases_of.read(["eyeriss-alexnet-conv2"])
+    one, free = Limit.exactly(1), Limit(whole=True)
+    still = dict.fromkeys("NMCPQRS", one)
+    constraints = Constraints({
+        "DRAM": LevelConstraints(dict.fromkeys("RSP", one), inner=tuple("QNMCPSR"), keep=frozenset("IWO")),
+        "shared_glb": LevelConstraints(
+            {**dict.fromkeys("QRS", one), "P": free}, dict.fromkeys("CPRSN", one), tuple("MNPCSRQ"),
+            axes=dict.fromkeys("QM", "X"), keep=frozenset("IO"), bypass=frozenset("W"),
+        ),
+        "DummyBuffer": LevelConstraints(still, {**dict.fromkeys("PQRN", one), "S": free}, axes=dict.fromkeys("SCM", "Y")),
+        "ifmap_spad": LevelConstraints(still),
+        "weights_spad": LevelConstraints({**dict.fromkeys("NMPQS", one), "R": free}, inner=("R", "C")),
+        "psum_spad": LevelConstraints(dict.fromkeys("NCRSPQ", one)),
+    })  # fmt: skip
+    space = Mapspace(Problem(case.workload, case.design), constraints)
+    assert not violations(space, case.mapping)
+    best = search(space)
+    given_ = evaluate(case.workload, case.design, case.mapping)
+    assert best.proven
+    assert best.value == given_.energy_pj * given_.cycles
