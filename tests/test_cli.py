@@ -44,7 +44,7 @@ def test_a_command_that_does_not_exist_is_refused(run) -> None:
     assert "evalute" in errors
 
 
-@pytest.mark.parametrize("kind", ["design", "workload", "mapping", "result"])
+@pytest.mark.parametrize("kind", ["design", "workload", "mapping", "constraints", "result"])
 def test_every_schema_is_json_of_an_object(run, kind: str) -> None:
     code, out, _ = run("schema", kind)
     published = json.loads(out)
@@ -388,3 +388,90 @@ def test_the_demo_runs_and_says_how_to_repeat_it(run) -> None:
     assert code == 0
     repeat = out.splitlines()[-1].split("`")[1].split()
     assert out.startswith(run(*repeat[1:])[1])
+
+
+TOY = """
+workload: {einsum: "Z[m,n] = A[m,k] * B[k,n]", shape: {M: 4, N: 4, K: 6}, tensors: {A: {density: 0.5}}}
+design:
+  name: toy
+  levels:
+    - {name: D, energy_pj: {read: 100, fill: 100, update: 100}}
+    - {name: G, capacity_words: 24, instances: [2, 1], skipping: [B <- A], energy_pj: {read: 2, fill: 2, update: 2}}
+  compute: {name: mac, instances: [4, 1], energy_pj: {compute: 1}}
+"""
+
+
+def test_the_mapping_that_map_writes_evaluates_to_the_same_result(run, tmp_path: Path) -> None:
+    files = tmp_path / "toy.yaml", tmp_path / "limits.yaml"
+    files[0].write_text(TOY)
+    files[1].write_text("constraints: {levels: [{level: G, keep: [A, B], temporal: {K: 2..6}}]}")
+    best, found, again = (tmp_path / name for name in ("best.yaml", "found.json", "again.json"))
+    code, out, errors = run("map", *files, "-o", best, "--json", found)
+    assert code == 0, errors
+    assert "optimal in this mapspace" in out
+    said = json.loads(found.read_text())
+    assert said["proven"]
+    assert run("evaluate", files[0], best, "--json", again)[0] == 0
+    assert json.loads(again.read_text()) == said["result"]
+    assert said["result"]["energy_pj"] * said["result"]["cycles"] == said["value"]
+
+
+def test_a_mapping_that_breaks_constraints_is_compared_inside_and_outside_of_them(run, tmp_path: Path) -> None:
+    mapping = "mapping: [{level: D, keep: [A, B, Z], temporal: [K 6, M 4]}, {level: G, keep: [A, B], temporal: [N 4]}]"
+    (tmp_path / "toy.yaml").write_text(TOY + mapping)
+    (tmp_path / "limits.yaml").write_text("constraints: {levels: [{level: D, temporal: {K: <=2}}]}")
+    code, out, _ = run("map", tmp_path / "toy.yaml", tmp_path / "limits.yaml", "--objective", "energy")
+    assert code == 0
+    assert "it breaks a constraint: D: the temporal bound of K is 6, the constraint says 1..2" in out
+    assert "with that loosened the best found has energy" in out
+
+
+@pytest.mark.parametrize(
+    ("limits", "options", "words"),
+    [
+        ("{levels: [{level: X}]}", (), "constraints are given for unknown level X"),
+        (
+            "{levels: [{level: D, temporal: {K: 4}}, {level: G, temporal: {K: 4}}]}",
+            (),
+            "rank K: no perfect bounds cover its 6",
+        ),
+        ("{levels: [{level: D, temporal: {K: <6>}}]}", (), "'<6>' is not a limit of a bound"),
+        ("{levels: [{level: G, keep: [A], temporal: {M: 4, K: 6}}]}", ("--budget", "1"), None),
+        ("{levels: [{level: G, keep: [A, B, Z]}]}", ("--budget", "0"), "the budget is 0 s"),
+        ("{levels: [{level: G}]}", ("--objective", "speed"), "unknown objective 'speed'"),
+        ("{levels: [{level: G}]}", ("--budget", "soon"), "'soon' is not a time"),
+        ("{levels: [{level: G, keep: [A, B, Z], temporal: {M: 4, K: 6}}]}", (), "G holds 24 words; the smallest tiles"),
+    ],
+)
+def test_what_cannot_be_searched_is_said_with_exit_code_2(run, tmp_path: Path, limits, options, words) -> None:
+    (tmp_path / "toy.yaml").write_text(TOY)
+    (tmp_path / "limits.yaml").write_text(f"constraints: {limits}")
+    code, _, errors = run("map", tmp_path / "toy.yaml", tmp_path / "limits.yaml", *options)
+    assert code == (2 if words else 0), errors
+    assert (words or "") in errors
+    assert "Traceback" not in errors
+
+
+def test_a_search_that_is_interrupted_writes_the_best_so_far(tmp_path: Path) -> None:
+    (tmp_path / "large.yaml").write_text(TOY.replace("{M: 4, N: 4, K: 6}", "{M: 5040, N: 5040, K: 5040}"))
+    command = [
+        *COMMAND[:2],
+        COMMAND[2],
+        "map",
+        str(tmp_path / "large.yaml"),
+        "--budget",
+        "10m",
+        "-o",
+        str(tmp_path / "best.yaml"),
+    ]
+    search = Popen(command, stdout=PIPE, stderr=PIPE, text=True, env=SOURCE)
+    assert search.stderr is not None
+    for line in search.stderr:
+        if line.endswith("mappings\n"):
+            break
+    time.sleep(8)
+    search.send_signal(signal.SIGINT)
+    out, errors = search.communicate(timeout=60)
+    assert search.returncode == 130, errors
+    assert "of a lower bound" in out
+    assert "mapping:" in (tmp_path / "best.yaml").read_text()

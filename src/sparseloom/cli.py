@@ -234,6 +234,9 @@ def map_(
         print(file=sys.stderr)
     if best.mapping is None and best.proven:
         raise MappingError(misfits(space))
+    if best.mapping is None and best.interrupted:
+        print(f"no mapping that fits was found in {best.seconds:.1f} s", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED)
     if best.mapping is None:
         raise InputError(Fault(f"no mapping that fits was found in {best.seconds:.1f} s", fix="give a larger --budget"))
     result = evaluate(workload, design, best.mapping)

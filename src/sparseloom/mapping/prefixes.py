@@ -116,43 +116,58 @@ class Tree:
         ranks = (each[prefixes.stage] for each in self._ranks)
         return np.stack([rank.tile[at] for rank, at in zip(ranks, prefixes.node.T, strict=True)])
 
-    def counts(self, prefixes: Prefixes) -> FloatArray:
-        """At most so many prefixes follow each, orders of their loops not counted, [N]."""
-        total = np.ones(len(prefixes))
-        for d, ranks in enumerate(self._ranks):
-            begin, node = ranks[prefixes.stage].begin, prefixes.node[:, d]
-            total *= begin[node + 1] - begin[node]
-        return total
-
     def following(self, prefixes: Prefixes) -> Iterator[tuple[IntArray, Prefixes]]:
-        """All prefixes of one stage more within the fan-out, and for each the number of the one it follows."""
-        stage = prefixes.stage
+        """All prefixes of one stage more within the fan-out, some :data:`CHUNK` combinations of bounds at a time, and for each the
+        number of the one it follows."""
+        depth, spatial = self.stages[prefixes.stage]
+        for parent, nodes in self._nodes_after(
+            prefixes, np.arange(len(prefixes)), np.zeros((0, len(prefixes)), np.int64)
+        ):
+            ranks = (each[prefixes.stage + 1] for each in self._ranks)
+            bounds = np.stack([rank.bounds[own] for rank, own in zip(ranks, nodes, strict=True)])
+            used = prefixes.lanes[parent] * (bounds[:, :, 1:].prod(axis=(0, 2)) if spatial else 1)
+            for some, orders in self._ordered(depth, spatial, bounds):
+                each, order = np.repeat(some, len(orders)), np.tile(orders, (len(some), 1))
+                own = bounds[order, each[:, None]]
+                kind = np.where(own[:, :, 2] > 1, 2, 1) if spatial else np.zeros(order.shape, np.int64)
+                bound = np.take_along_axis(own, kind[:, :, None], axis=2)[:, :, 0]
+                yield parent[each], Prefixes(
+                    prefixes.stage + 1, nodes[:, each].T,
+                    np.concatenate([prefixes.rank[parent[each]], order], axis=1),
+                    np.concatenate([prefixes.bound[parent[each]], bound], axis=1),
+                    np.concatenate([prefixes.place[parent[each]], 3 * depth + kind], axis=1), used[each],
+                )  # fmt: skip
+
+    def _nodes_after(
+        self, prefixes: Prefixes, parent: IntArray, nodes: IntArray
+    ) -> Iterator[tuple[IntArray, IntArray]]:
+        """Combinations of one following node of each rank [D, N] that begin with ``nodes`` [k, N] of the first ranks, and the
+        numbers of the prefixes that these follow."""
+        d, stage = len(nodes), prefixes.stage
         depth, spatial = self.stages[stage]
-        parent, nodes = np.arange(len(prefixes)), np.zeros((0, len(prefixes)), np.int64)
-        lanes = np.ones((len(prefixes), 2), np.int64)
-        for d, ranks in enumerate(self._ranks):
-            begin, node = ranks[stage].begin, prefixes.node[parent, d]
-            times = begin[node + 1] - begin[node]
-            which = np.repeat(np.arange(len(parent)), times)
-            own = np.arange(len(which)) - np.repeat(np.cumsum(times) - times - begin[node], times)
+        if d == len(self._ranks):
+            yield parent, nodes
+            return
+        begin, node = self._ranks[d][stage].begin, prefixes.node[parent, d]
+        times = begin[node + 1] - begin[node]
+        ends = np.cumsum(times)
+        start = 0
+        while start < len(parent):
+            before = ends[start - 1] if start else 0
+            stop = max(start + 1, int(np.searchsorted(ends, before + CHUNK, side="right")))
+            part = slice(start, stop)
+            which = np.repeat(np.arange(start, stop), times[part])
+            own = np.arange(len(which)) - np.repeat(ends[part] - times[part] - before - begin[node[part]], times[part])
+            both = np.concatenate([nodes[:, which], own[None]])
             if spatial:
-                both = lanes[which] * ranks[stage + 1].bounds[own, 1:]
-                fits = (both <= self.space.most_lanes(depth)).all(axis=1)
-                which, own, lanes = which[fits], own[fits], both[fits]
-            parent, nodes = parent[which], np.concatenate([nodes[:, which], own[None]])
-        bounds = np.stack([ranks[stage + 1].bounds[own] for ranks, own in zip(self._ranks, nodes, strict=True)])
-        used = prefixes.lanes[parent] * (lanes.prod(axis=1) if spatial else 1)
-        for some, orders in self._ordered(depth, spatial, bounds):
-            each, order = np.repeat(some, len(orders)), np.tile(orders, (len(some), 1))
-            own = bounds[order, each[:, None]]
-            kind = np.where(own[:, :, 2] > 1, 2, 1) if spatial else np.zeros(order.shape, np.int64)
-            bound = np.take_along_axis(own, kind[:, :, None], axis=2)[:, :, 0]
-            yield parent[each], Prefixes(
-                stage + 1, nodes[:, each].T,
-                np.concatenate([prefixes.rank[parent[each]], order], axis=1),
-                np.concatenate([prefixes.bound[parent[each]], bound], axis=1),
-                np.concatenate([prefixes.place[parent[each]], 3 * depth + kind], axis=1), used[each],
-            )  # fmt: skip
+                lanes = np.ones((len(which), 2), np.int64)
+                for k, some in enumerate(both):
+                    lanes *= self._ranks[k][stage + 1].bounds[some, 1:]
+                fits = (lanes <= self.space.most_lanes(depth)).all(axis=1)
+                which, both = which[fits], both[:, fits]
+            if len(which):
+                yield from self._nodes_after(prefixes, parent[which], both)
+            start = stop
 
     def _ordered(self, depth: int, spatial: bool, bounds: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
         """Groups of the prefixes with these ``bounds`` [D, N, 3] of a stage whose loops have the same orders, and these [K, loops]:
@@ -213,7 +228,4 @@ class Tree:
                 if used.any():
                     yield self.batch(prefixes[used], keep)
                 continue
-            some = max(1, int(np.searchsorted(np.cumsum(self.counts(prefixes)), CHUNK)))
-            if some < len(prefixes):
-                left.append(prefixes[some:])
-            left += [longer for _, longer in self.following(prefixes[:some])]
+            left += [longer for _, longer in self.following(prefixes)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -68,16 +68,38 @@ class Best:
 
 @dataclass(frozen=True)
 class _Part:
-    """Prefixes that are still to be looked into, with the ``cost`` of what is settled and the ``bound`` [N] of what they lead to,
-    lowest first; ``keep`` is the number of a way to keep tensors."""
+    """Prefixes that are still to be looked into, the most promising first: the ``cost`` of edges that are ``settled``, those into
+    levels up to so many, and the ``bound`` [N] of what they lead to; ``keep`` is the number of a way to keep tensors."""
 
     keep: int
     prefixes: Prefixes
+    settled: int
     cost: Cost
     bound: FloatArray
 
     def __getitem__(self, some: IntArray | BoolArray | slice) -> _Part:
-        return _Part(self.keep, self.prefixes[some], self.cost[some], self.bound[some])
+        return _Part(self.keep, self.prefixes[some], self.settled, self.cost[some], self.bound[some])
+
+    @property
+    def stage(self) -> int:
+        return self.prefixes.stage
+
+    @property
+    def least(self) -> float:
+        return float(self.bound[0])
+
+
+@dataclass
+class _Opened:
+    """A part whose prefixes, from number ``at`` on, are being made longer: what of that is ``left`` to do."""
+
+    part: _Part
+    left: Iterator[tuple[IntArray, Prefixes]]
+    at: int = 0
+
+    @property
+    def least(self) -> float:
+        return float(self.part.bound[self.at])
 
 
 @dataclass
@@ -86,7 +108,7 @@ class _Search:
 
     tree: Tree
     goal: Objective
-    parts: list[_Part] = field(default_factory=list)
+    parts: list[_Part | _Opened] = field(default_factory=list)
     best: tuple[float, float, float] = (np.inf, np.inf, np.inf)
     mapping: Mapping | None = None
     evaluated: int = 0
@@ -100,81 +122,91 @@ class _Search:
         self.indexes = np.asarray(self.problem.projections.any(axis=1), np.bool_)
         levels = self.problem.design.architecture.levels
         self.fanouts = [prod(self.problem.design.architecture.fanout(depth)) for depth in range(len(levels))]
-        root = self.tree.root
         for keep in range(len(space.keeps)):
-            self._look(keep, root, Cost.nothing(1, len(levels)))
+            self._add(_Part(keep, self.tree.root, 0, Cost.nothing(1, len(levels)), np.zeros(1)))
 
     @property
     def bound(self) -> float:
         """No mapping that was not looked at is better."""
-        return min((float(part.bound[0]) for part in self.parts), default=np.inf)
+        return min((part.least for part in self.parts), default=np.inf)
 
     def step(self) -> None:
         """Look into the most promising prefixes: of those that the last step made, down to mappings, then of all."""
-        below = [k for k, part in enumerate(self.parts) if part.prefixes.stage == self.stage]
-        at = min(below or range(len(self.parts)), key=lambda k: float(self.parts[k].bound[0]))
+        below = [k for k, part in enumerate(self.parts) if isinstance(part, _Part) and part.stage == self.stage]
+        at = min(below or range(len(self.parts)), key=lambda k: self.parts[k].least)
         part = self.parts[at]
+        # what was looked into leaves the list last, so that an interrupt loses nothing
+        if part.least > self.best[0]:
+            self.parts.pop(at)
+            return
+        if isinstance(part, _Opened):
+            if not self._lengthen(part):
+                self.parts.pop(at)
+            return
+        rest, part = part[CHUNK:], part[:CHUNK]
+        self.stage = part.stage
         part = part[part.bound <= self.best[0]]
-        some = max(1, int(np.searchsorted(np.cumsum(self.tree.counts(part.prefixes)), CHUNK))) if len(part.bound) else 0
-        self.stage = part.prefixes.stage + 1
-        for parent, prefixes in self.tree.following(part.prefixes[:some]):
-            self._look(part.keep, prefixes, part.cost[:some][parent])
-        # only now, so that an interrupt loses nothing
+        if part.stage == len(self.tree.stages):
+            self._evaluate(self.tree.batch(part.prefixes, self.tree.space.keeps[part.keep]))
+        elif part.settled < self.tree.complete[part.stage]:
+            self._add(self._settle(part))
+        else:
+            opened = _Opened(part, self.tree.following(part.prefixes))
+            self.parts.append(opened)
+            self._lengthen(opened)
         self.parts.pop(at)
-        if some < len(part.bound):
-            self.parts.append(part[some:])
+        if len(rest.bound):
+            self.parts.append(rest)
 
-    def _look(self, keep: int, prefixes: Prefixes, cost: Cost) -> None:
-        kept = self.tree.space.keeps[keep]
-        before, now = self._complete(prefixes)
-        fits = self._fits(prefixes, kept)
-        prefixes, cost = prefixes[fits], cost[fits]
-        if not len(prefixes):
-            return
-        if prefixes.stage == len(self.tree.stages):
-            self._evaluate(self.tree.batch(prefixes, kept))
-            return
-        if kept[before + 1 : now + 1].any():
-            near = self._bounds(keep, prefixes, cost, before) <= self.best[0]
-            prefixes, cost = prefixes[near], cost[near]
-            if not len(prefixes):
-                return
-            batch = self.tree.batch(prefixes, kept)
-            for depth in range(before + 1, now + 1):
+    def _lengthen(self, opened: _Opened) -> bool:
+        """Make some of the prefixes of a part longer; returns whether there were any left."""
+        longer = next(opened.left, None)
+        if longer is not None:
+            (parent, prefixes), part = longer, opened.part
+            opened.at, self.stage = int(parent.min()), prefixes.stage
+            self._add(_Part(part.keep, prefixes, part.settled, part.cost[parent], np.zeros(0)))
+        return longer is not None
+
+    def _settle(self, part: _Part) -> _Part:
+        """With the cost of edges into all levels that have their loops outside."""
+        now, keep, cost = self.tree.complete[part.stage], self.tree.space.keeps[part.keep], part.cost
+        if keep[part.settled + 1 : now + 1].any():
+            batch = self.tree.batch(part.prefixes, keep)
+            for depth in range(part.settled + 1, now + 1):
                 cost = cost + into(self.problem, batch, depth)
-        self._add(keep, prefixes, cost)
+        return replace(part, settled=now, cost=cost)
 
-    def _complete(self, prefixes: Prefixes) -> tuple[int, int]:
-        """How many levels had all of their loops before the last stage, and how many have."""
-        stage = prefixes.stage
-        return self.tree.complete[stage - 1] if stage else 0, self.tree.complete[stage]
-
-    def _fits(self, prefixes: Prefixes, keep: BoolArray) -> BoolArray:
+    def _fits(self, part: _Part) -> BoolArray:
+        """Whether enough compute units can be in use, and data can fit at the levels that got all of their loops last, [N]."""
         least, most = self.tree.space.parallelism
-        before, now = self._complete(prefixes)
+        prefixes, keep = part.prefixes, self.tree.space.keeps[part.keep]
+        now = self.tree.complete[part.stage]
         fits = (prefixes.lanes * prod(self.fanouts[now:]) >= least) & (prefixes.lanes <= most)
-        for depth in range(before + 1, min(now, len(keep) - 1) + 1):
+        for depth in range(part.settled + 1, min(now, len(keep) - 1) + 1):
             if keep[depth].any():
                 fits &= data_held(self.problem, keep, depth, self.tree.tiles(prefixes)).fits
         return np.asarray(fits)
 
-    def _bounds(self, keep: int, prefixes: Prefixes, cost: Cost, depth: int) -> FloatArray:
-        """What the mappings that the prefixes lead to have at least, [N], where ``cost`` is that of edges into levels up to
-        ``depth``."""
-        floor = self.floors[keep]
+    def _bounds(self, part: _Part) -> FloatArray:
+        """What the mappings that the prefixes lead to have at least, [N]."""
+        floor, prefixes = self.floors[part.keep], part.prefixes
         reuse = floor.reuse(self.tree.passing(prefixes, self.indexes))
-        shared = self.tree.shared(prefixes, self.indexes, floor.parents(depth))
-        cost = cost + floor.beyond(depth, self.tree.tiles(prefixes), reuse, shared)
-        lanes = prefixes.lanes * prod(self.fanouts[self.tree.complete[prefixes.stage] :])
+        shared = self.tree.shared(prefixes, self.indexes, floor.parents(part.settled))
+        cost = part.cost + floor.beyond(part.settled, self.tree.tiles(prefixes), reuse, shared)
+        lanes = prefixes.lanes * prod(self.fanouts[self.tree.complete[part.stage] :])
         cycles = np.maximum(floor.cycles(lanes), floor.port_cycles(cost.port_words))
         return self.goal.of(cost.energy_pj + floor.compute_energy_pj(), cycles) * (1 - SLACK)
 
-    def _add(self, keep: int, prefixes: Prefixes, cost: Cost) -> None:
-        bound = self._bounds(keep, prefixes, cost, self.tree.complete[prefixes.stage])
-        order = np.argsort(bound, kind="stable")
-        order = order[bound[order] <= self.best[0]]
+    def _add(self, part: _Part) -> None:
+        """Keep what fits and is not worse than the best mapping."""
+        part = replace(part, bound=np.zeros(len(part.prefixes)))[self._fits(part)]
+        if not len(part.prefixes):
+            return
+        part = replace(part, bound=self._bounds(part))
+        order = np.argsort(part.bound, kind="stable")
+        order = order[part.bound[order] <= self.best[0]]
         if len(order):
-            self.parts.append(_Part(keep, prefixes, cost, bound)[order])
+            self.parts.append(part[order])
 
     def _evaluate(self, batch: MappingBatch) -> None:
         found = evaluate_batch(self.problem, batch)
