@@ -6,14 +6,16 @@ stages so far; of each rank it knows the coordinates in a tile of what lies furt
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch
 from sparseloom.mapping.mapspace import Mapspace
 
@@ -60,9 +62,10 @@ class _Rank:
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """The prefixes of a mapspace."""
+    """The prefixes of a mapspace; ``apart``: of those that do not differ in what tensors see of the order of loops, the first."""
 
     space: Mapspace
+    apart: bool = False
 
     @cached_property
     def stages(self) -> tuple[tuple[int, bool], ...]:
@@ -180,7 +183,46 @@ class Tree:
             some = np.flatnonzero(which == k)
             turned = [d for i, d in enumerate(free) if looped[i, some[0]]]
             idle = [d for d in free if d not in turned]
-            yield some, np.array([[*idle, *order, *fixed] for order in permutations(turned)], np.int64)
+            orders = [(*order, *fixed) for order in permutations(turned)]
+            if self.apart and not spatial and self._orders_seen is not None:
+                # loops that are pinned inside of these can but hide differences
+                first = {self._seen(order[: len(turned)]): order for order in reversed(orders)}
+                orders = [order for order in orders if order in first.values()]
+            yield some, np.array([[*idle, *order] for order in orders], np.int64)
+
+    @cached_property
+    def _orders_seen(self) -> list[tuple[frozenset[int], bool]] | None:
+        """The ranks that index each tensor, and whether the order of all loops over them is seen; None if every order may make a
+        difference.
+
+        With perfect bounds, a tensor without sliding windows, and without a format whose upper ranks move by themselves, gets its
+        whole tile anew whenever a loop that indexes it advances: how often follows from the ranks inside the innermost such
+        loop alone.
+        """
+        problem = self.space.problem
+        kinds = {saf.kind for saf in problem.design.features.safs}
+        if self.space.imperfect or kinds & {SPATIAL_SKIPPING, POSITION_SKIPPING}:
+            return None
+        found = []
+        for t, indexes in enumerate(problem.projections):
+            forms = (problem.format_of(depth, t) for depth in range(len(problem.design.architecture.levels)))
+            listed = any(form is not None and len(form.ranks) > 1 for form in forms)
+            ranks = frozenset(np.flatnonzero(indexes.any(axis=0)).tolist())
+            found.append((ranks, bool(problem.sliding[t]) or listed))
+        return found
+
+    def _seen(self, order: Sequence[int]) -> tuple[object, ...]:
+        """What tensors see of temporal loops over ranks in an ``order``, outermost first."""
+        found: list[object] = []
+        for ranks, every in self._orders_seen or ():
+            runs: list[object] = [frozenset[int]()]
+            for d in reversed(order):
+                if d in ranks:
+                    runs += [d, frozenset[int]()]
+                else:
+                    runs[-1] = cast(frozenset[int], runs[-1]) | {d}
+            found.append(tuple(runs) if every else runs[0])
+        return tuple(found)
 
     def batch(self, prefixes: Prefixes, keep: BoolArray) -> MappingBatch:
         """The prefixes as mappings, what lies further in as one loop of each rank at the innermost level."""

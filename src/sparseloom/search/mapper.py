@@ -238,7 +238,7 @@ def search(
     if not budget_s > 0:
         raise InputError(Fault(f"the budget is {budget_s:g} s", path="budget", fix="give more than 0 s"))
     start = told = time.perf_counter()
-    state = _Search(Tree(space), goal)
+    state = _Search(Tree(space, apart=True), goal)
     stopped = False
     try:
         while state.parts and (now := time.perf_counter()) - start < budget_s:
