@@ -28,9 +28,9 @@ from sparseloom.workload.workload import Workload
 
 
 @st.composite
-def spaces(draw, lanes=False):
-    """Mapspaces of random designs, with sparse features, of some thousand mappings at most."""
-    case = draw(cases(densities=("dense", "uniform"), max_levels=3, max_points=60, lanes=lanes))
+def spaces(draw, lanes=False, plain=False):
+    """Mapspaces of random designs, with sparse features unless ``plain``, of some thousand mappings at most."""
+    case = draw(cases(densities=("dense", "uniform"), max_levels=3, max_points=60, lanes=lanes, plain=plain))
     problem = Problem(case.workload, case.design)
     levels = {}
     for depth, (level, mapped) in enumerate(zip(case.design.architecture.levels, case.mapping.levels, strict=True)):
@@ -71,6 +71,16 @@ def test_the_search_finds_the_best_of_all_mappings_and_knows_it(space, name) -> 
 def test_the_search_finds_the_best_where_work_moves_between_lanes(space, name) -> None:
     best = search(space, name)
     assert (best.value, best.energy_pj, best.cycles) == best_of_all(space, OBJECTIVES[name])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(spaces(plain=True), st.sampled_from(sorted(OBJECTIVES)))
+def test_the_search_finds_the_best_where_prefixes_can_be_compared(space, name) -> None:
+    best = search(space, name)
+    assert (best.value, best.energy_pj, best.cycles)[0] == pytest.approx(
+        best_of_all(space, OBJECTIVES[name])[0], rel=1e-12
+    )
+    assert best.proven
 
 
 def product_of(size: int, capacity: int = 4096) -> Problem:

@@ -18,6 +18,7 @@ from sparseloom.mapping.prefixes import CHUNK, Prefixes, Tree
 from sparseloom.model.batch import evaluate_batch
 from sparseloom.model.prefix import Cost, Floor, into
 from sparseloom.model.room import data_held
+from sparseloom.search.dominance import Seen, comparable
 from sparseloom.search.objective import Objective, objective
 
 FloatArray = NDArray[np.float64]
@@ -122,6 +123,8 @@ class _Search:
         self.indexes = np.asarray(self.problem.projections.any(axis=1), np.bool_)
         levels = self.problem.design.architecture.levels
         self.fanouts = [prod(self.problem.design.architecture.fanout(depth)) for depth in range(len(levels))]
+        width = 2 + 2 * len(self.problem.ranks) + 2 * len(self.indexes) + len(levels)
+        self.seen = Seen(width, 1 + 2 * len(levels)) if comparable(self.problem, space.imperfect) else None
         for keep in range(len(space.keeps)):
             self._add(_Part(keep, self.tree.root, 0, Cost.nothing(1, len(levels)), np.zeros(1)))
 
@@ -197,11 +200,31 @@ class _Search:
         cycles = np.maximum(floor.cycles(lanes), floor.port_cycles(cost.port_words))
         return self.goal.of(cost.energy_pj + floor.compute_energy_pj(), cycles) * (1 - SLACK)
 
+    def _looks(self, part: _Part) -> IntArray:
+        """What edges further in see of the prefixes, [N, width] (see :mod:`sparseloom.search.dominance`)."""
+        prefixes, tree = part.prefixes, self.tree
+        tiles = tree.tiles(prefixes)
+        passing = tree.passing(prefixes, self.indexes) / tiles
+        again = np.where(self.indexes[:, :, None], 1.0, passing).prod(axis=1)
+        shared = tree.shared(prefixes, self.indexes, self.floors[part.keep].parents(part.settled))
+        spatial = np.where(prefixes.place % 3 > 0, prefixes.bound, 1)
+        of_levels = [
+            np.where(prefixes.place // 3 == depth, spatial, 1).prod(axis=1) for depth in range(len(self.fanouts))
+        ]
+        of_ranks = [np.where(prefixes.rank == d, spatial, 1).prod(axis=1) for d in range(len(tiles))]
+        same = np.broadcast_to(np.array([[part.keep], [part.stage]]), (2, len(prefixes)))
+        return np.concatenate([same, tiles, again, shared, of_levels, of_ranks]).T.astype(np.int64)
+
     def _add(self, part: _Part) -> None:
         """Keep what fits and is not worse than the best mapping."""
         part = replace(part, bound=np.zeros(len(part.prefixes)))[self._fits(part)]
         if not len(part.prefixes):
             return
+        if self.seen is not None and part.settled == self.tree.complete[part.stage]:
+            costs = np.column_stack([part.cost.energy_pj, part.cost.port_words.reshape(len(part.prefixes), -1)])
+            part = part[self.seen.better(self._looks(part), costs)]
+            if not len(part.prefixes):
+                return
         part = replace(part, bound=self._bounds(part))
         order = np.argsort(part.bound, kind="stable")
         order = order[part.bound[order] <= self.best[0]]
