@@ -114,7 +114,7 @@ def test_no_file_names_a_machine() -> None:
 
 
 def test_the_case_of_the_page_on_files_runs(tmp_path: Path) -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "files.md").read_text("utf-8"), re.DOTALL)
+    text, constraints = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "files.md").read_text("utf-8"), re.DOTALL)
     (tmp_path / "case.yaml").write_text(text)
     case = read_case([tmp_path / "case.yaml"])
     assert case.workload is not None
@@ -123,12 +123,18 @@ def test_the_case_of_the_page_on_files_runs(tmp_path: Path) -> None:
     result = sparseloom.evaluate(case.workload, case.design, case.mapping)
     assert result.cycles == 512
     assert not any("costs nothing" in said for said in result.assumptions)
+    (tmp_path / "constraints.yaml").write_text(constraints)
+    limits = read_case([tmp_path / "case.yaml", tmp_path / "constraints.yaml"]).constraints
+    best = sparseloom.best_mapping(sparseloom.Mapspace(sparseloom.Problem(case.workload, case.design), limits))
+    assert best.proven
 
 
 def test_the_python_examples_of_the_readme_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, spread, second = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    first, spread, second, third = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
+    )
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(first, names)
@@ -140,3 +146,8 @@ def test_the_python_examples_of_the_readme_run(
     assert capsys.readouterr().out.startswith("tensors drawn 8 times (seed 0): ")
     exec(second, names)
     assert capsys.readouterr().out.startswith(f"[{result.cycles}. 1536. 2048. 4096.]")
+    exec(third, names)
+    best = names["best"]
+    assert isinstance(best, sparseloom.Best)
+    assert best.proven
+    assert f"{best.size:,} mappings; {best}" in capsys.readouterr().out

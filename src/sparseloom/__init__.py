@@ -24,14 +24,20 @@ if TYPE_CHECKING:
     from sparseloom.errors import SparseloomError as SparseloomError
     from sparseloom.mapping.batch import MappingBatch as MappingBatch
     from sparseloom.mapping.batch import Problem as Problem
+    from sparseloom.mapping.constraints import Constraints as Constraints
+    from sparseloom.mapping.constraints import LevelConstraints as LevelConstraints
+    from sparseloom.mapping.constraints import Limit as Limit
     from sparseloom.mapping.mapping import LevelMapping as LevelMapping
     from sparseloom.mapping.mapping import Loop as Loop
     from sparseloom.mapping.mapping import Mapping as Mapping
+    from sparseloom.mapping.mapspace import Mapspace as Mapspace
     from sparseloom.model.batch import Evaluations as Evaluations
     from sparseloom.model.batch import evaluate_batch as evaluate_batch
     from sparseloom.model.draws import evaluate_draws as evaluate_draws
     from sparseloom.model.draws import with_spread as with_spread
     from sparseloom.results import Result as Result
+    from sparseloom.search.mapper import Best as Best
+    from sparseloom.search.mapper import best_mapping as best_mapping
     from sparseloom.workload.einsum import Einsum as Einsum
     from sparseloom.workload.workload import Workload as Workload
 
@@ -49,9 +55,12 @@ _HOMES = {
     "sparseloom.arch.design": ("Design",),
     "sparseloom.mapping.mapping": ("LevelMapping", "Loop", "Mapping"),
     "sparseloom.mapping.batch": ("MappingBatch", "Problem"),
+    "sparseloom.mapping.constraints": ("Constraints", "LevelConstraints", "Limit"),
+    "sparseloom.mapping.mapspace": ("Mapspace",),
     "sparseloom.model.evaluate": ("evaluate",),
     "sparseloom.model.batch": ("Evaluations", "evaluate_batch"),
     "sparseloom.model.draws": ("evaluate_draws", "with_spread"),
+    "sparseloom.search.mapper": ("Best", "best_mapping"),
     "sparseloom.results": ("Result",),
     "sparseloom.errors": ("SparseloomError",),
 }

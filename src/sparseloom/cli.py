@@ -219,7 +219,7 @@ def map_(
     from sparseloom.model.evaluate import evaluate
     from sparseloom.report.mapped import compared, plain, text
     from sparseloom.search.explain import misfits
-    from sparseloom.search.mapper import search
+    from sparseloom.search.mapper import best_mapping
     from sparseloom.search.objective import objective as goal_of
 
     goal, seconds = goal_of(objective), _seconds(budget)
@@ -229,7 +229,9 @@ def map_(
     _announce_compilation()
     print(f"{space.size:,} mappings", file=sys.stderr)
     watched = sys.stderr.isatty()
-    best = search(space, goal, seconds, (lambda b: print(f"\r{b}\033[K", end="", file=sys.stderr)) if watched else None)
+    best = best_mapping(
+        space, goal, seconds, (lambda b: print(f"\r{b}\033[K", end="", file=sys.stderr)) if watched else None
+    )
     if watched:
         print(file=sys.stderr)
     if best.mapping is None and best.proven:

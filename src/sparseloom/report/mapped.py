@@ -14,7 +14,7 @@ from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.mapping.violations import admitting, violations
 from sparseloom.model.evaluate import evaluate
 from sparseloom.results import Result
-from sparseloom.search.mapper import Best, search
+from sparseloom.search.mapper import Best, best_mapping
 from sparseloom.search.objective import objective
 
 
@@ -55,7 +55,7 @@ def compared(space: Mapspace, best: Best, mapping: Mapping, budget_s: float) -> 
     lines = [f"given     {goal.name} {value:.6g} {goal.unit}, {value / best.value:.4g} times that of the best found"]
     if broken:
         lines += [f"  it breaks a constraint: {what}" for what in broken]
-        wider = search(admitting(space, mapping), goal, budget_s)
+        wider = best_mapping(admitting(space, mapping), goal, budget_s)
         lines.append(
             f"  with that loosened the best found has {wider}; the given one {value / wider.value:.4g} times that"
         )
