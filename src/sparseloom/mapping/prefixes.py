@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
+from sparseloom.kernel import kernel
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch
 from sparseloom.mapping.mapspace import Mapspace
 
@@ -239,24 +240,15 @@ class Tree:
         """Coordinates of each rank that loops pass while a word of each tensor stays in a level further in, at most, [T, D, N]:
         those of a tile, and of the temporal loops around it up to the first over one of the ranks that index the tensor,
         ``indexes`` [T, D]."""
-        tiles = self.tiles(prefixes).astype(np.float64)
-        found = np.repeat(tiles[None], len(indexes), axis=0)
-        every = np.arange(len(prefixes))
-        for t, own in enumerate(indexes):
-            stays = np.ones(len(prefixes), np.bool_)
-            for i in range(prefixes.rank.shape[1] - 1, -1, -1):
-                rank, bound, temporal = prefixes.rank[:, i], prefixes.bound[:, i], prefixes.place[:, i] % 3 == 0
-                stays &= ~(own[rank] & (bound > 1) & temporal)
-                found[t, rank, every] *= np.where(stays & temporal, bound, 1)
+        found = np.repeat(self.tiles(prefixes)[None].astype(np.float64), len(indexes), axis=0)
+        _pass(prefixes.rank, prefixes.bound, prefixes.place, indexes, found)
         return found
 
     def shared(self, prefixes: Prefixes, indexes: BoolArray, parents: IntArray) -> FloatArray:
         """Receivers that one word of each tensor goes to together, [T, N]: the product of spatial bounds, of levels from
         ``parents`` [T] on, over ranks that do not index it."""
         found = np.ones((len(indexes), len(prefixes)))
-        for t, own in enumerate(indexes):
-            spread = (prefixes.place % 3 > 0) & (prefixes.place // 3 >= parents[t]) & ~own[prefixes.rank]
-            found[t] = np.where(spread, prefixes.bound, 1).prod(axis=1)
+        _share(prefixes.rank, prefixes.bound, prefixes.place, indexes, parents, found)
         return found
 
     def mappings(self, keep: BoolArray) -> Iterator[MappingBatch]:
@@ -271,3 +263,27 @@ class Tree:
                     yield self.batch(prefixes[used], keep)
                 continue
             left += [longer for _, longer in self.following(prefixes)]
+
+
+@kernel
+def _pass(rank: IntArray, bound: IntArray, place: IntArray, indexes: BoolArray, found: FloatArray) -> None:
+    """Multiply what tiles pass by what the temporal loops around them do, see :meth:`Tree.passing`."""
+    for n in range(len(rank)):
+        for t in range(len(indexes)):
+            for i in range(rank.shape[1] - 1, -1, -1):
+                if bound[n, i] > 1 and place[n, i] % 3 == 0:
+                    if indexes[t, rank[n, i]]:
+                        break
+                    found[t, rank[n, i], n] *= bound[n, i]
+
+
+@kernel
+def _share(
+    rank: IntArray, bound: IntArray, place: IntArray, indexes: BoolArray, parents: IntArray, found: FloatArray
+) -> None:
+    """Multiply the receivers of each tensor by the bounds of spatial loops that it is shared over, see :meth:`Tree.shared`."""
+    for n in range(len(rank)):
+        for i in range(rank.shape[1]):
+            for t in range(len(indexes) if place[n, i] % 3 else 0):
+                if place[n, i] // 3 >= parents[t] and not indexes[t, rank[n, i]]:
+                    found[t, n] *= bound[n, i]
