@@ -10,7 +10,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.errors import Fault, InputError
+from sparseloom.errors import Fault, InputError, MappingError
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.mapping.mapspace import Mapspace
@@ -262,14 +262,31 @@ def best_mapping(
     if not budget_s > 0:
         raise InputError(Fault(f"the budget is {budget_s:g} s", path="budget", fix="give more than 0 s"))
     start = told = time.perf_counter()
-    state = _Search(Tree(space, apart=True), goal)
-    stopped = False
-    try:
-        while state.parts and (now := time.perf_counter()) - start < budget_s:
+
+    def run(state: _Search, until: float) -> None:
+        nonlocal told
+        while state.parts and (now := time.perf_counter()) < until:
             state.step()
             if watch is not None and now - told > WATCH_S:
                 told = now
                 watch(_best(state, now - start))
+
+    state = _Search(Tree(space, apart=True), goal)
+    stopped = False
+    try:
+        if space.imperfect and (perfect := _perfect(space)) is not None:
+            # few mappings with good ones among them, which all are of the wider space, too
+            few = _Search(Tree(perfect, apart=True), goal)
+            try:
+                run(few, start + budget_s / 2)
+            finally:
+                state.best, state.mapping, state.evaluated, state.valid = (
+                    few.best,
+                    few.mapping,
+                    few.evaluated,
+                    few.valid,
+                )
+        run(state, start + budget_s)
     except KeyboardInterrupt:
         stopped = True
     best = replace(_best(state, time.perf_counter() - start), interrupted=stopped)
@@ -280,6 +297,14 @@ def best_mapping(
     value = float(goal.of(np.array(result.energy_pj), np.array(result.cycles)))
     bound = value if best.proven else min(best.bound, value)
     return replace(best, energy_pj=result.energy_pj, cycles=float(result.cycles), value=value, bound=bound)
+
+
+def _perfect(space: Mapspace) -> Mapspace | None:
+    """The mappings with perfect bounds alone, if there are any."""
+    try:
+        return Mapspace(space.problem, space.constraints)
+    except MappingError:
+        return None
 
 
 WATCH_S = 0.2
