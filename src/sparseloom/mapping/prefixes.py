@@ -120,9 +120,9 @@ class Tree:
         ranks = (each[prefixes.stage] for each in self._ranks)
         return np.stack([rank.tile[at] for rank, at in zip(ranks, prefixes.node.T, strict=True)])
 
-    def following(self, prefixes: Prefixes) -> Iterator[tuple[IntArray, Prefixes]]:
+    def following(self, prefixes: Prefixes) -> Iterator[tuple[int, IntArray, Prefixes]]:
         """All prefixes of one stage more within the fan-out, some :data:`CHUNK` combinations of bounds at a time, and for each the
-        number of the one it follows."""
+        number of the one it follows; before these, the least such number of them and of all that are to come."""
         depth, spatial = self.stages[prefixes.stage]
         for parent, nodes in self._nodes_after(
             prefixes, np.arange(len(prefixes)), np.zeros((0, len(prefixes)), np.int64)
@@ -135,7 +135,7 @@ class Tree:
                 own = bounds[order, each[:, None]]
                 kind = np.where(own[:, :, 2] > 1, 2, 1) if spatial else np.zeros(order.shape, np.int64)
                 bound = np.take_along_axis(own, kind[:, :, None], axis=2)[:, :, 0]
-                yield parent[each], Prefixes(
+                yield int(parent[0]), parent[each], Prefixes(
                     prefixes.stage + 1, nodes[:, each].T,
                     np.concatenate([prefixes.rank[parent[each]], order], axis=1),
                     np.concatenate([prefixes.bound[parent[each]], bound], axis=1),
@@ -262,7 +262,7 @@ class Tree:
                 if used.any():
                     yield self.batch(prefixes[used], keep)
                 continue
-            left += [longer for _, longer in self.following(prefixes)]
+            left += [longer for _, _, longer in self.following(prefixes)]
 
 
 @kernel

@@ -96,7 +96,7 @@ class _Opened:
     """A part whose prefixes, from number ``at`` on, are being made longer: what of that is ``left`` to do."""
 
     part: _Part
-    left: Iterator[tuple[IntArray, Prefixes]]
+    left: Iterator[tuple[int, IntArray, Prefixes]]
     at: int = 0
 
     @property
@@ -166,8 +166,8 @@ class _Search:
         """Make some of the prefixes of a part longer; returns whether there were any left."""
         longer = next(opened.left, None)
         if longer is not None:
-            (parent, prefixes), part = longer, opened.part
-            opened.at, self.stage = int(parent.min()), prefixes.stage
+            (opened.at, parent, prefixes), part = longer, opened.part
+            self.stage = prefixes.stage
             self._add(_Part(part.keep, prefixes, part.settled, part.cost[parent], np.zeros(0)))
         return longer is not None
 
