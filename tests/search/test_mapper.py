@@ -20,8 +20,9 @@ from sparseloom.mapping.prefixes import Tree
 from sparseloom.mapping.violations import violations
 from sparseloom.model.batch import evaluate_batch, in_chunks
 from sparseloom.model.evaluate import evaluate
+from sparseloom.model.prefix import Cost
 from sparseloom.search.explain import misfits
-from sparseloom.search.mapper import best_mapping
+from sparseloom.search.mapper import _Part, _Search, best_mapping
 from sparseloom.search.objective import OBJECTIVES, Objective
 from sparseloom.workload.einsum import Einsum
 from sparseloom.workload.workload import Workload
@@ -85,6 +86,32 @@ def test_the_search_finds_the_best_where_prefixes_can_be_compared(space, name) -
         best_of_all(space, OBJECTIVES[name])[0], rel=1e-12
     )
     assert best.proven
+
+
+def least_values(state: _Search, part: _Part) -> np.ndarray:
+    """The best values of the mappings that prefixes lead to, each of which is above the bound of its prefix."""
+    tree, problem = state.tree, state.problem
+    if part.stage == len(tree.stages):
+        found = evaluate_batch(problem, tree.batch(part.prefixes, tree.space.keeps[part.keep]))
+        return np.where(found.valid, state.goal.of(found.energy_pj, found.cycles), np.inf)
+    early, part = state._bounds(part), state._settle(part)
+    bound, least = state._bounds(part), np.full(len(part.prefixes), np.inf)
+    for _, parent, prefixes in tree.following(part.prefixes):
+        longer = _Part(part.keep, prefixes, part.settled, part.cost[parent], np.zeros(len(prefixes)))
+        np.minimum.at(least, parent, least_values(state, longer))
+    assert (early <= least).all()
+    assert (bound <= least).all()
+    return least
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.one_of(spaces(), spaces(lanes=True), spaces(plain=True)), st.sampled_from(sorted(OBJECTIVES)))
+def test_no_mapping_is_better_than_the_bound_of_any_prefix_of_it(space, name) -> None:
+    assume(space.size <= 1000)
+    state = _Search(Tree(space), OBJECTIVES[name])
+    for keep in range(len(space.keeps)):
+        root = _Part(keep, state.tree.root, 0, Cost.nothing(1, len(space.levels)), np.zeros(1))
+        least_values(state, root)
 
 
 def product_of(size: int, capacity: int = 4096) -> Problem:
