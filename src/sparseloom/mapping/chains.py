@@ -8,7 +8,13 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseloom.errors import Fault, MappingError
+
 IntArray = NDArray[np.int64]
+
+
+MOST_CHAINS = 4_000_000
+"""Chains of one rank that are listed at most."""
 
 
 def chains(size: int, limits: Sequence[tuple[int, int]], imperfect: bool, apart: Sequence[int] = ()) -> IntArray:
@@ -22,6 +28,8 @@ def chains(size: int, limits: Sequence[tuple[int, int]], imperfect: bool, apart:
     [[4, 1], [2, 2]]
     >>> chains(3, [(1, 3), (1, 2)], imperfect=True).tolist()
     [[3, 1], [2, 2]]
+
+    Raises MappingError where there are more than :data:`MOST_CHAINS`.
     """
     places = len(limits)
     found, left = np.ones((1, places), np.int64), np.array([size])
@@ -30,6 +38,9 @@ def chains(size: int, limits: Sequence[tuple[int, int]], imperfect: bool, apart:
         options = [_options(int(rest), *limits[place], imperfect, place == 0) for rest in rests]
         counts = np.array([len(each) for each in options], np.int64)
         times = counts[which]
+        if times.sum() > MOST_CHAINS:
+            what = f"{size} coordinates can be covered in more than {MOST_CHAINS:,} ways"
+            raise MappingError(Fault(what, fix="limit the bounds of more loops, or search perfect bounds alone"))
         nth = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times, times)
         bound = np.concatenate([*options, _NONE])[np.repeat((np.cumsum(counts) - counts)[which], times) + nth]
         found, left = np.repeat(found, times, axis=0), -(-np.repeat(left, times) // bound)

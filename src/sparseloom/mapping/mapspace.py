@@ -8,7 +8,7 @@ loops makes a difference only with spatial skipping. :mod:`sparseloom.mapping.pr
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import factorial, prod
 
@@ -22,6 +22,10 @@ from sparseloom.mapping.chains import chains
 from sparseloom.mapping.constraints import FREE, NONE, Constraints, LevelConstraints
 
 IntArray = NDArray[np.int64]
+
+
+UNLIMITED = 1 << 62
+"""Lanes where spatial skipping gives those that are idle other work."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +62,12 @@ class Mapspace:
         """The bounds [N, places] that each rank's loops may have together."""
         found = []
         for d, rank in enumerate(self.problem.ranks):
-            rows = chains(int(self.problem.shape[d]), self._limits(d), self.imperfect, self._axes)
+            try:
+                rows = chains(int(self.problem.shape[d]), self._limits(d), self.imperfect, self._axes)
+            except MappingError as error:
+                raise MappingError(
+                    [replace(fault, what=f"rank {rank}: {fault.what}") for fault in error.faults]
+                ) from None
             for depth, level in enumerate(self.levels):
                 spread = [k for k, place in enumerate(self.places) if place // 3 == depth and place % 3]
                 least = level.spatial.get(rank, FREE).of(int(self.problem.shape[d]))[0]
@@ -128,7 +137,7 @@ class Mapspace:
         """The most that a level's spatial bounds along X and Y may make, [2 S]. Where spatial skipping gives idle lanes other
         work that follows from the tensors, and is seen when a mapping is evaluated."""
         return [
-            self._fanout(depth, kind) if depth not in self.skipping else 1 << 62
+            self._fanout(depth, kind) if depth not in self.skipping else UNLIMITED
             for depth in range(len(self.levels))
             for kind in (1, 2)
         ]
@@ -144,6 +153,11 @@ class Mapspace:
     def most_lanes(self, depth: int) -> tuple[int, int]:
         """The most that a level's spatial bounds along X, and along Y, may make."""
         return self._most_lanes[2 * depth], self._most_lanes[2 * depth + 1]
+
+    @property
+    def _counts_units(self) -> bool:
+        """Whether it matters how many compute units are in use."""
+        return self.constraints.least_parallelism > 0 or self.constraints.most_parallelism < 1
 
     @property
     def parallelism(self) -> tuple[float, float]:
@@ -178,7 +192,7 @@ class Mapspace:
         kinds[:, : 2 * count] = 0
         for k, place in enumerate(self.places):
             depth, kind = divmod(place, 3)
-            if kind:
+            if kind and (self._most_lanes[2 * depth + kind - 1] < UNLIMITED or self._counts_units):
                 kinds[:, 2 * count + 2 * depth + kind - 1] = rows[:, k]
             if d in self.free[depth, kind > 0]:
                 kinds[:, 2 * depth + (kind > 0)] |= rows[:, k] > 1

@@ -88,7 +88,8 @@ def _energy(share: Share, prices: Prices) -> FloatArray:
 def energy_of(moved: Moved, prices: FloatArray) -> FloatArray:
     """Energy in pJ of what moves in an action of these ``prices``, [B]."""
     table = moved.table[:, BLOCKS : BITS + 1]
-    return np.asarray(table.reshape(len(table), -1) @ prices)
+    # not `@`, whose last digit depends on how many mappings there are
+    return np.asarray(np.einsum("ij,j->i", table.reshape(len(table), -1), prices))
 
 
 def prices_of(level: StorageLevel, energy: Energy) -> Prices:

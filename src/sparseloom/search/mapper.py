@@ -62,7 +62,9 @@ class Best:
         """How good the mapping is, in words."""
         if self.proven:
             return "optimal in this mapspace"
-        return f"within {100 * self.gap:.2g} % of a lower bound" if self.gap < np.inf else "no lower bound is known"
+        if self.gap < 1:
+            return f"within {100 * self.gap:.2g} % of a lower bound"
+        return f"at most {1 + self.gap:,.1f} times a lower bound" if self.gap < np.inf else "no lower bound is known"
 
     def __str__(self) -> str:
         return f"{self.objective} {self.value:.6g} {self.unit}: {self.statement}"
