@@ -239,9 +239,10 @@ class Tree:
     def passing(self, prefixes: Prefixes, indexes: BoolArray) -> FloatArray:
         """Coordinates of each rank that loops pass while a word of each tensor stays in a level further in, at most, [T, D, N]:
         those of a tile, and of the temporal loops around it up to the first over one of the ranks that index the tensor,
-        ``indexes`` [T, D]."""
+        ``indexes`` [T, D]. A loop over a rank whose bounds waste iterations may not advance for some of the receivers, and
+        does not count as such."""
         found = np.repeat(self.tiles(prefixes)[None].astype(np.float64), len(indexes), axis=0)
-        _pass(prefixes.rank, prefixes.bound, prefixes.place, indexes, found)
+        _pass(prefixes.rank, prefixes.bound, prefixes.place, indexes, self.space.problem.shape, found)
         return found
 
     def shared(self, prefixes: Prefixes, indexes: BoolArray, parents: IntArray) -> FloatArray:
@@ -266,13 +267,19 @@ class Tree:
 
 
 @kernel
-def _pass(rank: IntArray, bound: IntArray, place: IntArray, indexes: BoolArray, found: FloatArray) -> None:
+def _pass(
+    rank: IntArray, bound: IntArray, place: IntArray, indexes: BoolArray, shape: IntArray, found: FloatArray
+) -> None:
     """Multiply what tiles pass by what the temporal loops around them do, see :meth:`Tree.passing`."""
+    made = np.empty(len(shape))
     for n in range(len(rank)):
+        made[:] = found[0, :, n]
+        for i in range(rank.shape[1]):
+            made[rank[n, i]] *= bound[n, i]
         for t in range(len(indexes)):
             for i in range(rank.shape[1] - 1, -1, -1):
                 if bound[n, i] > 1 and place[n, i] % 3 == 0:
-                    if indexes[t, rank[n, i]]:
+                    if indexes[t, rank[n, i]] and made[rank[n, i]] == shape[rank[n, i]]:
                         break
                     found[t, rank[n, i], n] *= bound[n, i]
 
