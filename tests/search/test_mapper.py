@@ -11,7 +11,7 @@ from tests.generators import cases
 from sparseloom import case as cases_of
 from sparseloom.arch.actions import EnergyTable
 from sparseloom.arch.design import Design
-from sparseloom.arch.hierarchy import Architecture, ComputeLevel, StorageLevel
+from sparseloom.arch.hierarchy import Architecture, ComputeLevel, Network, StorageLevel
 from sparseloom.errors import InputError, MappingError
 from sparseloom.mapping.batch import MappingBatch, Problem
 from sparseloom.mapping.constraints import Constraints, LevelConstraints, Limit
@@ -112,6 +112,18 @@ def test_no_mapping_is_better_than_the_bound_of_any_prefix_of_it(space, name) ->
     for keep in range(len(space.keeps)):
         root = _Part(keep, state.tree.root, 0, Cost.nothing(1, len(space.levels)), np.zeros(1))
         least_values(state, root)
+
+
+def test_receivers_idle_in_a_last_iteration_keep_their_tile_in_the_bound() -> None:
+    levels = (StorageLevel("A", shared_words_per_cycle=0.5, network=Network(False, False)), StorageLevel("B", mesh_x=4))
+    workload = Workload(Einsum.parse("Z[q] = I[q+r] * W[r]"), {"Q": 4, "R": 8})
+    problem = Problem(workload, Design(Architecture(levels, ComputeLevel("mac", mesh_x=4))))
+    constraints = Constraints(
+        {"A": LevelConstraints(spatial={"R": Limit.exactly(1)}), "B": LevelConstraints(keep=frozenset("Z"))}
+    )
+    state = _Search(Tree(Mapspace(problem, constraints, imperfect=True)), OBJECTIVES["cycles"])
+    for keep in range(len(state.tree.space.keeps)):
+        least_values(state, _Part(keep, state.tree.root, 0, Cost.nothing(1, 2), np.zeros(1)))
 
 
 def product_of(size: int, capacity: int = 4096) -> Problem:
