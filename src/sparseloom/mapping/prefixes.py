@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
-from sparseloom.kernel import kernel
+from sparseloom.kernel import inlined, kernel
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch
 from sparseloom.mapping.mapspace import Mapspace
 
@@ -236,13 +236,14 @@ class Tree:
             place = np.concatenate([place, np.full(every.shape, 3 * (len(keep) - 1))], axis=1)
         return MappingBatch(rank, bound, place, keep, self.space.stream & ~keep)
 
-    def passing(self, prefixes: Prefixes, indexes: BoolArray) -> FloatArray:
+    def passing(self, prefixes: Prefixes) -> FloatArray:
         """Coordinates of each rank that loops pass while a word of each tensor stays in a level further in, at most, [T, D, N]:
-        those of a tile, and of the temporal loops around it up to the first over one of the ranks that index the tensor,
-        ``indexes`` [T, D]. A loop over a rank whose bounds waste iterations may not advance for some of the receivers, and
-        does not count as such."""
-        found = np.repeat(self.tiles(prefixes)[None].astype(np.float64), len(indexes), axis=0)
-        _pass(prefixes.rank, prefixes.bound, prefixes.place, indexes, self.space.problem.shape, found)
+        those of a tile, and of the temporal loops around it up to the first that leaves no word where it is. That is a loop over
+        a rank of the tensor, but for one whose bounds waste iterations, as it may not advance for some receivers, and one of a
+        sliding window, if its last position overlaps the first."""
+        problem = self.space.problem
+        found = np.repeat(self.tiles(prefixes)[None].astype(np.float64), len(problem.tensors), axis=0)
+        _pass(prefixes.rank, prefixes.bound, prefixes.place, problem.projections, problem.shape, found)
         return found
 
     def shared(self, prefixes: Prefixes, indexes: BoolArray, parents: IntArray) -> FloatArray:
@@ -268,20 +269,38 @@ class Tree:
 
 @kernel
 def _pass(
-    rank: IntArray, bound: IntArray, place: IntArray, indexes: BoolArray, shape: IntArray, found: FloatArray
+    rank: IntArray, bound: IntArray, place: IntArray, projections: IntArray, shape: IntArray, found: FloatArray
 ) -> None:
     """Multiply what tiles pass by what the temporal loops around them do, see :meth:`Tree.passing`."""
-    made = np.empty(len(shape))
+    made, inside = np.empty(len(shape)), np.empty(len(shape))
     for n in range(len(rank)):
-        made[:] = found[0, :, n]
+        tile = found[0, :, n].copy()
+        made[:] = tile
         for i in range(rank.shape[1]):
             made[rank[n, i]] *= bound[n, i]
-        for t in range(len(indexes)):
+        for t in range(len(projections)):
+            inside[:] = tile
             for i in range(rank.shape[1] - 1, -1, -1):
-                if bound[n, i] > 1 and place[n, i] % 3 == 0:
-                    if indexes[t, rank[n, i]] and made[rank[n, i]] == shape[rank[n, i]]:
+                d, times = rank[n, i], bound[n, i]
+                if times > 1 and place[n, i] % 3 == 0:
+                    if made[d] == shape[d] and _leaves(projections[t], d, times, inside):
                         break
-                    found[t, rank[n, i], n] *= bound[n, i]
+                    found[t, d, n] *= times
+                inside[d] *= times
+
+
+@inlined
+def _leaves(projection: IntArray, d: int, times: int, inside: FloatArray) -> bool:
+    """Whether the first and the last of so many iterations of a loop over rank ``d``, around loops that cover the coordinates
+    ``inside``, have no element of a tensor in common."""
+    for row in projection:
+        if row[d]:
+            extent = 1.0
+            for k in range(len(row)):
+                extent += row[k] * (inside[k] - 1)
+            if row[d] * (times - 1) * inside[d] >= extent:
+                return True
+    return False
 
 
 @kernel

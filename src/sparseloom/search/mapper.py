@@ -196,7 +196,7 @@ class _Search:
     def _bounds(self, part: _Part) -> FloatArray:
         """What the mappings that the prefixes lead to have at least, [N]."""
         floor, prefixes = self.floors[part.keep], part.prefixes
-        reuse = floor.reuse(self.tree.passing(prefixes, self.indexes))
+        reuse = floor.reuse(self.tree.passing(prefixes))
         shared = self.tree.shared(prefixes, self.indexes, floor.parents(part.settled))
         cost = part.cost + floor.beyond(part.settled, self.tree.tiles(prefixes), reuse, shared)
         lanes = prefixes.lanes * prod(self.fanouts[self.tree.complete[part.stage] :])
@@ -207,7 +207,7 @@ class _Search:
         """What edges further in see of the prefixes, [N, width] (see :mod:`sparseloom.search.dominance`)."""
         prefixes, tree = part.prefixes, self.tree
         tiles = tree.tiles(prefixes)
-        passing = tree.passing(prefixes, self.indexes) / tiles
+        passing = tree.passing(prefixes) / tiles
         again = np.where(self.indexes[:, :, None], 1.0, passing).prod(axis=1)
         shared = tree.shared(prefixes, self.indexes, self.floors[part.keep].parents(part.settled))
         spatial = np.where(prefixes.place % 3 > 0, prefixes.bound, 1)
