@@ -209,7 +209,7 @@ def test_evaluate_replaces_a_file_only_when_it_succeeds(run, case: Path, tmp_pat
 def test_a_result_file_in_a_folder_that_does_not_exist_is_a_fault(run, case: Path, tmp_path: Path) -> None:
     code, _, errors = run("evaluate", case, "--json", tmp_path / "none" / "out.json")
     assert code == 2
-    assert "cannot write the file: No such file or directory" in errors
+    assert "cannot write the file: there is no folder" in errors
 
 
 def test_unknown_conventions_are_refused_with_the_known_ones(run, case: Path) -> None:
@@ -451,6 +451,22 @@ def test_what_cannot_be_searched_is_said_with_exit_code_2(run, tmp_path: Path, l
     assert code == (2 if words else 0), errors
     assert (words or "") in errors
     assert "Traceback" not in errors
+
+
+def test_files_that_cannot_be_written_are_said_before_the_search(run, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(mapper, "best_mapping", None)
+    (tmp_path / "toy.yaml").write_text(TOY)
+    code, _, errors = run("map", tmp_path / "toy.yaml", "-o", tmp_path / "none" / "best.yaml", "--json", tmp_path)
+    assert code == 2
+    assert f"{tmp_path / 'none' / 'best.yaml'}: cannot write the file: there is no folder {tmp_path / 'none'}" in errors
+    assert f"{tmp_path}: cannot write the file: it is a folder" in errors
+
+
+def test_a_gap_to_no_bound_is_null_in_json(run, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(mapper.Best, "gap", float("inf"))
+    (tmp_path / "toy.yaml").write_text(TOY)
+    assert run("map", tmp_path / "toy.yaml", "--json", tmp_path / "best.json")[0] == 0
+    assert json.loads((tmp_path / "best.json").read_text())["gap"] is None
 
 
 def test_a_search_that_is_interrupted_writes_the_best_so_far(run, tmp_path: Path, monkeypatch) -> None:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from sparseloom.mapping.mapping import Mapping
     from sparseloom.model.conventions import Conventions
     from sparseloom.results import Result
-    from sparseloom.search.mapper import Best
     from sparseloom.workload.workload import Workload
 
     Arguments = tuple[Workload, Design, Mapping, Conventions, TimeloopDetails | None]
@@ -114,6 +113,9 @@ def evaluate(
     FILES hold the workload, the design and the mapping, in our own format or in Timeloop's; the name of a published
     case stands for its file. Our own files are counted by the profile `sparseloom`, Timeloop's by that of their version.
     """
+    from sparseloom import document
+
+    document.require_writable(json)
     case, arguments = _prepared(files, conventions)
     result, interrupted = _evaluated(case, arguments), False
     if draws:
@@ -212,17 +214,19 @@ def map_(
     """
     from dataclasses import replace
 
+    from sparseloom import document
     from sparseloom.case import problem, read
     from sparseloom.errors import MappingError
     from sparseloom.mapping.batch import Problem
     from sparseloom.mapping.mapspace import Mapspace
     from sparseloom.model.evaluate import evaluate
-    from sparseloom.report.mapped import compared, plain, text
+    from sparseloom.report.mapped import case_file, compared, json_text, mapping_file, text
     from sparseloom.search.explain import misfits
     from sparseloom.search.mapper import best_mapping
     from sparseloom.search.objective import objective as goal_of
 
     goal, seconds = goal_of(objective), _seconds(budget)
+    document.require_writable(output, json)
     case = read(files, searching=True)
     workload, design = problem(case, files)
     space = Mapspace(Problem(workload, design), case.constraints, imperfect)
@@ -245,9 +249,9 @@ def map_(
     result = replace(result, ignored=(*result.ignored, *case.ignored), notes=(*result.notes, *case.notes))
     given = compared(space, best, case.mapping, seconds) if case.mapping is not None else None
     if output is not None:
-        output.write_text(_mapping_file(case, best, workload, design))
+        document.write(output, case_file(best, workload, design) if case.timeloop else mapping_file(best))
     if json is not None:
-        json.write_text(_json(plain(best, result, given)))
+        document.write(json, json_text(best, result, given))
     print(text(best, result, given))
     if best.interrupted:
         raise typer.Exit(INTERRUPTED)
@@ -261,33 +265,6 @@ def _seconds(text: str) -> float:
     if match is None:
         raise InputError(Fault(f"'{text}' is not a time", path="budget", fix="write 30s, 5m or 2h"))
     return float(match[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
-
-
-def _json(values: object) -> str:
-    import json
-
-    return json.dumps(values, indent=2) + "\n"
-
-
-def _mapping_file(case: Case, best: Best, workload: Workload, design: Design) -> str:
-    """The best mapping as a file; of Timeloop's input, whose formats stand for loops of one mapping, the whole case as ours."""
-    import io
-
-    from ruamel.yaml import YAML
-
-    from sparseloom.arch.file import plain as plain_design
-    from sparseloom.mapping.file import text
-    from sparseloom.workload.file import plain as plain_workload
-
-    assert best.mapping is not None
-    lines = [f"# {best}", f"# of {best.size:,} mappings; sparseloom {__version__}"]
-    if case.timeloop is None:
-        lines.append("# evaluate it together with the files of its design and workload")
-        return "\n".join([*lines, text(best.mapping)])
-    yaml, stream = YAML(pure=True), io.StringIO()
-    yaml.default_flow_style, yaml.width = None, 120
-    yaml.dump({"workload": plain_workload(workload), "design": plain_design(design)}, stream)
-    return "\n".join([*lines, stream.getvalue() + text(best.mapping)])
 
 
 @app.command()

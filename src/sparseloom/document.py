@@ -1,7 +1,9 @@
-"""YAML text as nodes that remember their line: data only, no code, no tags, no expansion bombs."""
+"""YAML text as nodes that remember their line: data only, no code, no tags, no expansion bombs; files written whole or not."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,3 +193,55 @@ class _Builder:
             self.faults.append(Fault(what, f"{self.file}:{line}", path, "quote it to make it text"))
             return None
         return value if isinstance(value, (bool, int, float, str, type(None))) else str(raw.value)
+
+
+def write(path: str | Path, text: str) -> None:
+    """Write a file: whatever happens, ``path`` holds either what it held before or all of ``text``.
+
+    Raises InputError when the file cannot be written.
+    """
+    try:
+        _replace(Path(path), text)
+    except OSError as error:
+        raise InputError(_unwritable(path, error.strerror or str(error))) from None
+
+
+def require_writable(*paths: str | Path | None) -> None:
+    """Check, before long work, that its results can be written. Raises InputError with a fault for each path that cannot be."""
+    faults = []
+    for path in (Path(path) for path in paths if path is not None):
+        folder = path.resolve().parent
+        if path.is_dir():
+            faults.append(_unwritable(path, "it is a folder"))
+        elif not folder.is_dir():
+            faults.append(_unwritable(path, f"there is no folder {folder}"))
+        elif not os.access(folder, os.W_OK):
+            faults.append(_unwritable(path, f"{folder} may not be written"))
+    if faults:
+        raise InputError(faults)
+
+
+def _unwritable(path: str | Path, why: str) -> Fault:
+    fix = "give a path in a folder that exists and may be written"
+    return Fault(f"cannot write the file: {why}", str(path), fix=fix)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside ``path`` and rename, so that no reader and no interruption sees half a file."""
+    path = path.resolve()
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

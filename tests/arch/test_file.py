@@ -1,12 +1,17 @@
+import json
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from tests.generators import cases
 
+from sparseloom import designs
 from sparseloom.arch.design import Design
 from sparseloom.arch.features import SAF_KINDS, Saf
-from sparseloom.arch.file import build, parse_saf, read, schema
+from sparseloom.arch.file import KINDS, build, parse_saf, plain, read, schema
 from sparseloom.arch.hierarchy import Network
 from sparseloom.document import parse
 from sparseloom.errors import InputError
@@ -145,3 +150,21 @@ def test_the_schema_names_every_key_of_a_level_with_its_unit() -> None:
     assert {"capacity_bits", "capacity_words", "read_words_per_cycle", "energy_pj"} <= set(level["properties"])
     assert level["required"] == ["name"]
     assert found["properties"]["design"]["required"] == ["name", "levels", "compute"]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cases())
+def test_a_design_that_is_written_out_is_read_as_itself(case) -> None:
+    features = case.design.features
+    assume(all(target not in leaders for saf in features.safs for target, leaders in saf.ways))
+    # a file lists features by level and kind
+    order = {(level, kind): i for i, (level, kind) in enumerate(product(case.design.architecture.names, KINDS))}
+    safs = tuple(sorted(features.safs, key=lambda saf: order[saf.level, saf.kind]))
+    named = replace(case.design, name="any", features=replace(features, safs=safs))
+    assert read(parse(json.dumps({"design": plain(named)}))) == named
+
+
+@pytest.mark.parametrize("name", designs.names())
+def test_a_published_design_that_is_written_out_is_read_as_itself(name: str) -> None:
+    design = designs.load(name)
+    assert read(parse(json.dumps({"design": plain(design)}))) == design

@@ -1,8 +1,9 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.generators import cases
 
 from sparseloom.arch.design import Design
 from sparseloom.arch.features import Features, Saf
@@ -10,7 +11,7 @@ from sparseloom.arch.hierarchy import Architecture, ComputeLevel, StorageLevel
 from sparseloom.document import parse
 from sparseloom.errors import InputError
 from sparseloom.fibertree.format import Format
-from sparseloom.mapping.file import name_faults, parse_loop, read, schema
+from sparseloom.mapping.file import name_faults, parse_loop, read, schema, text
 from sparseloom.mapping.mapping import LevelMapping, Loop, Mapping
 from sparseloom.workload.einsum import Einsum
 from sparseloom.workload.workload import Workload
@@ -107,3 +108,9 @@ def test_a_tensor_that_the_workload_lacks_is_named_beside_those_it_has() -> None
 def test_a_format_over_a_rank_that_the_tensor_lacks_is_a_fault() -> None:
     (fault,) = name_faults(design("UOP(M)-CP(C)", "B"), WORKLOAD)
     assert fault.what == "DRAM, A: format UOP(M)-CP(C) names rank C, the tensor has M, K"
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cases())
+def test_a_mapping_that_is_written_out_is_read_as_itself(case) -> None:
+    assert read(parse(text(case.mapping))) == case.mapping

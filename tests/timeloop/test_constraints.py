@@ -87,3 +87,9 @@ def test_what_is_wrong_is_said_with_its_place(search, before: str, after: str, w
         search(CONSTRAINTS.replace(before, after))
     (fault,) = [fault for fault in error.value.faults if words in fault.what]
     assert "limits.yaml:" in fault.where
+
+
+def test_mapper_settings_are_not_used_and_it_is_said_what_is(search) -> None:
+    found = search(f"{CONSTRAINTS}mapper: {{algorithm: random, timeout: 100}}\n")
+    note = "mapper is given and not used: the search is what --objective and --budget say"
+    assert any(note in each for each in found.notes)

@@ -1,15 +1,18 @@
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from tests.generators import cases
 
 from sparseloom.document import parse
 from sparseloom.errors import Fault, InputError
 from sparseloom.fibertree.density import ActualData, Dense, FixedStructured, Uniform
 from sparseloom.fibertree.diagonal import Banded
-from sparseloom.workload.file import build, read, schema
+from sparseloom.workload.file import build, plain, read, schema
 from sparseloom.workload.workload import Workload
 
 CONV = """\
@@ -189,3 +192,17 @@ def test_the_schema_names_every_key_of_a_tensor() -> None:
     tensor = schema()["$defs"]["TensorModel"]
     assert set(tensor["properties"]) == {"density", "model", "pattern", "band_half_width", "data", "word_bits"}
     assert tensor["additionalProperties"] is False
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(cases())
+def test_a_workload_that_is_written_out_is_read_as_itself(case) -> None:
+    workload = case.workload
+    assume(
+        all(isinstance(density, Dense | Uniform | FixedStructured | Banded) for density in workload.densities.values())
+    )
+    found = read(parse(json.dumps({"workload": plain(workload)})))
+    assert [found.density(t.name) for t in workload.einsum.tensors] == [
+        workload.density(t.name) for t in workload.einsum.tensors
+    ]
+    assert replace(found, densities={}) == replace(workload, densities={})

@@ -41,7 +41,7 @@ Mesh = Annotated[tuple[Count, Count], Field(description="instances along X and Y
 EnergyPj = Annotated[dict[str, Energy], Field(description="pJ of one access, by action")]
 SafTexts = Annotated[tuple[Name, ...], Field(description="sparse features, as 'W <- I'")]
 
-_KINDS: Final = {
+KINDS: Final = {
     "gating": GATING,
     "skipping": SKIPPING,
     "spatial_skipping": SPATIAL_SKIPPING,
@@ -138,47 +138,49 @@ def build(node: Node) -> Design:
 
 
 def plain(design: Design) -> dict[str, Any]:
-    """What to write under ``design:`` so that :func:`build` reads it as ``design``."""
-    features = design.features
-    levels = []
-    for level in design.architecture.levels:
-        own: dict[str, Any] = {"name": level.name}
-        for key, field in LevelModel.model_fields.items():
-            value = getattr(level, key, field.default)
-            if value != field.default and isinstance(value, int | float):
-                own[key] = value
-        own["instances"] = [level.mesh_x, level.mesh_y]
-        own |= {} if level.holds is None else {"holds": sorted(level.holds)}
-        own |= {} if level.network.multicast else {"multicast": False}
-        own |= {} if level.network.spatial_reduction else {"spatial_reduction": False}
-        own["formats"] = {name: str(form) for name, form in features.formats.get(level.name, {}).items()}
-        for key, kind in _KINDS.items():
-            own[key] = [_text(saf) for saf in features.safs if (saf.level, saf.kind) == (level.name, kind)]
-        own["decompresses"] = level.name in features.decompression
-        own["compresses"] = level.name in features.compression
-        levels.append({**own, **_energy(level.energy)})
-    unit = design.architecture.compute
-    compute = {
-        "name": unit.name, "word_bits": unit.word_bits, "instances": [unit.mesh_x, unit.mesh_y],
-        "gating": features.compute_gating, "skipping": features.compute_skipping, **_energy(unit.energy),
-    }  # fmt: skip
-    whole = {"name": design.name or "unnamed", "source": design.source, "levels": levels, "compute": compute}
-    return {key: _stated(value) for key, value in whole.items() if value != ""}
+    """What to write under ``design:`` so that :func:`build` reads it as ``design``; one without a name is called unnamed."""
+    unit, features = design.architecture.compute, design.features
+    model = DesignModel(
+        name=design.name or "unnamed",
+        source=design.source,
+        levels=tuple(_level_model(level, features) for level in design.architecture.levels),
+        compute=ComputeModel(
+            name=unit.name,
+            word_bits=unit.word_bits,
+            instances=(unit.mesh_x, unit.mesh_y),
+            gating=features.compute_gating,
+            skipping=features.compute_skipping,
+            **_energy(unit.energy),
+        ),
+    )
+    return model.model_dump(mode="json", exclude_defaults=True)
 
 
-def _stated(value: Any) -> Any:
-    """Without what is empty or false: those are defaults."""
-    if isinstance(value, dict):
-        return {
-            key: _stated(each)
-            for key, each in value.items()
-            if (each not in ([], {}, "") and each is not False) or key in _SAID
-        }
-    return [_stated(each) for each in value] if isinstance(value, list) else value
+def _level_model(level: StorageLevel, features: Features) -> LevelModel:
+    safs: dict[str, Any] = {
+        key: tuple(_text(saf) for saf in features.safs if (saf.level, saf.kind) == (level.name, kind))
+        for key, kind in KINDS.items()
+    }
+    return LevelModel(
+        name=level.name,
+        **{key: getattr(level, key) for key in _ALIKE},
+        instances=(level.mesh_x, level.mesh_y),
+        holds=None if level.holds is None else tuple(sorted(level.holds)),
+        multicast=level.network.multicast,
+        spatial_reduction=level.network.spatial_reduction,
+        formats={name: str(form) for name, form in features.formats.get(level.name, {}).items()},
+        decompresses=level.name in features.decompression,
+        compresses=level.name in features.compression,
+        **safs,
+        **_energy(level.energy),
+    )
 
 
-_SAID: Final = ("multicast", "spatial_reduction", "holds")
-"""Keys whose empty or false value is no default."""
+_ALIKE: Final = (
+    "word_bits", "capacity_words", "block_words", "metadata_capacity_bits", "metadata_width_bits",
+    "read_words_per_cycle", "write_words_per_cycle", "shared_words_per_cycle",
+)  # fmt: skip
+"""What a level of a file and one of an architecture have alike."""
 
 
 def _energy(table: EnergyTable) -> dict[str, Any]:
@@ -195,14 +197,7 @@ def _storage(level: LevelModel) -> StorageLevel:
         words = level.capacity_bits // level.word_bits
     return StorageLevel(
         name=level.name,
-        word_bits=level.word_bits,
-        capacity_words=words,
-        block_words=level.block_words,
-        metadata_capacity_bits=level.metadata_capacity_bits,
-        metadata_width_bits=level.metadata_width_bits,
-        read_words_per_cycle=level.read_words_per_cycle,
-        write_words_per_cycle=level.write_words_per_cycle,
-        shared_words_per_cycle=level.shared_words_per_cycle,
+        **{key: getattr(level, key) for key in _ALIKE} | {"capacity_words": words},
         mesh_x=level.instances[0],
         mesh_y=level.instances[1],
         holds=None if level.holds is None else frozenset(level.holds),
@@ -250,7 +245,7 @@ def _formats(node: Node, level: LevelModel, faults: list[Fault]) -> dict[str, Fo
 
 def _safs(node: Node, level: LevelModel, faults: list[Fault]) -> list[Saf]:
     found: list[Saf] = []
-    for key, kind in _KINDS.items():
+    for key, kind in KINDS.items():
         texts: tuple[str, ...] = getattr(level, key)
         for i, text in enumerate(texts):
             with gather(faults, node.at((key, i))):

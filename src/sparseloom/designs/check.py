@@ -48,10 +48,8 @@ def faults(*sources: str | Path | Node) -> list[Fault]:
         try:
             Mapspace(Problem(workload, design), constraints)
         except MappingError as error:
-            found += [
-                place(_mention(nodes["constraints"], fault.path) or nodes["constraints"], fault)
-                for fault in error.faults
-            ]
+            at = nodes["constraints"]
+            found += [place(_mention(at, fault.path) or at, replace(fault, path="")) for fault in error.faults]
     if mapping is not None:
         try:
             check_mapping(Problem(workload, design), mapping)

@@ -13,7 +13,7 @@ from sparseloom.errors import Fault, MappingError
 IntArray = NDArray[np.int64]
 
 
-MOST_CHAINS = 4_000_000
+MOST_CHAINS = 1_000_000
 """Chains of one rank that are listed at most."""
 
 

@@ -1,12 +1,19 @@
-"""What a search for a mapping found, in words and as plain values."""
+"""What a search for a mapping found: in words, as JSON, and as a file to evaluate."""
 
 from __future__ import annotations
 
+import io
+import json
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
+from ruamel.yaml import YAML
 
+from sparseloom import __version__
+from sparseloom.arch import file as design_file
+from sparseloom.arch.design import Design
 from sparseloom.errors import SparseloomError
 from sparseloom.mapping.file import text as mapping_text
 from sparseloom.mapping.mapping import Mapping
@@ -16,6 +23,8 @@ from sparseloom.model.evaluate import evaluate
 from sparseloom.results import Result
 from sparseloom.search.mapper import Best, best_mapping
 from sparseloom.search.objective import objective
+from sparseloom.workload import file as workload_file
+from sparseloom.workload.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -62,18 +71,41 @@ def compared(space: Mapspace, best: Best, mapping: Mapping, budget_s: float) -> 
     return Comparison(value, broken, "\n".join(lines))
 
 
-def plain(best: Best, result: Result, given: Comparison | None = None) -> dict[str, Any]:
-    """As values for JSON."""
+def json_text(best: Best, result: Result, given: Comparison | None = None) -> str:
+    """As JSON; a gap or bound that nothing is known of is null."""
+    values: dict[str, Any] = {key: _known(getattr(best, key)) for key in _VALUES}
+    values["mapping"] = _mapping_text(best)
+    values["result"] = result.to_dict()
+    if given is not None:
+        values["given"] = {"value": given.value, "violations": list(given.violations)}
+    return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+_VALUES = ("objective", "unit", "value", "bound", "proven", "gap", "size", "evaluated", "seconds", "interrupted")
+
+
+def _known(value: object) -> object:
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def mapping_file(best: Best) -> str:
+    """The mapping as a file, to be read together with those of its design and workload."""
+    return f"{_heading(best)}# evaluate it together with the files of its design and workload\n{_mapping_text(best)}"
+
+
+def case_file(best: Best, workload: Workload, design: Design) -> str:
+    """The mapping as a file together with its workload and design: for Timeloop's input, whose formats stand for the loops of one
+    mapping."""
+    yaml, stream = YAML(pure=True), io.StringIO()
+    yaml.default_flow_style, yaml.width = None, 120
+    yaml.dump({"workload": workload_file.plain(workload), "design": design_file.plain(design)}, stream)
+    return f"{_heading(best)}{stream.getvalue()}{_mapping_text(best)}"
+
+
+def _heading(best: Best) -> str:
+    return f"# {best}\n# of {best.size:,} mappings; sparseloom {__version__}\n"
+
+
+def _mapping_text(best: Best) -> str:
     assert best.mapping is not None
-    return {
-        "objective": best.objective,
-        "value": best.value,
-        "bound": best.bound,
-        "proven": best.proven,
-        "gap": best.gap,
-        "mapspace_size": best.size,
-        "evaluated": best.evaluated,
-        "seconds": best.seconds,
-        "mapping": mapping_text(best.mapping),
-        "result": result.to_dict(),
-    } | ({"given": {"value": given.value, "violations": list(given.violations)}} if given else {})
+    return mapping_text(best.mapping)

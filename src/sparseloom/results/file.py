@@ -7,14 +7,13 @@ rank (``rank0`` is the topmost). What belongs to a level as a whole stands under
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sparseloom import document
 from sparseloom.errors import Fault, InputError
 from sparseloom.results.actions import ComputeActions, LevelActions, Outcomes, RankUnits, TensorActions
 from sparseloom.results.result import Result
@@ -142,34 +141,7 @@ def write(result: Result, path: str | Path) -> None:
 
     Raises InputError when the file cannot be written.
     """
-    path = Path(path)
-    text = json.dumps(to_dict(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
-        _replace(path, text)
-    except OSError as error:
-        fix = "give a path in a folder that exists and may be written"
-        raise InputError(Fault(f"cannot write the file: {error.strerror}", str(path), fix=fix)) from None
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside ``path`` and rename, so that no reader and no interruption sees half a file."""
-    path = path.resolve()
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+    document.write(path, json.dumps(to_dict(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def schema() -> dict[str, Any]:

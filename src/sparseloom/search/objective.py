@@ -25,11 +25,6 @@ class Objective:
         """What mappings are compared by, first things first: the value, then the energy, then the cycles."""
         return self.of(energy_pj, cycles), energy_pj, cycles
 
-    def best(self, energy_pj: FloatArray, cycles: FloatArray) -> int:
-        """The first of the best of some mappings."""
-        value, energy_pj, cycles = self.keys(energy_pj, cycles)
-        return int(np.lexsort((cycles, energy_pj, value))[0])
-
 
 OBJECTIVES = {
     objective.name: objective

@@ -9,7 +9,6 @@ bypassed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from sparseloom.arch.hierarchy import Architecture
 from sparseloom.document import Node
 from sparseloom.errors import suggest
 from sparseloom.mapping.constraints import Constraints, LevelConstraints, Limit
+from sparseloom.timeloop.factors import factors
 from sparseloom.timeloop.mapping import BYPASS, SPATIAL, TEMPORAL, TYPES, find_level, permuted_names
 from sparseloom.timeloop.problem import Problem
 from sparseloom.timeloop.reader import Reader
@@ -31,7 +31,6 @@ _SECTIONS: Final = {
     BYPASS: "bypass",
     PARALLELISM: "parallelism",
 }
-_FACTOR: Final = re.compile(r"(?P<dim>[A-Za-z_]\w*?)\s*(?P<sign><=|>=|=)?\s*(?P<bound>\d{1,16})(?=[\s,]|$)[\s,]*")
 
 
 @dataclass
@@ -131,27 +130,19 @@ def _directive(node: Node, found: _Found, architecture: Architecture, problem: P
 
 def _limits(node: Node | None, problem: Problem, reader: Reader) -> dict[str, Limit]:
     found: dict[str, Limit] = {}
-    if node is None or node.value is None:
-        return found
-    for item in node.value if isinstance(node.value, list) else [node]:
-        text, place = reader.text(item) or "", 0
-        while place < len(text):
-            match = _FACTOR.match(text, place)
-            if match is None:
-                reader.fault(item, f"'{text[place:].split()[0]}' is not a factor", "write M=8, M8, M<=8 or M=0")
-                break
-            place = match.end()
-            name, bound = match["dim"], int(match["bound"])
-            if name not in problem.dimensions:
-                reader.fault(item, f"unknown dimension '{name}' in the factors", suggest(name, problem.dimensions))
-            elif name in problem.ranks:
-                limit = Limit(whole=True) if bound == 0 else Limit.exactly(bound)
-                if match["sign"] == "<=" and bound:
-                    limit = Limit(1, bound)
-                elif match["sign"] == ">=" and bound:
-                    limit = Limit(bound)
-                found[problem.ranks[name]] = limit
+    for item, match in factors(node, True, reader):
+        name, bound = match["dim"], int(match["bound"])
+        if name not in problem.dimensions:
+            reader.fault(item, f"unknown dimension '{name}' in the factors", suggest(name, problem.dimensions))
+        elif name in problem.ranks:
+            found[problem.ranks[name]] = _limit(match["sign"], bound)
     return found
+
+
+def _limit(sign: str | None, bound: int) -> Limit:
+    if bound == 0:
+        return Limit(whole=True)
+    return {"<=": Limit(1, bound), ">=": Limit(bound)}.get(sign or "=", Limit.exactly(bound))
 
 
 def _both(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Final
@@ -12,9 +13,32 @@ from sparseloom.errors import suggest
 from sparseloom.timeloop.reader import Reader
 
 _FACTOR: Final = re.compile(
-    r"(?P<dim>[A-Za-z_]\w*?)\s*(?:=\s*)?(?P<bound>\d{1,16})(?:,(?P<residual>\d{1,16}))?(?=[\s,]|$)"
+    r"(?P<dim>[A-Za-z_]\w*?)\s*(?P<sign><=|>=|=)?\s*(?P<bound>\d{1,16})(?:,(?P<residual>\d{1,16}))?(?=[\s,]|$)[\s,]*"
 )
-_BETWEEN: Final = re.compile(r"[\s,]*")
+
+
+def factors(node: Node | None, limits: bool, reader: Reader) -> Iterator[tuple[Node, re.Match[str]]]:
+    """The factors of a directive, ``M8 C=1 K=4,2`` or a list of such texts: groups ``dim``, ``bound``, ``residual``, and ``sign``
+    where they are ``limits`` of a constraint, ``M<=8``; those have no residual. What is no factor is a fault, and ends its text."""
+    if node is None or node.value is None:
+        return
+    for item in node.value if isinstance(node.value, list) else [node]:
+        text, place = reader.text(item) or "", 0
+        while place < len(text):
+            match = _FACTOR.match(text, place)
+            if match is None or (match["residual"] if limits else match["sign"] in ("<=", ">=")):
+                if limits:
+                    fix = "write M=8, M8, M<=8 or M=0"
+                else:
+                    fix = (
+                        "`<=` is for constraints"
+                        if "<=" in text
+                        else "write M=8, M8, or M=8,3 for a shorter last visit"
+                    )
+                reader.fault(item, f"'{text[place:].split()[0]}' is not a factor", fix)
+                break
+            yield item, match
+            place = match.end()
 
 
 @dataclass(frozen=True)
@@ -33,23 +57,9 @@ class Factors(dict[str, Factor]):
     def read(node: Node | None, dimensions: tuple[str, ...], reader: Reader) -> Factors:
         """Read ``M8 C=1 K=4,2``, or a list of such texts. ``K=4,2`` has 4 iterations, the last time 2."""
         found = Factors()
-        if node is None or node.value is None:
-            return found
-        for item in node.value if isinstance(node.value, list) else [node]:
-            found.add(item, dimensions, reader)
+        for item, match in factors(node, False, reader):
+            found._put(match, item, dimensions, reader)
         return found
-
-    def add(self, node: Node, dimensions: tuple[str, ...], reader: Reader) -> None:
-        text, place = reader.text(node) or "", 0
-        while place < len(text):
-            match = _FACTOR.match(text, place)
-            if match is None:
-                fix = "`<=` is for constraints" if "<=" in text else "write M=8, M8, or M=8,3 for a shorter last visit"
-                reader.fault(node, f"'{text[place:].split()[0]}' is not a factor", fix)
-                return
-            self._put(match, node, dimensions, reader)
-            between = _BETWEEN.match(text, match.end())
-            place = between.end() if between else match.end()
 
     def _put(self, match: re.Match[str], node: Node, dimensions: tuple[str, ...], reader: Reader) -> None:
         name = match["dim"]

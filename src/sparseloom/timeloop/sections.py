@@ -70,21 +70,23 @@ def read_sections(paths: Sequence[str | Path], searching: bool = False) -> Secti
         _set_version(architectures[0], reader)
     found: dict[str, Node] = {}
     constraints = [child for key, child in given if canonical(key) in CONSTRAINTS and child.value] if searching else []
+    unused = "the search is what --objective and --budget say" if searching else _GIVEN
     for root in roots:
-        _take(root, found, constraints, reader)
+        _take(root, found, constraints, unused, reader)
     if not faults:
         _require_sections(found, given, paths, reader)
     return Sections(found, constraints, reader)
 
 
-def _take(root: Node, found: dict[str, Node], used: list[Node], reader: Reader) -> None:
-    """Add a file's sections to those found so far; those ``used`` elsewhere are passed over."""
+_GIVEN: Final = "the mapping is taken as it stands, and none is searched for"
+
+
+def _take(root: Node, found: dict[str, Node], used: list[Node], unused: str, reader: Reader) -> None:
+    """Add a file's sections to those found so far. Those ``used`` elsewhere are passed over; why others are ``unused`` is noted."""
     rest = {key: child for key, child in root.value.items() if not any(child is each for each in used)}
     for key, child in rest.items():
         if canonical(key) in _UNUSED and child.value:
-            reader.note(
-                child, f"{key} is given and not used: the mapping is taken as it stands, and none is searched for"
-            )
+            reader.note(child, f"{key} is given and not used: {unused}")
     known = {key: child for key, child in rest.items() if key != "arch"}
     for key, child in reader.fields(replace(root, value=known), "top").items():
         if child.value is None or (key == "mapping" and child.value == []):
