@@ -161,19 +161,23 @@ class Floor:
     @cached_property
     def _spared(self) -> bool:
         """Whether computes may take no cycle."""
-        features, operands = self.problem.design.features, range(len(self.problem.tensors) - 1)
+        features = self.problem.design.features
         kinds = {saf.kind for saf in features.safs} - {GATING}
-        dropped = any(self._compressed(int(np.flatnonzero(self.keep[:, t])[-1]), t) for t in operands)
-        return bool(kinds) or features.compute_skipping or dropped
+        return bool(kinds) or features.compute_skipping or bool(self._dropped)
+
+    @cached_property
+    def _dropped(self) -> frozenset[int]:
+        """Operands whose zeros do not reach the computes."""
+        operands = range(len(self.problem.tensors) - 1)
+        return frozenset(t for t in operands if self._compressed(int(np.flatnonzero(self.keep[:, t])[-1]), t))
 
     @cached_property
     def _actual(self) -> float:
         """Computes that no feature and no want of an operand eliminates."""
-        features = self.problem.design.features
-        if not (features.safs or features.compute_gating or self._spared):
-            return self.points
-        operands = frozenset(range(len(self.problem.tensors) - 1))
-        return self.points * self._share(operands.union(*self._leaders))
+        gates = self.problem.design.features.compute_gating
+        zeros = frozenset(range(len(self.problem.tensors) - 1)) if gates else self._dropped
+        packed = frozenset(t for _, t in _packed(self.problem))
+        return self.points * self._share(zeros.union(packed, *self._leaders))
 
     def compute_energy_pj(self) -> float:
         price = self.problem.design.architecture.compute.energy.pj
@@ -204,11 +208,12 @@ class Floor:
         """The innermost level outside ``depth`` or at it that keeps each tensor, [T]."""
         return np.array([np.flatnonzero(kept)[-1] for kept in self.keep[: depth + 1].T])
 
-    def beyond(self, depth: int, tile: IntArray, reuse: FloatArray, shared: FloatArray) -> Cost:
+    def beyond(self, depth: int, tile: IntArray, reuse: FloatArray, shared: FloatArray, copies: FloatArray) -> Cost:
         """What edges into levels further in than ``depth`` cost at least.
 
         ``tile`` [D, N] are coordinates in what lies inside; while a word of a tensor stays, loops pass ``reuse`` [T, N] computes
-        that use it, and from the level of :meth:`parents` it goes to ``shared`` [T, N] receivers together.
+        that use it, and from the level of :meth:`parents` it goes to ``shared`` [T, N] receivers together; ``copies`` [T, N]
+        instances of the level ``depth`` use the same word.
         """
         architecture = self.problem.design.architecture
         units = [level.instances for level in architecture.levels] + [architecture.compute.instances]
@@ -234,7 +239,7 @@ class Floor:
                 self._spend(cost, "update", edge.parent, raised)
                 # each instance's first visit of a point reads nothing
                 first = prod(self.problem.shape[self.problem.projection(t).any(axis=0)].tolist(), start=1.0)
-                served = np.maximum(served - first * units[edge.child], 0.0)
+                served = np.maximum(served - first * copies[t] * (units[edge.child] // units[depth]), 0.0)
             elif edge.hold:
                 self._spend(cost, "fill", edge.child, self._words(edge.child, t) * np.maximum(1 / uses, once))
             if (edge.parent, t) not in _packed(self.problem):
@@ -258,8 +263,8 @@ class Floor:
         cost.energy_pj[:] += words / level.block_words * energy_pj
         cost.port_words[:, depth, READ if action == "read" else WRITE] += words
 
-    def port_cycles(self, port_words: FloatArray) -> FloatArray:
-        """Cycles that the bandwidths ask for at least, [N], if all instances are in use."""
+    def port_cycles(self, port_words: FloatArray, used: FloatArray) -> FloatArray:
+        """Cycles that the bandwidths ask for at least, [N], if so many instances of each level are in ``used`` [S, N]."""
         found = np.zeros(len(port_words))
         for depth, level in enumerate(self.problem.design.architecture.levels):
             read, written = port_words[:, depth, READ], port_words[:, depth, WRITE]
@@ -269,5 +274,5 @@ class Floor:
                 (read + written, level.shared_words_per_cycle),
             ):
                 if bandwidth is not None:
-                    found = np.maximum(found, words / (level.instances * bandwidth))
+                    found = np.maximum(found, words / (np.minimum(used[depth], level.instances) * bandwidth))
         return found

@@ -10,6 +10,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
 from sparseloom.errors import Fault, InputError, MappingError
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
 from sparseloom.mapping.mapping import Mapping
@@ -198,10 +199,25 @@ class _Search:
         floor, prefixes = self.floors[part.keep], part.prefixes
         reuse = floor.reuse(self.tree.passing(prefixes))
         shared = self.tree.shared(prefixes, self.indexes, floor.parents(part.settled))
-        cost = part.cost + floor.beyond(part.settled, self.tree.tiles(prefixes), reuse, shared)
+        copies = self.tree.shared(prefixes, self.indexes, np.zeros(len(self.indexes), np.int64))
+        cost = part.cost + floor.beyond(part.settled, self.tree.tiles(prefixes), reuse, shared, copies)
         lanes = prefixes.lanes * prod(self.fanouts[self.tree.complete[part.stage] :])
-        cycles = np.maximum(floor.cycles(lanes), floor.port_cycles(cost.port_words))
+        cycles = np.maximum(floor.cycles(lanes), floor.port_cycles(cost.port_words, self._used(prefixes)))
         return self.goal.of(cost.energy_pj + floor.compute_energy_pj(), cycles) * (1 - SLACK)
+
+    def _used(self, prefixes: Prefixes) -> FloatArray:
+        """Instances of each level that are in use, at most, [S, N]; with features that put idle lanes to use, any number."""
+        if any(saf.kind in (SPATIAL_SKIPPING, POSITION_SKIPPING) for saf in self.problem.design.features.safs):
+            return np.full((len(self.fanouts), len(prefixes)), np.inf)
+        spatial = np.where(prefixes.place % 3 > 0, prefixes.bound, 1)
+        now = self.tree.complete[prefixes.stage]
+        return np.stack(
+            [
+                np.where(prefixes.place // 3 < depth, spatial, 1).prod(axis=1)
+                * prod(self.fanouts[now:depth], start=1.0)
+                for depth in range(len(self.fanouts))
+            ]
+        )
 
     def _looks(self, part: _Part) -> IntArray:
         """What edges further in see of the prefixes, [N, width] (see :mod:`sparseloom.search.dominance`)."""
