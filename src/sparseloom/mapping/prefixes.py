@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
+from math import prod
 from typing import cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
 from sparseloom.kernel import inlined, kernel
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch
 from sparseloom.mapping.mapspace import Mapspace
+from sparseloom.mapping.steps import MOST_STEPS, Grid, RankSteps, cycles_before, rank_steps
 
 FloatArray = NDArray[np.float64]
 
@@ -119,6 +121,52 @@ class Tree:
         """Coordinates of each rank in a tile of what lies further in, [D, N]."""
         ranks = (each[prefixes.stage] for each in self._ranks)
         return np.stack([rank.tile[at] for rank, at in zip(ranks, prefixes.node.T, strict=True)])
+
+    def grid(self, stage: int) -> Grid:
+        """The tiles that may be left at a stage."""
+        return self._grids[stage]
+
+    @cached_property
+    def _grids(self) -> list[Grid]:
+        stages = range(len(self.stages) + 1)
+        return [Grid(tuple(np.unique(rank[stage].tile) for rank in self._ranks)) for stage in stages]
+
+    def steps(self, stage: int) -> list[RankSteps]:
+        """What may be left of each rank after a stage, by what was before."""
+        found = []
+        for d, rank in enumerate(self._ranks):
+            before, after = rank[stage], rank[stage + 1]
+            parent = np.repeat(np.arange(len(before.tile)), np.diff(before.begin))
+            known = self.grid(stage).tiles[d], self.grid(stage + 1).tiles[d]
+            found.append(rank_steps(before.tile[parent], after.tile, after.bounds[:, 1:], known))
+        return found
+
+    def cycles(self, prefixes: Prefixes) -> FloatArray:
+        """The fewest cycles in which the lane with most points can make them, one each, [N]."""
+        tiles = self.tiles(prefixes)
+        points, whole = np.ones(len(prefixes)), np.ones(len(prefixes))
+        _first_lane(prefixes.rank, prefixes.bound, prefixes.place, tiles, self.space.problem.shape, points, whole)
+        rest = points - whole * tiles.prod(axis=0, dtype=np.float64)
+        each = self._cycles[prefixes.stage][self.grid(prefixes.stage).number(tiles)]
+        return np.asarray(whole * each + rest / self._lanes_after(prefixes.stage))
+
+    @cached_property
+    def _cycles(self) -> list[FloatArray]:
+        """The fewest cycles of a tile by stage, and its number in the grid."""
+        found = [np.ones(1)]
+        for stage in range(len(self.stages) - 1, -1, -1):
+            depth, spatial = self.stages[stage]
+            grids, steps = (self.grid(stage), self.grid(stage + 1)), self.steps(stage)
+            if prod(len(each.after) for each in steps) > MOST_STEPS:
+                found.append(grids[0].points.prod(axis=0, dtype=np.float64) / self._lanes_after(stage))
+                continue
+            most = self.space.most_lanes(depth) if spatial else None
+            found.append(cycles_before(grids, steps, most, self._lanes_after(stage + 1), found[-1]))
+        return found[::-1]
+
+    def _lanes_after(self, stage: int) -> int:
+        """The most lanes of stages to come."""
+        return prod(prod(self.space.most_lanes(depth)) for depth, spatial in self.stages[stage:] if spatial)
 
     def following(self, prefixes: Prefixes) -> Iterator[tuple[int, IntArray, Prefixes]]:
         """All prefixes of one stage more within the fan-out, some :data:`CHUNK` combinations of bounds at a time, and for each the
@@ -265,6 +313,42 @@ class Tree:
                     yield self.batch(prefixes[used], keep)
                 continue
             left += [longer for _, _, longer in self.following(prefixes)]
+
+
+@kernel
+def _first_lane(
+    rank: IntArray,
+    bound: IntArray,
+    place: IntArray,
+    tiles: IntArray,
+    shape: IntArray,
+    points: FloatArray,
+    whole: FloatArray,
+) -> None:
+    """Multiply ``points`` by the coordinates of each rank that the first of all lanes goes through, and ``whole`` by the tiles of
+    them that are not cut short."""
+    cover = np.empty(rank.shape[1] + 1, np.int64)
+    full, times = np.empty(rank.shape[1] + 1, np.int64), np.empty(rank.shape[1] + 1, np.int64)
+    for n in range(len(rank)):
+        for d in range(len(shape)):
+            last = rank.shape[1]
+            cover[last], full[last], times[last] = tiles[d, n], tiles[d, n], 1
+            for i in range(last - 1, -1, -1):
+                own = bound[n, i] if rank[n, i] == d else 1
+                repeated = own if place[n, i] % 3 == 0 else 1
+                cover[i], full[i], times[i] = cover[i + 1] * own, full[i + 1] * repeated, times[i + 1] * repeated
+            left, made, made_whole = shape[d], 0, 0
+            for i in range(last + 1):
+                if left >= cover[i]:
+                    # whole from here on
+                    made, made_whole, left = made + full[i], made_whole + times[i], 0
+                    break
+                if i < last and rank[n, i] == d and place[n, i] % 3 == 0:
+                    times_here = left // cover[i + 1]
+                    made, made_whole = made + times_here * full[i + 1], made_whole + times_here * times[i + 1]
+                    left -= times_here * cover[i + 1]
+            points[n] *= made + left
+            whole[n] *= made_whole
 
 
 @kernel

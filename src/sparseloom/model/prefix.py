@@ -7,6 +7,7 @@ will cost at least follows from the computes that have to be made.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -192,59 +193,119 @@ class Floor:
     def reuse(self, passing: FloatArray) -> FloatArray:
         """The most computes that one word of each tensor serves while it stays, [T, N], if loops over so many coordinates of each
         rank pass meanwhile: ``passing`` [T, D, N]."""
-        found = np.ones((len(passing), passing.shape[2]))
-        for t in range(len(passing)):
-            access = self.problem.projection(t) > 0
-            for d, size in enumerate(self.problem.shape):
-                if not access[:, d].any():
-                    found[t] *= np.minimum(passing[t, d], size)
-            for row in access:
-                # of ranks whose sum is an index, the others say which coordinate of the longest goes with an element
-                sizes = np.sort(self.problem.shape[row])[:-1]
-                found[t] *= prod(sizes.tolist(), start=1.0)
+        return np.stack([self.uses(t, passed) for t, passed in enumerate(passing)])
+
+    def uses(self, t: int, passing: FloatArray | IntArray) -> FloatArray:
+        """As :meth:`reuse`, of one tensor, [N]: ``passing`` [D, N]."""
+        access = self.problem.projection(t) > 0
+        found = np.ones(passing.shape[1])
+        for d, size in enumerate(self.problem.shape):
+            if not access[:, d].any():
+                found *= np.minimum(passing[d], size)
+        for row in access:
+            # of ranks whose sum is an index, the others say which coordinate of the longest goes with an element
+            sizes = np.sort(self.problem.shape[row])[:-1]
+            found *= prod(sizes.tolist(), start=1.0)
         return found
 
     def parents(self, depth: int) -> IntArray:
         """The innermost level outside ``depth`` or at it that keeps each tensor, [T]."""
         return np.array([np.flatnonzero(kept)[-1] for kept in self.keep[: depth + 1].T])
 
-    def beyond(self, depth: int, tile: IntArray, reuse: FloatArray, shared: FloatArray, copies: FloatArray) -> Cost:
-        """What edges into levels further in than ``depth`` cost at least.
+    def beyond(
+        self,
+        depth: int,
+        tile: IntArray,
+        reuse: FloatArray,
+        shared: FloatArray,
+        copies: FloatArray,
+        paths: Sequence[Path],
+    ) -> Cost:
+        """What some edges cost at least, those into levels further in than ``depth``.
 
         ``tile`` [D, N] are coordinates in what lies inside; while a word of a tensor stays, loops pass ``reuse`` [T, N] computes
         that use it, and from the level of :meth:`parents` it goes to ``shared`` [T, N] receivers together; ``copies`` [T, N]
         instances of the level ``depth`` use the same word.
         """
-        architecture = self.problem.design.architecture
-        units = [level.instances for level in architecture.levels] + [architecture.compute.instances]
         cost = Cost.nothing(reuse.shape[1], len(self.keep))
-        for path in self._paths:
+        for path in paths:
             edge, t = path.edge, path.tensor
             if edge.child <= depth:
                 continue
             uses = reuse[t] if edge.hold else np.ones(reuse.shape[1])
             together = shared[t] if edge.parent <= depth else 1.0
             if not edge.hold:
-                lanes = units[-1] // units[max(edge.parent, min(depth, len(self.keep)))]
-                together = together * np.minimum(lanes, self.reuse(np.broadcast_to(tile, (t + 1, *tile.shape)))[t])
-            if self._skips_lanes:
-                together = np.inf
-            # every element is moved once, whatever is reused
-            once = self._elements(t) / self.points
-            served, raised = (
-                self._words(edge.parent, t) * np.maximum(1 / uses / (together if merged else 1), once)
-                for merged in (edge.merge, path.reduces)
-            )
-            if t == len(self.problem.tensors) - 1:
-                self._spend(cost, "update", edge.parent, raised)
-                # each instance's first visit of a point reads nothing
-                first = prod(self.problem.shape[self.problem.projection(t).any(axis=0)].tolist(), start=1.0)
-                served = np.maximum(served - first * copies[t] * (units[edge.child] // units[depth]), 0.0)
-            elif edge.hold:
-                self._spend(cost, "fill", edge.child, self._words(edge.child, t) * np.maximum(1 / uses, once))
-            if (edge.parent, t) not in _packed(self.problem):
-                self._spend(cost, "read", edge.parent, served)
+                lanes = self._units[-1] // self._units[max(edge.parent, min(depth, len(self.keep)))]
+                together = together * np.minimum(lanes, self.uses(t, tile))
+            groups = copies[t] / shared[t] if edge.parent <= depth else copies[t] * self._ratio(edge.parent, depth)
+            receivers = copies[t] * self._ratio(edge.child, depth)
+            for action, level, _, words in self._flows(path, (uses, uses * together), (receivers, groups)):
+                cost.energy_pj[:] += words * self._price(action, level)
+                cost.port_words[:, level, READ if action == "read" else WRITE] += words
         return cost
+
+    @cached_property
+    def held(self) -> list[Path]:
+        """The edges into storage levels."""
+        return [path for path in self._paths if path.edge.hold]
+
+    @cached_property
+    def used(self) -> list[Path]:
+        """The edges into compute."""
+        return [path for path in self._paths if not path.edge.hold]
+
+    def narrow(self, path: Path, uses: FloatArray) -> FloatArray:
+        """Least energy of what an edge moves to and from each receiver by itself, [N], if a word serves so many ``uses`` there."""
+        return self._energy_of(path, uses, False)
+
+    def wide(self, path: Path, uses: FloatArray) -> FloatArray:
+        """Least energy of what an edge moves to and from groups of receivers at once, [N], if a word serves so many ``uses`` of all
+        of a group."""
+        return self._energy_of(path, uses, True)
+
+    def _energy_of(self, path: Path, uses: FloatArray, merged: bool) -> FloatArray:
+        copies = float(self._units[path.edge.child]), float(self._units[path.edge.parent])
+        flows = self._flows(path, (uses, uses), copies)
+        parts = (words * self._price(action, level) for action, level, group, words in flows if group == merged)
+        return sum(parts, np.zeros(len(uses)))
+
+    def _flows(
+        self, path: Path, uses: tuple[FloatArray, FloatArray], copies: tuple[FloatArray | float, FloatArray | float]
+    ) -> Iterator[tuple[str, int, bool, FloatArray]]:
+        """What an edge moves at least: actions with their level, whether it is to groups of receivers at once, and words.
+
+        A word serves so many ``uses`` of one receiver, and of a group together; so many receivers, and groups, use the same one.
+        """
+        edge, t = path.edge, path.tensor
+        # every element is moved once, whatever is reused
+        once = self._elements(t) / self.points
+        alone, together = (np.maximum(1 / each, once) for each in (uses[0], np.inf if self._skips_lanes else uses[1]))
+        firsts: list[FloatArray | float] = [0.0, 0.0]
+        served = self._words(edge.parent, t) * (together if edge.merge else alone)
+        if t == len(self.problem.tensors) - 1:
+            raised = self._words(edge.parent, t) * (together if path.reduces else alone)
+            yield "update", edge.parent, path.reduces, raised
+            # the first visit of a point reads nothing
+            points = prod(self.problem.shape[self.problem.projection(t).any(axis=0)].tolist(), start=1.0)
+            firsts = [each * points for each in copies]
+        if edge.hold:
+            yield "fill", edge.child, False, np.maximum(self._words(edge.child, t) * alone - firsts[0], 0.0)
+        if (edge.parent, t) not in _packed(self.problem):
+            yield "read", edge.parent, edge.merge, np.maximum(served - firsts[edge.merge], 0.0)
+
+    def _ratio(self, inner: int, outer: int) -> int:
+        """Instances of a level within one of a level further out."""
+        return self._units[inner] // self._units[outer]
+
+    @cached_property
+    def _units(self) -> list[int]:
+        """Instances of each level, and of compute."""
+        architecture = self.problem.design.architecture
+        return [level.instances for level in architecture.levels] + [architecture.compute.instances]
+
+    def outer_lanes(self, path: Path, depth: int) -> int:
+        """The most receivers outside level ``depth`` that one word of an edge goes to together."""
+        return self._ratio(depth, path.edge.parent) if path.edge.parent < depth else 1
 
     def _elements(self, t: int) -> float:
         """Elements of a tensor that computes use, at least: where several ranks index one of its own, those of the longest."""
@@ -256,12 +317,10 @@ class Floor:
         """Whether there may be more lanes than instances."""
         return any(saf.kind == SPATIAL_SKIPPING for saf in self.problem.design.features.safs)
 
-    def _spend(self, cost: Cost, action: str, depth: int, words: FloatArray) -> None:
-        """Count ``words`` that arrive, each in no more than its share of a block."""
+    def _price(self, action: str, depth: int) -> float:
+        """Energy in pJ of a word that arrives, in no more than its share of a block."""
         level = self.problem.design.architecture.levels[depth]
-        energy_pj = float(_prices(self.problem, depth)[action][REACHING : ACTUAL + 1].sum())
-        cost.energy_pj[:] += words / level.block_words * energy_pj
-        cost.port_words[:, depth, READ if action == "read" else WRITE] += words
+        return float(_prices(self.problem, depth)[action][REACHING : ACTUAL + 1].sum()) / level.block_words
 
     def port_cycles(self, port_words: FloatArray, used: FloatArray) -> FloatArray:
         """Cycles that the bandwidths ask for at least, [N], if so many instances of each level are in ``used`` [S, N]."""

@@ -18,6 +18,7 @@ from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.mapping.prefixes import CHUNK, Prefixes, Tree
 from sparseloom.model.batch import evaluate_batch
 from sparseloom.model.evaluate import evaluate
+from sparseloom.model.inside import Inside
 from sparseloom.model.prefix import Cost, Floor, into
 from sparseloom.model.room import data_held
 from sparseloom.search.dominance import Seen, comparable
@@ -124,6 +125,7 @@ class _Search:
         space = self.tree.space
         self.problem: Problem = space.problem
         self.floors = [Floor(self.problem, keep) for keep in space.keeps]
+        self.insides = [Inside(self.tree, floor) for floor in self.floors]
         self.indexes = np.asarray(self.problem.projections.any(axis=1), np.bool_)
         levels = self.problem.design.architecture.levels
         self.fanouts = [prod(self.problem.design.architecture.fanout(depth)) for depth in range(len(levels))]
@@ -200,7 +202,13 @@ class _Search:
         reuse = floor.reuse(self.tree.passing(prefixes))
         shared = self.tree.shared(prefixes, self.indexes, floor.parents(part.settled))
         copies = self.tree.shared(prefixes, self.indexes, np.zeros(len(self.indexes), np.int64))
-        cost = part.cost + floor.beyond(part.settled, self.tree.tiles(prefixes), reuse, shared, copies)
+        inside = self.insides[part.keep]
+        known, rest = (
+            floor.beyond(part.settled, self.tree.tiles(prefixes), reuse, shared, copies, paths)
+            for paths in inside.covered(part.stage)
+        )
+        least = inside.energy_pj(prefixes, part.settled < self.tree.complete[part.stage])
+        cost = part.cost + Cost(np.maximum(known.energy_pj, least), known.port_words) + rest
         lanes = prefixes.lanes * prod(self.fanouts[self.tree.complete[part.stage] :])
         cycles = np.maximum(floor.cycles(lanes), floor.port_cycles(cost.port_words, self._used(prefixes)))
         return self.goal.of(cost.energy_pj + floor.compute_energy_pj(), cycles) * (1 - SLACK)
