@@ -20,7 +20,7 @@ from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
 from sparseloom.kernel import inlined, kernel
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch
 from sparseloom.mapping.mapspace import Mapspace
-from sparseloom.mapping.steps import MOST_STEPS, Grid, RankSteps, cycles_before, rank_steps
+from sparseloom.mapping.steps import MOST_STEPS, Grid, RankSteps, cycles_before, least_before, rank_steps
 
 FloatArray = NDArray[np.float64]
 
@@ -140,6 +140,11 @@ class Tree:
             known = self.grid(stage).tiles[d], self.grid(stage + 1).tiles[d]
             found.append(rank_steps(before.tile[parent], after.tile, after.bounds[:, 1:], known))
         return found
+
+    def least_before(self, stage: int, after: FloatArray) -> FloatArray:
+        """The least that some values of tiles after a stage come to for those before it, both by number."""
+        grids = self.grid(stage), self.grid(stage + 1)
+        return least_before(grids, self.steps(stage), after)
 
     def cycles(self, prefixes: Prefixes) -> FloatArray:
         """The fewest cycles in which the lane with most points can make them, one each, [N]."""

@@ -87,6 +87,18 @@ def packed(steps: Sequence[RankSteps]) -> tuple[IntArray, IntArray, IntArray]:
     return begin, np.concatenate([each.after for each in steps]), np.concatenate([each.lanes for each in steps])
 
 
+def least_before(grids: tuple[Grid, Grid], steps: Sequence[RankSteps], after: FloatArray) -> FloatArray:
+    """The least value ``after`` a stage, by number of tile, that steps lead to from each tile before it."""
+    here, there = grids
+    begin, to, _ = packed(steps)
+    # rank by rank: steps of one do not depend on those of the others
+    values = after.reshape(there.shape)
+    for d in range(len(steps)):
+        rows = [values.take(to[begin[d, i] : begin[d, i + 1]], axis=d).min(axis=d) for i in range(here.shape[d])]
+        values = np.stack(rows, axis=d)
+    return np.asarray(values.ravel())
+
+
 def cycles_before(
     grids: tuple[Grid, Grid], steps: Sequence[RankSteps], most: tuple[int, int] | None, inside: int, after: FloatArray
 ) -> FloatArray:

@@ -21,7 +21,7 @@ from sparseloom.mapping.batch import BoolArray, IntArray
 from sparseloom.mapping.prefixes import Prefixes, Tree
 from sparseloom.mapping.steps import MOST_STEPS, first_step, next_step, packed
 from sparseloom.model.path import Path
-from sparseloom.model.prefix import Floor
+from sparseloom.model.prefix import Bits, Floor
 from sparseloom.model.room import data_held
 
 FloatArray = NDArray[np.float64]
@@ -31,8 +31,11 @@ FloatArray = NDArray[np.float64]
 class Inside:
     """The least energy of the edges into levels further in, by tile: for mappings that keep tensors as ``floor`` says."""
 
-    tree: Tree
     floor: Floor
+
+    @property
+    def tree(self) -> Tree:
+        return self.floor.tree
 
     @cached_property
     def replaced(self) -> BoolArray:
@@ -87,7 +90,7 @@ class Inside:
                 least = self._before(stage, least)
             inside = least.copy()
             for depth in range(1, len(self.floor.keep)):
-                if self._arrives(depth) == stage:
+                if self.floor.arrives(depth) == stage:
                     self._arrive(depth, stage, least)
             found[stage] = inside, least
         return found
@@ -115,7 +118,29 @@ class Inside:
         here = prod(self._fanout(depth))
         others = prod(prod(self._fanout(level)) for level in range(path.edge.parent, len(self.floor.keep))) // here
         uses = np.maximum(np.arange(here + 1.0), 1.0)
-        return self.floor.wide(path, uses * others) + self.floor.narrow(path, np.ones(here + 1))
+        point = np.ones((len(self.floor.problem.ranks), 1), np.int64)
+        bits = {path.edge.parent: self.floor.bits(path, path.edge.parent, point)}
+        return self.floor.wide(path, uses * others, bits) + self.floor.narrow(path, np.ones(here + 1), bits)
+
+    @cached_property
+    def _bits(self) -> dict[tuple[Path, int], Bits]:
+        """By edge and stage, up to that at which all loops outside the child are there: the least bits of metadata of a word."""
+        found: dict[tuple[Path, int], Bits] = {}
+        for path in self.floor.held:
+            child = path.edge.child
+            arrival = self.floor.arrives(child)
+            points = self.tree.grid(arrival).points
+            fits = data_held(self.floor.problem, self.floor.keep, child, points).fits
+            bits = {
+                depth: np.where(fits, self.floor.bits(path, depth, points), np.inf)
+                for depth in (path.edge.parent, child)
+            }
+            for stage in range(arrival, max(min(self._paid_alone(path), self._paid_together(path)), 0) - 1, -1):
+                if stage < arrival:
+                    bits = {depth: self.tree.least_before(stage, after) for depth, after in bits.items()}
+                # where no tile fits, nothing is looked up
+                found[path, stage] = {depth: np.where(each < np.inf, each, 0.0) for depth, each in bits.items()}
+        return found
 
     @property
     def _unknown(self) -> bool:
@@ -123,21 +148,33 @@ class Inside:
         kinds = {saf.kind for saf in self.floor.problem.design.features.safs}
         return bool(kinds & {SPATIAL_SKIPPING, POSITION_SKIPPING})
 
-    def _arrives(self, depth: int) -> int:
-        """The stage after which all loops outside a level are there."""
-        return sum(level < depth for level, _ in self.tree.stages)
+    def _fewest(self, path: Path, stage: int) -> Bits:
+        return {depth: each.min(keepdims=True) for depth, each in self._bits[path, stage].items()}
 
-    def _charged(self, path: Path) -> int:
-        """The stage of the innermost temporal loops around an edge's child; -1 if there are none."""
-        outer = [k for k, (level, spatial) in enumerate(self.tree.stages) if not spatial and level < path.edge.child]
+    def _last_loops(self, depth: int) -> int:
+        """The stage of the innermost temporal loops outside a level; -1 if there are none."""
+        outer = [k for k, (level, spatial) in enumerate(self.tree.stages) if not spatial and level < depth]
         return outer[-1] if outer else -1
+
+    def _paid_alone(self, path: Path) -> int:
+        """The stage at which what an edge moves to each receiver is decided."""
+        return self._last_loops(path.edge.child)
+
+    def _paid_together(self, path: Path) -> int:
+        """The stage at which what an edge moves to groups is counted, by what is inside of it: of all that might be, the one around
+        most lanes."""
+        between = range(path.edge.parent, path.edge.child)
+        spread = [level for level in between if prod(self._fanout(level)) > 1]
+        return self._last_loops(
+            1 + max(spread, key=lambda level: prod(self._fanout(level))) if spread else path.edge.child
+        )
 
     def _arrive(self, depth: int, stage: int, least: FloatArray) -> None:
         """Add what is brought to a level to ``least``, where its tiles fit; those of replaced tensors."""
         points = self.tree.grid(stage).points
         for path in self.floor.held:
-            if path.edge.child == depth and self._charged(path) >= 0:
-                cost = self.floor.narrow(path, self.floor.uses(path.tensor, points))
+            if path.edge.child == depth and self._paid_alone(path) >= 0:
+                cost = self.floor.narrow(path, self.floor.uses(path.tensor, points), self._bits[path, stage])
                 least[self.replaced[:, path.tensor]] += cost
         keep = self.floor.keep
         if keep[depth].any():
@@ -163,15 +200,15 @@ class Inside:
         wide, both = np.zeros((len(tensors), there.size)), np.zeros((len(tensors), here.size))
         once = np.zeros((2, len(tensors)))
         for path in self.floor.held:
-            if self._charged(path) != stage:
-                continue
             t, outer = path.tensor, self.floor.outer_lanes(path, depth)
-            wide[t] += self.floor.wide(path, self.floor.uses(t, there.points) * outer)
-            uses = self.floor.uses(t, here.points)
-            both[t] += self.floor.wide(path, uses * outer) + self.floor.narrow(path, uses)
-            ever = np.full(1, np.inf)
-            once[0, t] += self.floor.wide(path, ever)[0]
-            once[1, t] += self.floor.wide(path, ever)[0] + self.floor.narrow(path, ever)[0]
+            uses, ever = self.floor.uses(t, here.points), np.full(1, np.inf)
+            if stage == self._paid_together(path):
+                wide[t] += self.floor.wide(path, self.floor.uses(t, there.points) * outer, self._bits[path, stage + 1])
+                both[t] += self.floor.wide(path, uses * outer, self._bits[path, stage])
+                once[:, t] += self.floor.wide(path, ever, self._fewest(path, stage))
+            if stage == self._paid_alone(path):
+                both[t] += self.floor.narrow(path, uses, self._bits[path, stage])
+                once[1, t] += self.floor.narrow(path, ever, self._fewest(path, stage))[0]
         order = np.array(space.looped[depth, False])
         pinned = np.array([d not in space.free[depth, False] for d in order])
         _lengthen(

@@ -8,6 +8,7 @@ will cost at least follows from the computes that have to be made.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Mapping as Table
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -16,7 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING
-from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem, of_problem
+from sparseloom.fibertree.fiber import bind, single_coordinate
+from sparseloom.fibertree.format import Format
+from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem, extents_of, of_problem
+from sparseloom.mapping.prefixes import Tree
 from sparseloom.model.activity import brought, taken
 from sparseloom.model.classes import ClassSource
 from sparseloom.model.events import Events
@@ -24,11 +28,18 @@ from sparseloom.model.gather import ACTUAL, REACHING, Moved
 from sparseloom.model.microarch import Prices, energy_of, port_words, prices_of
 from sparseloom.model.nests import lay_out
 from sparseloom.model.path import Path, paths_of
+from sparseloom.model.room import data_held
 from sparseloom.model.sparse import Filter, Traffic
 
 FloatArray = NDArray[np.float64]
 
 READ, WRITE = range(2)
+
+Bits = Table[int, FloatArray]
+"""Bits of metadata of a word, [N], in the form of a level."""
+
+MOST_TILES = 20_000
+"""Different tiles of a tensor whose metadata are looked at."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +127,7 @@ def _packed(problem: Problem) -> frozenset[tuple[int, int]]:
 
 @dataclass(frozen=True, eq=False)
 class Floor:
-    """What every mapping that keeps tensors as ``keep`` [S, T] says moves and spends at least.
+    """What every mapping of a tree that keeps tensors as ``keep`` [S, T] says moves and spends at least.
 
     Call a compute effectual for a tensor if the elements that it uses of the leaders of the tensor's features are nonzero, and
     its own where zeros are not stored: no feature eliminates a word that such a compute uses. Each comes from the innermost
@@ -124,8 +135,12 @@ class Floor:
     the loops make meanwhile.
     """
 
-    problem: Problem
+    tree: Tree
     keep: BoolArray
+
+    @property
+    def problem(self) -> Problem:
+        return self.tree.space.problem
 
     @cached_property
     def _paths(self) -> list[Path]:
@@ -240,8 +255,10 @@ class Floor:
             groups = copies[t] / shared[t] if edge.parent <= depth else copies[t] * self._ratio(edge.parent, depth)
             receivers = copies[t] * self._ratio(edge.child, depth)
             for action, level, _, words in self._flows(path, (uses, uses * together), (receivers, groups)):
-                cost.energy_pj[:] += words * self._price(action, level)
-                cost.port_words[:, level, READ if action == "read" else WRITE] += words
+                bits = self._least_bits[path, level]
+                cost.energy_pj[:] += words * self._price(action, level, bits)
+                moved = words * (1 + bits / self.problem.design.architecture.levels[level].word_bits)
+                cost.port_words[:, level, READ if action == "read" else WRITE] += moved
         return cost
 
     @cached_property
@@ -254,19 +271,22 @@ class Floor:
         """The edges into compute."""
         return [path for path in self._paths if not path.edge.hold]
 
-    def narrow(self, path: Path, uses: FloatArray) -> FloatArray:
-        """Least energy of what an edge moves to and from each receiver by itself, [N], if a word serves so many ``uses`` there."""
-        return self._energy_of(path, uses, False)
+    def narrow(self, path: Path, uses: FloatArray, bits: Bits) -> FloatArray:
+        """Least energy of what an edge moves to and from each receiver by itself, [N], if a word serves so many ``uses`` there, and
+        has ``bits`` of metadata."""
+        return self._energy_of(path, uses, bits, False)
 
-    def wide(self, path: Path, uses: FloatArray) -> FloatArray:
+    def wide(self, path: Path, uses: FloatArray, bits: Bits) -> FloatArray:
         """Least energy of what an edge moves to and from groups of receivers at once, [N], if a word serves so many ``uses`` of all
         of a group."""
-        return self._energy_of(path, uses, True)
+        return self._energy_of(path, uses, bits, True)
 
-    def _energy_of(self, path: Path, uses: FloatArray, merged: bool) -> FloatArray:
+    def _energy_of(self, path: Path, uses: FloatArray, bits: Bits, merged: bool) -> FloatArray:
         copies = float(self._units[path.edge.child]), float(self._units[path.edge.parent])
         flows = self._flows(path, (uses, uses), copies)
-        parts = (words * self._price(action, level) for action, level, group, words in flows if group == merged)
+        parts = (
+            words * self._price(action, level, bits[level]) for action, level, group, words in flows if group == merged
+        )
         return sum(parts, np.zeros(len(uses)))
 
     def _flows(
@@ -317,10 +337,72 @@ class Floor:
         """Whether there may be more lanes than instances."""
         return any(saf.kind == SPATIAL_SKIPPING for saf in self.problem.design.features.safs)
 
-    def _price(self, action: str, depth: int) -> float:
-        """Energy in pJ of a word that arrives, in no more than its share of a block."""
+    def _price(self, action: str, depth: int, bits: FloatArray | float) -> FloatArray | float:
+        """Energy in pJ of a word of an edge that arrives, in no more than its share of a block, with so many bits of metadata."""
         level = self.problem.design.architecture.levels[depth]
-        return float(_prices(self.problem, depth)[action][REACHING : ACTUAL + 1].sum()) / level.block_words
+        prices = _prices(self.problem, depth)[action].reshape(2, -1)[:, REACHING : ACTUAL + 1].sum(axis=1)
+        return float(prices[0]) / level.block_words + bits * float(prices[1])
+
+    @cached_property
+    def _least_bits(self) -> dict[tuple[Path, int], float]:
+        """Bits of metadata that come with a word of each edge, at least, in the form of the level at its outer or inner end."""
+        found = {}
+        for path in self._paths:
+            tiles = np.ones((len(self.problem.ranks), 1), np.int64)
+            if path.edge.hold:
+                tiles = self.tree.grid(self.arrives(path.edge.child)).points
+                tiles = tiles[:, data_held(self.problem, self.keep, path.edge.child, tiles).fits]
+            for depth in (path.edge.parent, path.edge.child)[: 1 + path.edge.hold]:
+                found[path, depth] = float(self.bits(path, depth, tiles).min(initial=np.inf)) if tiles.size else 0.0
+        return found
+
+    def arrives(self, depth: int) -> int:
+        """The stage after which all loops outside a level are there."""
+        return sum(level < depth for level, _ in self.tree.stages)
+
+    def bits(self, path: Path, depth: int, tiles: IntArray) -> FloatArray:
+        """Bits of metadata that come with a word of an edge at least, [N], in the form in which a level keeps it, if the child has
+        ``tiles`` [D, N]. Upper ranks of one coordinate may have been read before."""
+        t, problem = path.tensor, self.problem
+        form, density = problem.format_of(depth, t), problem.densities[t]
+        if form is None or t in self._leaders[t] or self._slides(t) or density.coordinate_dependent:
+            return np.zeros(tiles.shape[1])
+        names = problem.rank_names(t)
+        extents, which = np.unique(extents_of(problem.projection(t), tiles)[: len(names)], axis=1, return_inverse=True)
+        if not 0 < extents.shape[1] <= MOST_TILES:
+            return np.zeros(tiles.shape[1])
+        low, ranks = np.zeros_like(extents), form.ranks
+        points = extents.prod(axis=0, dtype=np.float64)
+        stored = points * density.density if form.compressed else points
+        units = form.expected_units(density, names, low, extents).copy()
+        units[:, : len(ranks) - 1][single_coordinate(form, names, low, extents)[:, : len(ranks) - 1]] = 0.0
+        if self.tree.space.imperfect:
+            self._allow_cuts(form, names, extents, stored, units)
+        bits = (units * form.widths(names, low, extents)).sum(axis=(1, 2))
+        each = np.divide(bits, stored, out=np.zeros_like(bits), where=stored > 0)
+        return np.asarray(each[which.ravel()])
+
+    def _slides(self, t: int) -> bool:
+        """Whether some index of a tensor is a sum of ranks of several coordinates."""
+        rows = (self.problem.projection(t) > 0) & (self.problem.shape > 1)
+        return bool((rows.sum(axis=1) > 1).any())
+
+    def _allow_cuts(
+        self, form: Format, names: tuple[str, ...], extents: IntArray, stored: FloatArray, units: FloatArray
+    ) -> None:
+        """Lower the ``units`` of whole tiles to what tiles that are cut short, and whole ones before them, have for so many words.
+
+        An element of the lowest rank has its unit; offsets are more for each word the shorter the tile. Only tiles cut to a single
+        coordinate, each of which follows a whole one, may have none.
+        """
+        *upper, lowest = form.ranks
+        if lowest.kind in ("CP", "RLE"):
+            units[:, -1] = np.minimum(units[:, -1], stored[:, None])
+        plain = True
+        for k, (rank, parts) in enumerate(zip(upper, bind(form, names).parts, strict=False)):
+            plain = plain and rank.kind in ("U", "UOP")
+            sizes = extents[[part.axis for part in parts]]
+            units[:, k] *= (sizes / (sizes + 1)).prod(axis=0)[:, None] if plain and len(parts) == 1 else 0.0
 
     def port_cycles(self, port_words: FloatArray, used: FloatArray) -> FloatArray:
         """Cycles that the bandwidths ask for at least, [N], if so many instances of each level are in ``used`` [S, N]."""

@@ -124,8 +124,8 @@ class _Search:
     def __post_init__(self) -> None:
         space = self.tree.space
         self.problem: Problem = space.problem
-        self.floors = [Floor(self.problem, keep) for keep in space.keeps]
-        self.insides = [Inside(self.tree, floor) for floor in self.floors]
+        self.floors = [Floor(self.tree, keep) for keep in space.keeps]
+        self.insides = [Inside(floor) for floor in self.floors]
         self.indexes = np.asarray(self.problem.projections.any(axis=1), np.bool_)
         levels = self.problem.design.architecture.levels
         self.fanouts = [prod(self.problem.design.architecture.fanout(depth)) for depth in range(len(levels))]
