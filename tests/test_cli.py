@@ -45,7 +45,7 @@ def test_a_command_that_does_not_exist_is_refused(run) -> None:
     assert "evalute" in errors
 
 
-@pytest.mark.parametrize("kind", ["design", "workload", "mapping", "constraints", "result"])
+@pytest.mark.parametrize("kind", ["design", "workload", "network", "mapping", "constraints", "result"])
 def test_every_schema_is_json_of_an_object(run, kind: str) -> None:
     code, out, _ = run("schema", kind)
     published = json.loads(out)

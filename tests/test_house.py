@@ -13,7 +13,9 @@ import pytest
 import sparseloom
 from sparseloom import cli
 from sparseloom.case import read as read_case
+from sparseloom.document import parse
 from sparseloom.results.file import read
+from sparseloom.workload.network_file import read as read_network
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("numba", "numpy", "polars", "pydantic", "rich", "ruamel.yaml", "scipy")
@@ -114,7 +116,7 @@ def test_no_file_names_a_machine() -> None:
 
 
 def test_the_case_of_the_page_on_files_runs(tmp_path: Path) -> None:
-    text, constraints = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "files.md").read_text("utf-8"), re.DOTALL)
+    text, constraints, _ = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "files.md").read_text("utf-8"), re.DOTALL)
     (tmp_path / "case.yaml").write_text(text)
     case = read_case([tmp_path / "case.yaml"])
     assert case.workload is not None
@@ -127,6 +129,14 @@ def test_the_case_of_the_page_on_files_runs(tmp_path: Path) -> None:
     limits = read_case([tmp_path / "case.yaml", tmp_path / "constraints.yaml"]).constraints
     best = sparseloom.best_mapping(sparseloom.Mapspace(sparseloom.Problem(case.workload, case.design), limits))
     assert best.proven
+
+
+def test_the_network_of_the_page_on_files_has_the_totals_it_states() -> None:
+    text = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "files.md").read_text("utf-8"), re.DOTALL)[-1]
+    network = read_network(parse(text))
+    assert network.published
+    assert network.parameters == network.published.parameters
+    assert round(network.computes, -7) == network.published.macs
 
 
 def test_the_python_examples_of_the_readme_run(

@@ -316,15 +316,15 @@ def diff(
 
 @app.command()
 def schema(
-    kind: Annotated[Literal["design", "workload", "mapping", "constraints", "result"], typer.Argument()],
+    kind: Annotated[Literal["design", "workload", "network", "mapping", "constraints", "result"], typer.Argument()],
 ) -> None:
     """Print the JSON Schema of a kind of file, for editors and other programs."""
     import importlib
     import json
 
     homes = {
-        "design": "arch.file", "workload": "workload.file", "mapping": "mapping.file",
-        "constraints": "mapping.constraint_file", "result": "results.file",
+        "design": "arch.file", "workload": "workload.file", "network": "workload.network_file",
+        "mapping": "mapping.file", "constraints": "mapping.constraint_file", "result": "results.file",
     }  # fmt: skip
     module = importlib.import_module(f"sparseloom.{homes[kind]}")
     print(json.dumps(module.schema(), indent=2))
