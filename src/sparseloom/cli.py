@@ -229,6 +229,7 @@ def map_(
     document.require_writable(output, json)
     case = read(files, searching=True)
     workload, design = problem(case, files)
+    goal.require_energies(design)
     space = Mapspace(Problem(workload, design), case.constraints, imperfect)
     _announce_compilation()
     print(f"{space.size:,} mappings", file=sys.stderr)
