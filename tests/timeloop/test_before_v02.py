@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.timeloop.conftest import OLD
 
+from sparseloom import case
 from sparseloom.document import parse
 from sparseloom.errors import InputError
 from sparseloom.mapping.batch import Problem
@@ -17,80 +19,6 @@ from sparseloom.model.evaluate import evaluate
 from sparseloom.search.mapper import best_mapping
 from sparseloom.sim.loopnest import draw_tensors, execute
 from sparseloom.timeloop import TimeloopInput, is_timeloop, load
-
-OLD = """\
-mapper:
-  algorithm: linear-pruned
-problem:
-  R: 3
-  S: 1
-  P: 4
-  Q: 6
-  C: 4
-  K: 8
-  N: 1
-  Wstride: 2
-  Hdilation: 2
-arch:
-  arithmetic:
-    instances: 8
-    meshX: 4
-    word-bits: 8
-  storage:
-  - name: Registers
-    entries: 16
-    instances: 8
-    meshX: 4
-    word-bits: 8
-    cluster-size: 4
-    network-word-bits: 16
-    read_bandwidth: 3
-    write_bandwidth: 2
-  - name: Rows
-    entries: 0
-    instances: 4
-    meshX: 4
-    word-bits: 8
-  - name: Buffer
-    sizeKB: 1
-    instances: 1
-    word-bits: 8
-    block-size: 4
-    bandwidth: 10.0
-  - name: Main
-    technology: DRAM
-    instances: 1
-    word-bits: 8
-mapspace:
-  constraints: stationary
-  constraints_other:
-  - target: Nowhere
-    type: temporal
-  constraints_stationary:
-  - target: Registers
-    type: datatype
-    keep:
-    - Weights
-    bypass:
-    - Inputs
-    - Outputs
-  - target: Rows
-    type: spatial
-    factors: N1 P1 Q1 R0
-    permutation: NPQ RSCK
-    split: 3
-  - target: Buffer
-    type: spatial
-    factors: R1 K16 Q1
-    permutation: CKRSPQN
-  - target: Buffer
-    type: temporal
-    factors: Q0 N1
-    permutation: Q PRSC KN
-  - target: Registers
-    type: utilization
-    min: 0.25
-"""
 
 
 @pytest.fixture
@@ -155,7 +83,7 @@ def test_the_shape_is_that_of_a_layer_with_strides_and_dilations(read, shape: st
     workload = read(OLD.replace("problem:\n", f"problem:\n{shape}")).workload
     text = "Outputs[n,k,q,p] = Weights[c,k,r,s] * Inputs[n,c,r+2*p,2*s+q]"
     assert str(workload.einsum) == text
-    assert workload.shape == {"R": 3, "S": 1, "P": 4, "Q": 6, "C": 4, "K": 8, "N": 1}
+    assert workload.shape == {"R": 2, "S": 1, "P": 4, "Q": 6, "C": 4, "K": 8, "N": 1}
 
 
 def test_the_constraints_are_those_of_the_name_that_is_selected(read) -> None:
@@ -187,36 +115,37 @@ def test_a_number_that_is_no_factor_of_its_dimension_leaves_the_loop_free_with_a
     assert "K" not in found.constraints.of("Buffer").spatial
     (note,) = (note for note in found.notes if "no factor" in note)
     assert note.endswith("old.yaml:61: Buffer: 16 is no factor of K=8; its spatial loop is left free")
-    found = read(OLD.replace("factors: Q0 N1", "factors: Q0 N1 R3"))
-    (note,) = (note for note in found.notes if "R=3" in note)
-    assert note.endswith("Buffer: 3 is no factor of R=3 beside the 3 further in; its temporal loop is left free")
+    found = read(OLD.replace("factors: Q0 N1", "factors: Q0 N1 R2"))
+    (note,) = (note for note in found.notes if "R=2" in note)
+    assert note.endswith("Buffer: 2 is no factor of R=2 beside the 2 further in; its temporal loop is left free")
 
 
 def test_a_file_is_searched_and_the_oracle_counts_the_same_cycles(read) -> None:
-    text = OLD.replace("R0\n", "R1\n")
-    found = read(text)
+    found = read()
     best = best_mapping(Mapspace(Problem(found.workload, found.design), found.constraints), "cycles")
     assert best.proven
     assert best.mapping is not None
     result = evaluate(found.workload, found.design, best.mapping)
     run = execute(found.workload, found.design, best.mapping, draw_tensors(found.workload, np.random.default_rng(0)))
     assert best.value == result.cycles == run.cycles
-    assert run.computes["actual"] == 3 * 4 * 6 * 4 * 8
+    assert run.computes["actual"] == 2 * 4 * 6 * 4 * 8 == 8 * best.value
     assert [level.keep for level in best.mapping.levels][2] == frozenset()
     assert best.mapping.levels[1].temporal[-1].rank == "Q"
 
 
-def test_a_mapping_is_evaluated_by_the_rules_of_2022(read) -> None:
+def test_a_mapping_is_evaluated_by_the_rules_of_2022(read, tmp_path: Path) -> None:
     mapping = """\
 mapping:
 - {target: Main, type: temporal, factors: C4 K2, permutation: CK}
 - {target: Buffer, type: spatial, factors: K4, permutation: K}
-- {target: Buffer, type: temporal, factors: P4 Q6 R3, permutation: PQR}
+- {target: Buffer, type: temporal, factors: P4 Q6 R2, permutation: PQR}
 - {target: Rows, type: datatype, bypass: [Weights, Inputs, Outputs]}
 """
-    found = read(OLD + mapping, searching=False)
+    (tmp_path / "mapped.yaml").write_text(OLD + mapping)
+    found = case.read([tmp_path / "mapped.yaml"])
+    assert found.conventions == "sparseloop-micro22"
     assert found.mapping is not None
-    assert [str(loop.rank) for loop in found.mapping.levels[0].temporal] == ["K", "C"]
+    assert [loop.rank for loop in found.mapping.levels[0].temporal] == ["K", "C"]
     assert found.constraints.levels == {}
 
 
@@ -240,7 +169,7 @@ mapping:
          "old.yaml:19: '5' stands where storage keys are expected @ arch.storage[0] | write `key: value` lines"),
         ("  storage:\n", "  storage: []\n  storages:\n",
          "old.yaml:18: there are no storage levels @ arch.storage | list at least one, the innermost first"),
-        ("  R: 3\n", "",
+        ("  R: 2\n", "",
          "old.yaml:3: dimension R has no size @ problem | add `R: N` to the instance"),
         ("  Wstride: 2\n", "  Xstride: 2\n",
          "old.yaml:11: 'Xstride' is neither a dimension nor a coefficient of the shape @ problem.Xstride"

@@ -33,7 +33,13 @@ class Objective:
         tables = [design.architecture.compute.energy, *(level.energy for level in design.architecture.levels)]
         if self.energies and not any(any(table.energies_pj.values()) for table in tables):
             what = f"the objective {self.name} is about energy, and the files give no energies"
-            raise InputError(Fault(what, path="objective", fix="give them, or use --objective cycles"))
+            raise InputError(
+                Fault(
+                    what,
+                    path="objective",
+                    fix="use --objective cycles, or give energies (an ERT beside Timeloop's files)",
+                )
+            )
 
 
 OBJECTIVES = {
