@@ -37,7 +37,7 @@ class Objective:
                 Fault(
                     what,
                     path="objective",
-                    fix="use --objective cycles, or give energies (an ERT beside Timeloop's files)",
+                    fix="give them, or use --objective cycles or --energy-table NAME",
                 )
             )
 
