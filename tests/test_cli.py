@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -451,6 +452,27 @@ def test_what_cannot_be_searched_is_said_with_exit_code_2(run, tmp_path: Path, l
     assert code == (2 if words else 0), errors
     assert (words or "") in errors
     assert "Traceback" not in errors
+
+
+def test_a_named_energy_table_stands_in_for_energies_that_files_lack(run, tmp_path: Path) -> None:
+    (tmp_path / "free.yaml").write_text(re.sub(r", energy_pj: \{.*?\}|, skipping: \[.*?\]", "", TOY))
+    best = tmp_path / "best.json"
+    assert run("map", tmp_path / "free.yaml", "--energy-table", "eyeriss-isca2016", "--json", best)[0] == 0
+    energies = json.loads(best.read_text())["result"]["energy_pj"]
+    assert energies > 4 * 4 * 6 * 2.20035
+    code, _, errors = run("map", tmp_path / "free.yaml", "--energy-table", "eyeris")
+    assert code == 2
+    assert "no energy table is called 'eyeris'" in errors
+
+
+@pytest.mark.parametrize("goal", ["edp", "energy"])
+def test_an_objective_about_energy_wants_energies(run, tmp_path: Path, goal: str) -> None:
+    (tmp_path / "free.yaml").write_text(re.sub(r", energy_pj: \{.*?\}", "", TOY))
+    code, _, errors = run("map", tmp_path / "free.yaml", "--objective", goal)
+    assert code == 2
+    assert f"the objective {goal} is about energy, and the files give no energies" in errors
+    assert "use --objective cycles" in errors
+    assert run("map", tmp_path / "free.yaml", "--objective", "cycles")[0] == 0
 
 
 def test_files_that_cannot_be_written_are_said_before_the_search(run, tmp_path: Path, monkeypatch) -> None:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 SECTIONS = ("workload", "design", "mapping")
 
 OWN_CONVENTIONS = "sparseloom"
-CONVENTIONS = {"0.2": "sparseloop-micro22", "0.3": "sparseloop-micro22", "0.4": "timeloop-2025-03"}
+CONVENTIONS = {
+    "0.1": "sparseloop-micro22", "0.2": "sparseloop-micro22", "0.3": "sparseloop-micro22", "0.4": "timeloop-2025-03",
+}  # fmt: skip
 """The profile of conventions of the tool that reads Timeloop's files, by their version."""
 
 

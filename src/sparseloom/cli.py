@@ -206,6 +206,10 @@ def map_(
     imperfect: Annotated[bool, typer.Option("--imperfect", help="bounds that do not divide their rank, too")] = False,
     output: Annotated[Path | None, typer.Option("-o", metavar="PATH", help="write the mapping to this file")] = None,
     json: JsonPath = None,
+    energy_table: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="energies for files that give none: eyeriss-isca2016 (dense, 16 bits)"),
+    ] = None,
 ) -> None:
     """Find the best mapping of a workload on a design, and say how good it is.
 
@@ -229,6 +233,11 @@ def map_(
     document.require_writable(output, json)
     case = read(files, searching=True)
     workload, design = problem(case, files)
+    if energy_table is not None:
+        from sparseloom.arch.named_energies import with_energies
+
+        design = with_energies(design, energy_table)
+    goal.require_energies(design)
     space = Mapspace(Problem(workload, design), case.constraints, imperfect)
     _announce_compilation()
     print(f"{space.size:,} mappings", file=sys.stderr)

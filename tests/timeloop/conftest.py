@@ -98,6 +98,85 @@ ERT:
     actions: [{name: mac_random, arguments: null, energy: 0.75}, {name: mac_gated, arguments: null, energy: 0.125}]
 """
 
+OLD = """\
+mapper:
+  algorithm: linear-pruned
+problem:
+  R: 2
+  S: 1
+  P: 4
+  Q: 6
+  C: 4
+  K: 8
+  N: 1
+  Wstride: 2
+  Hdilation: 2
+arch:
+  arithmetic:
+    instances: 8
+    meshX: 4
+    word-bits: 8
+  storage:
+  - name: Registers
+    entries: 16
+    instances: 8
+    meshX: 4
+    word-bits: 8
+    cluster-size: 4
+    network-word-bits: 16
+    read_bandwidth: 3
+    write_bandwidth: 2
+  - name: Rows
+    entries: 0
+    instances: 4
+    meshX: 4
+    word-bits: 8
+  - name: Buffer
+    sizeKB: 1
+    instances: 1
+    word-bits: 8
+    block-size: 4
+    bandwidth: 10.0
+  - name: Main
+    technology: DRAM
+    instances: 1
+    word-bits: 8
+mapspace:
+  constraints: stationary
+  constraints_other:
+  - target: Nowhere
+    type: temporal
+  constraints_stationary:
+  - target: Registers
+    type: datatype
+    keep:
+    - Weights
+    bypass:
+    - Inputs
+    - Outputs
+  - target: Rows
+    type: spatial
+    factors: N1 P1 Q1 R0
+    permutation: NPQ RSCK
+    split: 3
+  - target: Buffer
+    type: spatial
+    factors: R1 K16 Q1
+    permutation: CKRSPQN
+  - target: Buffer
+    type: temporal
+    factors: Q0 N1
+    permutation: Q PRSC KN
+  - target: Registers
+    type: utilization
+    min: 0.25
+  - target: Main
+    type: temporal
+    factors: R1 S1 P1
+    permutation: QPRSCKN
+"""
+"""A file before version 0.2: everything in one."""
+
 
 @pytest.fixture
 def toy() -> Texts:

@@ -81,7 +81,7 @@ def test_missing_tables_and_tables_of_nobody_are_noted(toy: Texts, load_texts: L
         "the ERT has no table for Main: its energies are 0 pJ",
     ]
     del toy["ERT.yaml"]
-    assert load_texts(toy).notes == ("no ERT is given: all energies are 0 pJ",)
+    assert load_texts(toy).notes == ("no ERT is given: the files have no energies",)
 
 
 @pytest.mark.parametrize(

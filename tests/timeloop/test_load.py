@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.timeloop.conftest import OLD
 
 from sparseloom.errors import Fault, SparseloomError
 from sparseloom.timeloop import TimeloopInput, load
@@ -68,11 +69,11 @@ _LETTERS = st.sampled_from([*"aZ0-9:{}[],&*!|>#'\"%@ \t~", "é", "null", "[]", "
 _WOUNDS = st.lists(st.tuples(st.integers(0, 4000), _KINDS, st.integers(0, 200), _LETTERS), min_size=1, max_size=3)
 
 
-def _survives(files: list[Path]) -> None:
+def _survives(files: list[Path], searching: bool = False) -> None:
     """Anything but an error of ours with faults, or values, ends the test."""
     faults: tuple[Fault, ...] = (Fault("none"),)
     try:
-        load(files)
+        load(files, searching)
     except SparseloomError as error:
         faults = error.faults
     assert faults
@@ -89,6 +90,18 @@ def test_damaged_files_give_our_own_errors_or_values(
         text = _damage(text, *wound)
     (tmp_path / "all.yaml").write_text(text, encoding="utf-8")
     _survives([tmp_path / "all.yaml"])
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(wounds=_WOUNDS)
+def test_damaged_files_before_version_02_give_our_own_errors_or_values(
+    tmp_path: Path, wounds: list[tuple[int, str, int, str]]
+) -> None:
+    text = OLD
+    for wound in wounds:
+        text = _damage(text, *wound)
+    (tmp_path / "old.yaml").write_text(text, encoding="utf-8")
+    _survives([tmp_path / "old.yaml"], searching=True)
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="the reference cases are not beside the repository")

@@ -10,7 +10,12 @@ import pytest
 
 from sparseloom.fibertree.density import ActualData, FixedStructured, Uniform
 from sparseloom.fibertree.fiber import bind
+from sparseloom.mapping.batch import Problem
 from sparseloom.mapping.mapping import Loop, check
+from sparseloom.mapping.mapspace import Mapspace
+from sparseloom.mapping.violations import violations
+from sparseloom.model.evaluate import evaluate
+from sparseloom.search.mapper import best_mapping
 from sparseloom.timeloop import TimeloopInput, load
 from sparseloom.timeloop.format import assigned
 
@@ -199,7 +204,36 @@ def test_level_whose_table_lacks_read_is_noted_and_its_energies_stay_zero() -> N
     assert any("the table of Reg has access, but no read" in note for note in found.notes)
 
 
-@pytest.mark.parametrize("name", ["eyeriss-256.yaml", "sample.yaml"])
-def test_files_older_than_version_02_are_refused_as_such(name: str) -> None:
-    with pytest.raises(Exception, match=r"'arch' is the syntax before version 0\.2"):
-        load([CASES / "mapper" / "timeloop_dense" / name])
+@pytest.mark.parametrize(
+    ("name", "size", "lanes", "cycles"),
+    [
+        # 3 rows of S and 4 channels along Y, 4 x 4 of K and Q along X: with S = 3 no factor of 256 fills 16 rows
+        ("eyeriss-256.yaml", 56 * 56 * 9 * 256 * 256, 192, 9_633_792),
+        # C = 1 leaves 63 of 64 columns idle, and K = 16 fills the rows
+        ("sample.yaml", 9 * 48 * 480 * 16, 16, 207_360),
+    ],
+)
+def test_files_older_than_version_02_are_searched_to_a_proven_answer(
+    name: str, size: int, lanes: int, cycles: int
+) -> None:
+    found = load([CASES / "mapper" / "timeloop_dense" / name], searching=True)
+    best = best_mapping(Mapspace(Problem(found.workload, found.design), found.constraints), "cycles", budget_s=120)
+    assert (best.proven, best.value) == (True, cycles)
+    assert best.mapping is not None
+    result = evaluate(found.workload, found.design, best.mapping)
+    assert (result.cycles, size) == (cycles, lanes * cycles)
+
+
+def test_a_mapping_shipped_for_v04_keeps_the_constraints_at_its_nodes() -> None:
+    folder = CASES / "exercises_v04" / "04.2.1-eyeriss-like-gating"
+    files = [folder / name for name in ("arch.yaml", "problem.yaml", "timeloop-mapper.map.yaml")]
+    found = load(files, searching=True)
+    space = Mapspace(Problem(found.workload, found.design), found.constraints)
+    assert found.mapping is not None
+    assert violations(space, found.mapping) == []
+
+
+def test_what_v04s_front_end_makes_of_a_mapping_allows_that_mapping_alone() -> None:
+    folder = CASES / "exercises_v04" / "04.2.1-eyeriss-like-gating"
+    found = load([folder / "parsed-processed-input.yaml"], searching=True)
+    assert Mapspace(Problem(found.workload, found.design), found.constraints).size == 1

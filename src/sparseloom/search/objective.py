@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseloom.arch.design import Design
 from sparseloom.errors import Fault, InputError, suggest
 
 FloatArray = NDArray[np.float64]
@@ -15,15 +16,30 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Objective:
-    """A value to make small, of energy in pJ and cycles; it grows with both, or with one of them and not with the other."""
+    """A value to make small, of energy in pJ and cycles; it grows with both, or with one of them and not with the other.
+    ``energies``: it is nothing without energies."""
 
     name: str
     unit: str
     of: Callable[[FloatArray, FloatArray], FloatArray]
+    energies: bool = True
 
     def keys(self, energy_pj: FloatArray, cycles: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """What mappings are compared by, first things first: the value, then the energy, then the cycles."""
         return self.of(energy_pj, cycles), energy_pj, cycles
+
+    def require_energies(self, design: Design) -> None:
+        """Raises InputError where the objective is about energy and nothing in the design costs any: all mappings are equal."""
+        tables = [design.architecture.compute.energy, *(level.energy for level in design.architecture.levels)]
+        if self.energies and not any(any(table.energies_pj.values()) for table in tables):
+            what = f"the objective {self.name} is about energy, and the files give no energies"
+            raise InputError(
+                Fault(
+                    what,
+                    path="objective",
+                    fix="give them, or use --objective cycles or --energy-table NAME",
+                )
+            )
 
 
 OBJECTIVES = {
@@ -31,7 +47,7 @@ OBJECTIVES = {
     for objective in (
         Objective("edp", "pJ x cycles", lambda energy_pj, cycles: energy_pj * cycles),
         Objective("energy", "pJ", lambda energy_pj, cycles: energy_pj),
-        Objective("cycles", "cycles", lambda energy_pj, cycles: cycles),
+        Objective("cycles", "cycles", lambda energy_pj, cycles: cycles, energies=False),
     )
 }
 

@@ -1,4 +1,4 @@
-"""Timeloop and Sparseloop files (YAML, versions 0.2, 0.3 and 0.4) as workloads, designs and mappings."""
+"""Timeloop and Sparseloop files (YAML, versions 0.2, 0.3, 0.4 and before) as workloads, designs and mappings."""
 
 from sparseloom.mapping.details import FormatDetails as FormatDetails
 from sparseloom.mapping.details import LevelDetails as LevelDetails

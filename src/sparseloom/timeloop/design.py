@@ -87,7 +87,7 @@ def _network(level: str, workload: Workload, details: TimeloopDetails, reader: R
 
 def _energy_notes(details: TimeloopDetails, hardware: Architecture, ert: Node | None, reader: Reader) -> None:
     if ert is None:
-        reader.notes.append("no ERT is given: all energies are 0 pJ")
+        reader.notes.append("no ERT is given: the files have no energies")
         return
     for name in (*hardware.names, hardware.compute.name):
         actions = details.ert.get(name)

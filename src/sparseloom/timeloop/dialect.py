@@ -14,11 +14,13 @@ TAGS: Final = frozenset({"!Container", "!Component", "!Parallel"})
 
 @dataclass(frozen=True)
 class Dialect:
-    """One version. ``children`` are the keys under which an architecture holds its tree.
+    """One version. ``children`` are the keys under which an architecture holds its tree; ``lists_storage`` says that it holds
+    a list of levels, innermost first, and no tree. ``instances`` is how many instances of a component are written.
 
     ``fanout_level`` names the level that Timeloop's front end puts where a node with a spatial fan-out stands (empty:
     none); ``top_suffix`` is what the front end appends to the name of the top; ``inherits`` says that a container's
-    attributes are those of all components below it; ``inline_instance`` that sizes may stand beside ``shape``.
+    attributes are those of all components below it; ``inline_instance`` that sizes may stand beside ``shape``;
+    ``shape`` is the name of the problem's shape where none is given (empty: one has to be given).
     """
 
     version: str
@@ -27,8 +29,15 @@ class Dialect:
     top_suffix: str = ""
     inherits: bool = False
     inline_instance: bool = False
+    lists_storage: bool = False
+    instances: str = "{}[0..N-1] with N instances"
+    shape: str = ""
 
 
+v01: Final = Dialect(
+    "0.1", (), inline_instance=True, lists_storage=True, instances="`instances: N` at {}", shape="cnn-layer"
+)
+"""The syntax before version 0.2, which gives no version: it has `arch` where others have `architecture`."""
 v02: Final = Dialect("0.2", ("subtree",), inline_instance=True)
 v03: Final = Dialect("0.3", ("subtree",), inline_instance=True)
 v04: Final = Dialect("0.4", ("nodes", "subtree"), "inter_{}_spatial", "_top_level", inherits=True)
@@ -47,8 +56,9 @@ STORAGE_ATTRIBUTES: Final = _WORD | {
 }  # fmt: skip
 
 SECTIONS: Final[dict[str, frozenset[str]]] = {
-    "top": frozenset({"architecture", "problem", "mapping", "sparse_optimizations", "ERT"}),
+    "top": frozenset({"architecture", "arch", "problem", "mapping", "sparse_optimizations", "ERT"}),
     "architecture": frozenset({"version", "subtree", "nodes"}),
+    "arch": frozenset({"storage", "arithmetic"}),
     "subtree": frozenset({"name", "local", "subtree"}),
     "component": frozenset({"name", "class", "attributes", "enabled"}),
     "node": frozenset({"name", "class", "attributes", "enabled", "spatial", "nodes", "sparse_optimizations"}),
@@ -65,6 +75,12 @@ SECTIONS: Final[dict[str, frozenset[str]]] = {
         {"target", "type", "factors", "permutation", "split", "no_link_transfer", "no_multicast_no_reduction"}
     ),
     "bypass": frozenset({"target", "type", "keep", "bypass", "stream"}),
+    "temporal constraint": frozenset({"target", "type", "factors", "factors_only", "permutation"}),
+    "spatial constraint": frozenset(
+        {"target", "type", "factors", "factors_only", "permutation", "split", "no_link_transfer"}
+    ),
+    "bypass constraint": frozenset({"target", "type", "keep", "keep_only", "bypass", "stream"}),
+    "node constraints": frozenset({"temporal", "spatial", "dataspace"}),
     "parallelism": frozenset({"target", "type", "min", "max"}),
     "sparse": frozenset({"targets"}),
     "sparse target": frozenset(

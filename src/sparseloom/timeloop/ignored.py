@@ -7,7 +7,7 @@ from typing import Final
 
 from sparseloom.timeloop.dialect import canonical
 
-ALL: Final = ("0.2", "0.3", "0.4")
+ALL: Final = ("0.1", "0.2", "0.3", "0.4")
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,17 @@ TABLE: Final[tuple[tuple[tuple[str, ...], str, tuple[str, ...], str], ...]] = (
     (("0.4",), "node", ("subclass", "required_actions", "area_scale", "energy_scale"), _PHYSICAL),
     (("0.4",), "node", ("constraints",), _SEARCH),
     (ALL, "storage attributes", _ATTRIBUTES, _PHYSICAL),
+    (
+        ("0.1",),
+        "storage attributes",
+        ("network_word_bits",),
+        "it serves the energy of networks, which none is given for",
+    ),
     (ALL, "compute attributes", (*_ATTRIBUTES, "width", "exponent", "mantissa", "sign"), _PHYSICAL),
     (ALL, "density", ("workload_tensor_size",), "the size follows from the problem's shape"),
-    (("0.2", "0.3"), "rank", ("flattened_rankIDs",), _MISSPELT),
+    (("0.1", "0.2", "0.3"), "rank", ("flattened_rankIDs",), _MISSPELT),
     (("0.4",), "sparse", ("version",), _FRONT_END),
-    (("0.2", "0.3"), "sparse", ("version",), "the architecture's version holds"),
+    (("0.1", "0.2", "0.3"), "sparse", ("version",), "the architecture's version holds"),
 )
 """(versions, part of the file, keys, reason). Keys are in canonical spelling, save where the spelling matters."""
 

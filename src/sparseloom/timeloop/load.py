@@ -1,4 +1,4 @@
-"""Timeloop and Sparseloop files of versions 0.2, 0.3 and 0.4, in one file or many, as our own values."""
+"""Timeloop and Sparseloop files of versions 0.2, 0.3 and 0.4 and before, in one file or many, as our own values."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def load(paths: Sequence[str | Path], searching: bool = False) -> TimeloopInput:
     tables = read_ert(sections.found["ERT"], reader) if "ERT" in sections.found else {}
     mapped = _mapping(sections.found.get("mapping"), hardware, tree, problem, reader)
     constraints = NONE
-    if hardware is not None and problem.dimensions:
-        constraints = read_constraints(sections.constraints, hardware, problem, reader)
+    if searching and hardware is not None and problem.dimensions:
+        constraints = read_constraints(sections.constraints, tree, hardware, problem, reader)
     if reader.faults or hardware is None or problem.workload is None:
         raise InputError(dict.fromkeys(reader.faults))
     details = TimeloopDetails(

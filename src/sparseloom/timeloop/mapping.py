@@ -20,7 +20,7 @@ from sparseloom.mapping.mapping import LevelMapping, Loop, Mapping
 from sparseloom.timeloop.factors import Factors, bounds
 from sparseloom.timeloop.problem import Problem
 from sparseloom.timeloop.reader import Reader
-from sparseloom.timeloop.storage import FANOUT_CLASS
+from sparseloom.timeloop.storage import stands_for_fanout
 
 TEMPORAL, SPATIAL, BYPASS = "temporal", "spatial", "bypass"
 TYPES: Final = {TEMPORAL: TEMPORAL, SPATIAL: SPATIAL, BYPASS: BYPASS, "datatype": BYPASS, "dataspace": BYPASS}
@@ -235,8 +235,8 @@ def _mapped(
     name: str, level: _Level, tiling: Tiling, levels: dict[str, LevelDetails], problem: Problem, reader: Reader
 ) -> LevelMapping:
     tensors = frozenset(problem.tensors)
-    fanout_only = bool(reader.dialect.fanout_level) and levels[name].class_name == FANOUT_CLASS
-    keep = frozenset[str]() if level.keeps is None and fanout_only else tensors - level.bypass
+    nothing = level.keeps is None and stands_for_fanout(levels[name], reader)
+    keep = frozenset[str]() if nothing else tensors - level.bypass
     return LevelMapping(
         name,
         tuple(loop for loop in tiling.temporal if loop.bound > 1),

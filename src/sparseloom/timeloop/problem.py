@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from sparseloom.document import Node
+from sparseloom.document import Node, parse
 from sparseloom.errors import suggest
 from sparseloom.fibertree.density import Density
 from sparseloom.timeloop.density import read_density
@@ -30,7 +30,10 @@ data-spaces:
 - {name: Inputs, projection: [[[N]], [[C]], [[R, Wdilation], [P, Wstride]], [[S, Hdilation], [Q, Hstride]]]}
 - {name: Outputs, projection: [[[N]], [[K]], [[Q]], [[P]]], read-write: true}
 """
-"""The shape that v0.2 and v0.3 files call ``cnn-layer``. Source: Timeloop, problem-shapes/cnn-layer.yaml."""
+"""Source: Timeloop, problem-shapes/cnn-layer.yaml."""
+
+SHAPES: Final = {"cnn-layer": CNN_LAYER}
+"""The shapes that files before v0.4 may call by a name."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +89,25 @@ def _parts(node: Node, reader: Reader) -> tuple[Node | None, dict[str, Node], No
     keys = SECTIONS["problem"]
     beside = {key: child for key, child in node.value.items() if key not in keys} if inline else {}
     fields = reader.fields(node, "problem", known=beside)
+    if reader.dialect.shape:
+        fields.setdefault("shape", replace(node, value=reader.dialect.shape))
     if not reader.require(node, fields, "shape", *(() if inline else ("instance",))):
         return None, {}, node
-    shape, instance = fields["shape"], fields.get("instance", node)
-    if shape.value == "cnn-layer" and reader.dialect.inline_instance:
-        from sparseloom.document import parse
-
-        shape = parse(CNN_LAYER, shape.file)
+    shape, instance = _shape(fields["shape"], reader), fields.get("instance", node)
     if "instance" in fields:
         reader.fields(instance, "instance", known=instance.value if isinstance(instance.value, dict) else ())
         return shape, dict(instance.value) if isinstance(instance.value, dict) else {}, instance
     return shape, beside, node
+
+
+def _shape(node: Node, reader: Reader) -> Node | None:
+    """The shape that is written out, or that of a name; None, with a fault, if no shape has that name."""
+    if not isinstance(node.value, str) or not reader.dialect.inline_instance:
+        return node
+    if node.value not in SHAPES:
+        reader.fault(node, f"unknown shape '{node.value}'", f"{suggest(node.value, SHAPES)}; or write its dimensions")
+        return None
+    return replace(parse(SHAPES[node.value], node.file), line=node.line, path=node.path)
 
 
 def _coefficients(node: Node | None, reader: Reader) -> dict[str, int | None]:

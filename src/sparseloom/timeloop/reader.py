@@ -21,10 +21,11 @@ class Reader:
     """Reads one set of files of one dialect.
 
     ``declared`` are attribute names that the files' compound components define: those are the energy estimation's.
+    ``searching``: a mapping is searched for, so that constraints are read.
     """
 
-    def __init__(self, dialect: Dialect, declared: frozenset[str] = frozenset()) -> None:
-        self.dialect, self.declared = dialect, declared
+    def __init__(self, dialect: Dialect, declared: frozenset[str] = frozenset(), searching: bool = False) -> None:
+        self.dialect, self.declared, self.searching = dialect, declared, searching
         self.faults: list[Fault] = []
         self.ignored: list[Ignored] = []
         self.notes: list[str] = []

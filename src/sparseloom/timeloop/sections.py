@@ -9,11 +9,14 @@ from typing import Final
 
 from sparseloom.document import Node, read
 from sparseloom.errors import Fault, InputError
-from sparseloom.timeloop.dialect import DIALECTS, TAGS, canonical, v03
+from sparseloom.timeloop.dialect import DIALECTS, TAGS, canonical, v01, v03
 from sparseloom.timeloop.reader import Reader
 
 CONSTRAINTS: Final = ("architecture_constraints", "mapspace_constraints", "mapspace", "constraints")
 """Sections that say which mappings are to be searched."""
+
+OLD_ARCHITECTURE: Final = "arch"
+"""The key of an architecture before version 0.2."""
 
 _UNUSED: Final = ("mapper", *CONSTRAINTS)
 _SIGNS: Final = {
@@ -25,7 +28,7 @@ _SIGNS: Final = {
     "architecture_constraints": ("targets",),
     "mapspace_constraints": ("targets",),
     "mapper": ("algorithm", "timeout", "victory-condition", "victory_condition", "optimization-metrics"),
-    "arch": ("storage", "arithmetic"),
+    OLD_ARCHITECTURE: ("storage", "arithmetic"),
 }
 """Top-level keys of Timeloop's files, and keys below them of which one is there."""
 
@@ -63,18 +66,18 @@ def read_sections(paths: Sequence[str | Path], searching: bool = False) -> Secti
     declared = frozenset(
         name for key, child in given if canonical(key) == "compound_components" for name in _declared(child)
     )
-    reader = Reader(v03, declared)
+    reader = Reader(v03, declared, searching)
     reader.faults += faults
-    architectures = [child for key, child in given if canonical(key) == "architecture"]
+    architectures = [(key, child) for key, child in given if key in ("architecture", OLD_ARCHITECTURE)]
     if architectures:
-        _set_version(architectures[0], reader)
+        _set_version(*architectures[0], reader)
     found: dict[str, Node] = {}
     constraints = [child for key, child in given if canonical(key) in CONSTRAINTS and child.value] if searching else []
     unused = "the search is what --objective and --budget say" if searching else _GIVEN
     for root in roots:
         _take(root, found, constraints, unused, reader)
     if not faults:
-        _require_sections(found, given, paths, reader)
+        _require_sections(found, paths, reader)
     return Sections(found, constraints, reader)
 
 
@@ -87,8 +90,8 @@ def _take(root: Node, found: dict[str, Node], used: list[Node], unused: str, rea
     for key, child in rest.items():
         if canonical(key) in _UNUSED and child.value:
             reader.note(child, f"{key} is given and not used: {unused}")
-    known = {key: child for key, child in rest.items() if key != "arch"}
-    for key, child in reader.fields(replace(root, value=known), "top").items():
+    for name, child in reader.fields(replace(root, value=rest), "top").items():
+        key = "architecture" if name == OLD_ARCHITECTURE else name
         if child.value is None or (key == "mapping" and child.value == []):
             continue
         if key in found:
@@ -106,7 +109,10 @@ def _declared(node: Node) -> set[str]:
     return {name for table in tables if table is not None and isinstance(table.value, dict) for name in table.value}
 
 
-def _set_version(architecture: Node, reader: Reader) -> None:
+def _set_version(key: str, architecture: Node, reader: Reader) -> None:
+    if key == OLD_ARCHITECTURE:
+        reader.dialect = v01
+        return
     node = architecture.get("version")
     version = reader.text(node)
     if version in DIALECTS:
@@ -119,15 +125,9 @@ def _set_version(architecture: Node, reader: Reader) -> None:
         reader.fault(node, f"unknown version {version}", f"versions {', '.join(DIALECTS)} are read")
 
 
-def _require_sections(
-    found: dict[str, Node], given: list[tuple[str, Node]], paths: Sequence[str | Path], reader: Reader
-) -> None:
-    for key, child in given:
-        if key == "arch":
-            fix = "write `architecture:` with `version: 0.3` and a `subtree`"
-            reader.fault(child, "'arch' is the syntax before version 0.2", fix)
+def _require_sections(found: dict[str, Node], paths: Sequence[str | Path], reader: Reader) -> None:
     missing = [key for key in ("architecture", "problem") if key not in found]
-    if not missing or any(key == "arch" for key, _ in given):
+    if not missing:
         return
     files = ", ".join(str(path) for path in paths) or "no files"
     what = f"{' and '.join(missing)} missing in {files}"

@@ -15,6 +15,11 @@ FANOUT_CLASS: Final = "dummy_storage"
 Fields = dict[str, Node]
 
 
+def stands_for_fanout(level: LevelDetails, reader: Reader) -> bool:
+    """Whether a level is one that v0.4's front end puts where a fan-out is."""
+    return bool(reader.dialect.fanout_level) and level.class_name == FANOUT_CLASS
+
+
 def read_storage(
     name: str, class_name: str, mesh: tuple[int, int], fields: Fields, node: Node, reader: Reader
 ) -> tuple[StorageLevel, LevelDetails]:
@@ -23,8 +28,8 @@ def read_storage(
     A word has 16 bits unless ``word-bits`` (``datawidth``) says otherwise. Of ``width = word bits x block x cluster``,
     what is not given follows: both block and cluster given must multiply to the width; one of them gives the
     other; neither makes the cluster 1. The size in words is ``entries``, ``depth x block`` or ``sizeKB``; without any
-    of them the level is unbounded. The capacity is ``floor(size / multiple_buffering)``, for metadata ``depth x
-    width`` bits alike. ``bandwidth`` is half to reads and half to writes.
+    of them the level is unbounded, of size 0 it stores nothing. The capacity is ``floor(size / multiple_buffering)``,
+    for metadata ``depth x width`` bits alike. ``bandwidth`` is half to reads and half to writes.
 
     Source: Timeloop, src/model/buffer.cpp.
     """
@@ -48,6 +53,7 @@ def read_storage(
         shared_words_per_cycle=shared,
         mesh_x=mesh[0],
         mesh_y=mesh[1],
+        holds=frozenset() if size == 0 else None,
     )
     return level, _details(class_name, size, cluster, buffering, fields, reader)
 
