@@ -122,6 +122,10 @@ class Tree:
         ranks = (each[prefixes.stage] for each in self._ranks)
         return np.stack([rank.tile[at] for rank, at in zip(ranks, prefixes.node.T, strict=True)])
 
+    def arrives(self, depth: int) -> int:
+        """The stage after which all loops outside a level are there."""
+        return sum(level < depth for level, _ in self.stages)
+
     def grid(self, stage: int) -> Grid:
         """The tiles that may be left at a stage."""
         return self._grids[stage]

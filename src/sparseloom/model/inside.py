@@ -22,7 +22,6 @@ from sparseloom.mapping.prefixes import Prefixes, Tree
 from sparseloom.mapping.steps import MOST_STEPS, first_step, next_step, packed
 from sparseloom.model.path import Path
 from sparseloom.model.prefix import Bits, Floor
-from sparseloom.model.room import data_held
 
 FloatArray = NDArray[np.float64]
 
@@ -90,7 +89,7 @@ class Inside:
                 least = self._before(stage, least)
             inside = least.copy()
             for depth in range(1, len(self.floor.keep)):
-                if self.floor.arrives(depth) == stage:
+                if self.tree.arrives(depth) == stage:
                     self._arrive(depth, stage, least)
             found[stage] = inside, least
         return found
@@ -118,8 +117,8 @@ class Inside:
         here = prod(self._fanout(depth))
         others = prod(prod(self._fanout(level)) for level in range(path.edge.parent, len(self.floor.keep))) // here
         uses = np.maximum(np.arange(here + 1.0), 1.0)
-        point = np.ones((len(self.floor.problem.ranks), 1), np.int64)
-        bits = {path.edge.parent: self.floor.bits(path, path.edge.parent, point)}
+        parent = path.edge.parent
+        bits = {parent: self.floor.metadata.bits(path.tensor, parent, path.edge.child)}
         return self.floor.wide(path, uses * others, bits) + self.floor.narrow(path, np.ones(here + 1), bits)
 
     @cached_property
@@ -128,11 +127,10 @@ class Inside:
         found: dict[tuple[Path, int], Bits] = {}
         for path in self.floor.held:
             child = path.edge.child
-            arrival = self.floor.arrives(child)
-            points = self.tree.grid(arrival).points
-            fits = data_held(self.floor.problem, self.floor.keep, child, points).fits
+            arrival = self.tree.arrives(child)
+            fits, metadata = self.floor.fits(child), self.floor.metadata
             bits = {
-                depth: np.where(fits, self.floor.bits(path, depth, points), np.inf)
+                depth: np.where(fits, metadata.bits(path.tensor, depth, child), np.inf)
                 for depth in (path.edge.parent, child)
             }
             for stage in range(arrival, max(min(self._paid_alone(path), self._paid_together(path)), 0) - 1, -1):
@@ -178,7 +176,7 @@ class Inside:
                 least[self.replaced[:, path.tensor]] += cost
         keep = self.floor.keep
         if keep[depth].any():
-            least[:, ~data_held(self.floor.problem, keep, depth, points).fits] = np.inf
+            least[:, ~self.floor.fits(depth)] = np.inf
 
     def _before(self, stage: int, after: FloatArray) -> FloatArray:
         """The least before a stage from the least after it."""

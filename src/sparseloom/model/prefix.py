@@ -17,14 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING
-from sparseloom.fibertree.fiber import bind, single_coordinate
-from sparseloom.fibertree.format import Format
-from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem, extents_of, of_problem
+from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem, of_problem
 from sparseloom.mapping.prefixes import Tree
 from sparseloom.model.activity import brought, taken
 from sparseloom.model.classes import ClassSource
 from sparseloom.model.events import Events
 from sparseloom.model.gather import ACTUAL, REACHING, Moved
+from sparseloom.model.metadata import Metadata
 from sparseloom.model.microarch import Prices, energy_of, port_words, prices_of
 from sparseloom.model.nests import lay_out
 from sparseloom.model.path import Path, paths_of
@@ -37,9 +36,6 @@ READ, WRITE = range(2)
 
 Bits = Table[int, FloatArray]
 """Bits of metadata of a word, [N], in the form of a level."""
-
-MOST_TILES = 20_000
-"""Different tiles of a tensor whose metadata are looked at."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +133,7 @@ class Floor:
 
     tree: Tree
     keep: BoolArray
+    metadata: Metadata
 
     @property
     def problem(self) -> Problem:
@@ -343,66 +340,21 @@ class Floor:
         prices = _prices(self.problem, depth)[action].reshape(2, -1)[:, REACHING : ACTUAL + 1].sum(axis=1)
         return float(prices[0]) / level.block_words + bits * float(prices[1])
 
+    def fits(self, depth: int) -> BoolArray:
+        """Which tiles, by number, a level can hold when all loops outside of it are there."""
+        return data_held(self.problem, self.keep, depth, self.tree.grid(self.tree.arrives(depth)).points).fits
+
     @cached_property
     def _least_bits(self) -> dict[tuple[Path, int], float]:
         """Bits of metadata that come with a word of each edge, at least, in the form of the level at its outer or inner end."""
         found = {}
         for path in self._paths:
-            tiles = np.ones((len(self.problem.ranks), 1), np.int64)
-            if path.edge.hold:
-                tiles = self.tree.grid(self.arrives(path.edge.child)).points
-                tiles = tiles[:, data_held(self.problem, self.keep, path.edge.child, tiles).fits]
-            for depth in (path.edge.parent, path.edge.child)[: 1 + path.edge.hold]:
-                found[path, depth] = float(self.bits(path, depth, tiles).min(initial=np.inf)) if tiles.size else 0.0
+            child, hold = path.edge.child, path.edge.hold
+            fits = self.fits(child) if hold else np.ones(1, np.bool_)
+            for depth in (path.edge.parent, child)[: 1 + hold]:
+                least = self.metadata.bits(path.tensor, depth, child)[fits].min(initial=np.inf)
+                found[path, depth] = least if least < np.inf else 0.0
         return found
-
-    def arrives(self, depth: int) -> int:
-        """The stage after which all loops outside a level are there."""
-        return sum(level < depth for level, _ in self.tree.stages)
-
-    def bits(self, path: Path, depth: int, tiles: IntArray) -> FloatArray:
-        """Bits of metadata that come with a word of an edge at least, [N], in the form in which a level keeps it, if the child has
-        ``tiles`` [D, N]. Upper ranks of one coordinate may have been read before."""
-        t, problem = path.tensor, self.problem
-        form, density = problem.format_of(depth, t), problem.densities[t]
-        if form is None or t in self._leaders[t] or self._slides(t) or density.coordinate_dependent:
-            return np.zeros(tiles.shape[1])
-        names = problem.rank_names(t)
-        extents, which = np.unique(extents_of(problem.projection(t), tiles)[: len(names)], axis=1, return_inverse=True)
-        if not 0 < extents.shape[1] <= MOST_TILES:
-            return np.zeros(tiles.shape[1])
-        low, ranks = np.zeros_like(extents), form.ranks
-        points = extents.prod(axis=0, dtype=np.float64)
-        stored = points * density.density if form.compressed else points
-        units = form.expected_units(density, names, low, extents).copy()
-        units[:, : len(ranks) - 1][single_coordinate(form, names, low, extents)[:, : len(ranks) - 1]] = 0.0
-        if self.tree.space.imperfect:
-            self._allow_cuts(form, names, extents, stored, units)
-        bits = (units * form.widths(names, low, extents)).sum(axis=(1, 2))
-        each = np.divide(bits, stored, out=np.zeros_like(bits), where=stored > 0)
-        return np.asarray(each[which.ravel()])
-
-    def _slides(self, t: int) -> bool:
-        """Whether some index of a tensor is a sum of ranks of several coordinates."""
-        rows = (self.problem.projection(t) > 0) & (self.problem.shape > 1)
-        return bool((rows.sum(axis=1) > 1).any())
-
-    def _allow_cuts(
-        self, form: Format, names: tuple[str, ...], extents: IntArray, stored: FloatArray, units: FloatArray
-    ) -> None:
-        """Lower the ``units`` of whole tiles to what tiles that are cut short, and whole ones before them, have for so many words.
-
-        An element of the lowest rank has its unit; offsets are more for each word the shorter the tile. Only tiles cut to a single
-        coordinate, each of which follows a whole one, may have none.
-        """
-        *upper, lowest = form.ranks
-        if lowest.kind in ("CP", "RLE"):
-            units[:, -1] = np.minimum(units[:, -1], stored[:, None])
-        plain = True
-        for k, (rank, parts) in enumerate(zip(upper, bind(form, names).parts, strict=False)):
-            plain = plain and rank.kind in ("U", "UOP")
-            sizes = extents[[part.axis for part in parts]]
-            units[:, k] *= (sizes / (sizes + 1)).prod(axis=0)[:, None] if plain and len(parts) == 1 else 0.0
 
     def port_cycles(self, port_words: FloatArray, used: FloatArray) -> FloatArray:
         """Cycles that the bandwidths ask for at least, [N], if so many instances of each level are in ``used`` [S, N]."""

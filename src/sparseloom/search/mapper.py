@@ -19,6 +19,7 @@ from sparseloom.mapping.prefixes import CHUNK, Prefixes, Tree
 from sparseloom.model.batch import evaluate_batch
 from sparseloom.model.evaluate import evaluate
 from sparseloom.model.inside import Inside
+from sparseloom.model.metadata import Metadata
 from sparseloom.model.prefix import Cost, Floor, into
 from sparseloom.model.room import data_held
 from sparseloom.search.dominance import Seen, comparable
@@ -124,7 +125,8 @@ class _Search:
     def __post_init__(self) -> None:
         space = self.tree.space
         self.problem: Problem = space.problem
-        self.floors = [Floor(self.tree, keep) for keep in space.keeps]
+        metadata = Metadata(self.tree)
+        self.floors = [Floor(self.tree, keep, metadata) for keep in space.keeps]
         self.insides = [Inside(floor) for floor in self.floors]
         self.indexes = np.asarray(self.problem.projections.any(axis=1), np.bool_)
         levels = self.problem.design.architecture.levels
@@ -138,6 +140,10 @@ class _Search:
     def bound(self) -> float:
         """No mapping that was not looked at is better."""
         return min((part.least for part in self.parts), default=np.inf)
+
+    def know(self, other: _Search) -> None:
+        """Take over what another search found."""
+        self.best, self.mapping, self.evaluated, self.valid = other.best, other.mapping, other.evaluated, other.valid
 
     def step(self) -> None:
         """Look into the most promising prefixes: of those that the last step made, down to mappings, then of all."""
@@ -202,12 +208,14 @@ class _Search:
         reuse = floor.reuse(self.tree.passing(prefixes))
         shared = self.tree.shared(prefixes, self.indexes, floor.parents(part.settled))
         copies = self.tree.shared(prefixes, self.indexes, np.zeros(len(self.indexes), np.int64))
-        inside = self.insides[part.keep]
+        inside, covered, least = self.insides[part.keep], (floor.held, floor.used), np.zeros(1)
+        if part.stage:
+            # not for the root: of some ways to keep tensors that says enough
+            covered = inside.covered(part.stage)
+            least = inside.energy_pj(prefixes, part.settled < self.tree.complete[part.stage])
         known, rest = (
-            floor.beyond(part.settled, self.tree.tiles(prefixes), reuse, shared, copies, paths)
-            for paths in inside.covered(part.stage)
+            floor.beyond(part.settled, self.tree.tiles(prefixes), reuse, shared, copies, paths) for paths in covered
         )
-        least = inside.energy_pj(prefixes, part.settled < self.tree.complete[part.stage])
         cost = part.cost + Cost(np.maximum(known.energy_pj, least), known.port_words) + rest
         lanes = prefixes.lanes * prod(self.fanouts[self.tree.complete[part.stage] :])
         cycles = np.maximum(floor.cycles(lanes), floor.port_cycles(cost.port_words, self._used(prefixes)))
@@ -306,12 +314,7 @@ def best_mapping(
             try:
                 run(few, start + budget_s / 2)
             finally:
-                state.best, state.mapping, state.evaluated, state.valid = (
-                    few.best,
-                    few.mapping,
-                    few.evaluated,
-                    few.valid,
-                )
+                state.know(few)
         run(state, start + budget_s)
     except KeyboardInterrupt:
         stopped = True
