@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparseloom.arch.choice import Variant
 from sparseloom.arch.design import Design
 from sparseloom.document import Node
 from sparseloom.errors import Fault, InputError, MappingError, SparseloomError, suggest
@@ -36,7 +37,8 @@ class Case:
     """What files hold; ``None`` for what they lack.
 
     ``timeloop`` is what was read when the files are Timeloop's. ``places`` has the file:line of the mapping (under the empty
-    name) and of each level in it. ``ignored`` says what the files hold that is not used,
+    name) and of each level in it. ``variants`` are those of a design with open choices, which is no design of its own (``design``
+    is None); empty where nothing is left open. ``ignored`` says what the files hold that is not used,
     ``notes`` what a reader should know about how they were read.
     """
 
@@ -48,6 +50,7 @@ class Case:
     places: Table[str, str] = field(default_factory=dict, compare=False)
     ignored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    variants: tuple[Variant[Design], ...] = ()
 
     @property
     def conventions(self) -> str:
@@ -162,9 +165,9 @@ def _timeloop(paths: Sequence[Path], places: Table[str, str], searching: bool) -
 
 
 def _own(paths: Sequence[Path]) -> Case:
-    from sparseloom import designs, document
-    from sparseloom.arch import file as design_file
-    from sparseloom.designs.check import faults
+    from sparseloom import document
+    from sparseloom.arch import choice
+    from sparseloom.designs.check import built, faults
     from sparseloom.mapping import constraint_file
     from sparseloom.mapping import file as mapping_file
     from sparseloom.workload import file as workload_file
@@ -174,19 +177,21 @@ def _own(paths: Sequence[Path]) -> Case:
     nodes = {key: node for path in paths for key, node in document.read(path).value.items()}
     workload, design, mapping = (nodes.get(key) for key in SECTIONS)
     constraints = nodes.get(constraint_file.KEY)
-    built = None
-    if design is not None:
-        built = designs.load(design.value) if isinstance(design.value, str) else design_file.build(design)
+    some = tuple(Variant(each.choices, built(each.value)) for each in choice.variants(design)) if design else ()
+    left_open = any(variant.choices for variant in some)
     return Case(
         workload_file.build(workload) if workload else None,
-        built,
+        some[0].value if some and not left_open else None,
         mapping_file.build(mapping) if mapping else None,
         constraint_file.build(constraints) if constraints else NONE,
+        variants=some if left_open else (),
     )
 
 
 def complete(case: Case, sources: Sequence[str | Path]) -> tuple[Workload, Design, Mapping]:
-    """The three parts of a case. Raises InputError for each that the ``sources`` lack."""
+    """The three parts of a case. Raises InputError for each that the ``sources`` lack, and for each choice that is left open."""
+    if case.variants:
+        raise InputError([choice.fault for choice in case.variants[0].choices])
     _require(case, sources, SECTIONS)
     assert case.workload is not None
     assert case.design is not None
@@ -194,12 +199,15 @@ def complete(case: Case, sources: Sequence[str | Path]) -> tuple[Workload, Desig
     return case.workload, case.design, case.mapping
 
 
-def problem(case: Case, sources: Sequence[str | Path]) -> tuple[Workload, Design]:
-    """What to search a mapping for. Raises InputError for each part that the ``sources`` lack."""
-    _require(case, sources, SECTIONS[:2])
+def problem(case: Case, sources: Sequence[str | Path]) -> tuple[Workload, tuple[Variant[Design], ...]]:
+    """What to search a mapping for: a workload, and the variants of a design. Raises InputError for each part that the ``sources``
+    lack."""
+    _require(case, sources, SECTIONS[: 1 if case.variants else 2])
     assert case.workload is not None
+    if case.variants:
+        return case.workload, case.variants
     assert case.design is not None
-    return case.workload, case.design
+    return case.workload, (Variant((), case.design),)
 
 
 def _require(case: Case, sources: Sequence[str | Path], keys: Sequence[str]) -> None:

@@ -220,48 +220,48 @@ def map_(
 
     from sparseloom import document
     from sparseloom.case import problem, read
-    from sparseloom.errors import MappingError
-    from sparseloom.mapping.batch import Problem
     from sparseloom.mapping.mapspace import Mapspace
     from sparseloom.model.evaluate import evaluate
+    from sparseloom.report import chosen as choices_of
     from sparseloom.report.mapped import case_file, compared, json_text, mapping_file, text
-    from sparseloom.search.explain import misfits
-    from sparseloom.search.mapper import best_mapping
+    from sparseloom.search.codesign import best_design, mapspaces
     from sparseloom.search.objective import objective as goal_of
 
     goal, seconds = goal_of(objective), _seconds(budget)
     document.require_writable(output, json)
     case = read(files, searching=True)
-    workload, design = problem(case, files)
+    workload, variants = problem(case, files)
     if energy_table is not None:
         from sparseloom.arch.named_energies import with_energies
 
-        design = with_energies(design, energy_table)
-    goal.require_energies(design)
-    space = Mapspace(Problem(workload, design), case.constraints, imperfect)
+        variants = tuple(replace(each, value=with_energies(each.value, energy_table)) for each in variants)
+    for variant in variants:
+        goal.require_energies(variant.value)
+    spaces = mapspaces(workload, [variant.value for variant in variants], case.constraints, imperfect)
     _announce_compilation()
-    print(f"{space.size:,} mappings", file=sys.stderr)
+    print(f"{sum(space.size for space in spaces if isinstance(space, Mapspace)):,} mappings", file=sys.stderr)
     watched = sys.stderr.isatty()
-    best = best_mapping(
-        space, goal, seconds, (lambda b: print(f"\r{b}\033[K", end="", file=sys.stderr)) if watched else None
+    chosen = best_design(
+        spaces, goal, seconds, (lambda b: print(f"\r{b}\033[K", end="", file=sys.stderr)) if watched else None
     )
     if watched:
         print(file=sys.stderr)
-    if best.mapping is None and best.proven:
-        raise MappingError(misfits(space))
+    best, space, variant = chosen.best, chosen.space, variants[chosen.number]
     if best.mapping is None and best.interrupted:
         print(f"no mapping that fits was found in {best.seconds:.1f} s", file=sys.stderr)
         raise typer.Exit(INTERRUPTED)
     if best.mapping is None:
         raise InputError(Fault(f"no mapping that fits was found in {best.seconds:.1f} s", fix="give a larger --budget"))
-    result = evaluate(workload, design, best.mapping)
+    result = evaluate(workload, variant.value, best.mapping)
     result = replace(result, ignored=(*result.ignored, *case.ignored), notes=(*result.notes, *case.notes))
     given = compared(space, best, case.mapping, seconds) if case.mapping is not None else None
     if output is not None:
-        document.write(output, case_file(best, workload, design) if case.timeloop else mapping_file(best))
+        whole = case.timeloop or variant.choices
+        text_ = case_file(best, workload, variant.value, variant.choices) if whole else mapping_file(best)
+        document.write(output, text_)
     if json is not None:
-        document.write(json, json_text(best, result, given))
-    print(text(best, result, given))
+        document.write(json, json_text(best, result, given, choices_of.json_values(variants, chosen)))
+    print(text(best, result, given, choices_of.text(variants, chosen)))
     if best.interrupted:
         raise typer.Exit(INTERRUPTED)
 

@@ -101,7 +101,7 @@ def _fault(model: type[BaseModel], node: Node, detail: ErrorDetails) -> Fault:
         return Fault(what, at.where, path, suggest(str(steps[-1]), known))
     what, fix = _VALUES.get(detail["type"], (detail["msg"].replace("{", "(").replace("}", ")"), ""))
     words = {**detail.get("ctx", {}), "value": _short(detail["input"])}
-    return Fault(what.format(**words), at.where, join(node.path, steps), fix.format(**words))
+    return Fault(what.format(**words), at.where, at.path or join(node.path, steps), fix.format(**words))
 
 
 def _short(value: object) -> str:

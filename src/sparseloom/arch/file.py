@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from sparseloom.arch.actions import EnergyTable
+from sparseloom.arch.choice import choosable, left_open
 from sparseloom.arch.design import Design
 from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING, Features, Saf
 from sparseloom.arch.hierarchy import Architecture, ComputeLevel, Network, StorageLevel
@@ -112,14 +113,16 @@ def read(source: Source) -> Design:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of a design file, for editors."""
-    return file_schema(KEY, DesignModel, "Sparseloom design")
+    return choosable(file_schema(KEY, DesignModel, "Sparseloom design"))
 
 
 def build(node: Node) -> Design:
-    """As :func:`read`, from the node under ``design:``."""
+    """As :func:`read`, from the node under ``design:``; what is left open in it is a fault."""
     if isinstance(node.value, str):
         fix = "write the design out, or evaluate the file as a case"
         raise InputError(node.fault(f"'{node.value}' is the name of a design, not a design", fix))
+    if found := left_open(node):
+        raise InputError(found)
     model = validate(DesignModel, node)
     faults: list[Fault] = []
     formats: dict[str, dict[str, Format]] = {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sparseloom import document
+from sparseloom.arch import choice
 from sparseloom.arch import file as design_file
 from sparseloom.arch.design import Design
 from sparseloom.designs.load import load, names
@@ -18,6 +19,7 @@ from sparseloom.errors import Fault, InputError, MappingError, SparseloomError, 
 from sparseloom.mapping import constraint_file
 from sparseloom.mapping import file as mapping_file
 from sparseloom.mapping.batch import Problem
+from sparseloom.mapping.constraints import Constraints
 from sparseloom.mapping.lanes import check_mapping
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.workload import file as workload_file
@@ -32,30 +34,67 @@ def faults(*sources: str | Path | Node) -> list[Fault]:
     """Every fault of files of ours, or of nodes that were read; empty when all is well.
 
     ``design:`` may be the name of a published design. Where the files hold several kinds between them, these are
-    checked against each other too: the design's tensors against the workload's, the mapping against both.
+    checked against each other too: the design's tensors against the workload's, the mapping against both. Of a design with open
+    choices every variant is; the constraints have to admit mappings of one.
     """
     found: list[Fault] = []
     nodes = _kinds(_tops(sources, found), found)
-    design = _try(_design, nodes.get("design"), found)
+    variants = _variants(nodes.get("design"), found)
     workload = _try(workload_file.build, nodes.get("workload"), found)
     mapping = _try(mapping_file.build, nodes.get("mapping"), found)
     constraints = _try(constraint_file.build, nodes.get("constraints"), found)
-    if design is None or workload is None:
+    if not variants or workload is None:
         return found
-    for fault in mapping_file.name_faults(design, workload):
-        found.append(place(_in_design(nodes["design"], fault), replace(fault, path="")))
-    if constraints is not None and not found:
-        try:
-            Mapspace(Problem(workload, design), constraints)
-        except MappingError as error:
-            at = nodes["constraints"]
-            found += [place(_mention(at, fault.path) or at, replace(fault, path="")) for fault in error.faults]
+    across: list[Fault] = []
+    for node, design in variants:
+        for fault in mapping_file.name_faults(design, workload):
+            across.append(place(_in_design(node, fault), replace(fault, path="")))
+    problems = [Problem(workload, design) for _, design in variants]
+    if constraints is not None and not found and not across:
+        at = nodes["constraints"]
+        across += [
+            place(_mention(at, fault.path) or at, replace(fault, path="")) for fault in _bars(problems, constraints)
+        ]
     if mapping is not None:
+        for problem in problems:
+            try:
+                check_mapping(problem, mapping)
+            except MappingError as error:
+                across += [
+                    place(_in_mapping(nodes["mapping"], fault), replace(fault, path="")) for fault in error.faults
+                ]
+    return [*found, *dict.fromkeys(across)]
+
+
+def built(node: Node) -> Design:
+    """The design of a ``design:`` that leaves nothing open: one of its own, or the name of a published one."""
+    if not isinstance(node.value, str):
+        return design_file.build(node)
+    if node.value not in names():
+        raise InputError(node.fault(f"no published design is called '{node.value}'", suggest(node.value, names())))
+    return load(node.value)
+
+
+def _variants(node: Node | None, found: list[Fault]) -> list[tuple[Node, Design]]:
+    """Every variant of a design; none where one of them has a fault, or where there is no design."""
+    faults: list[Fault] = []
+    some = _try(choice.variants, node, faults) or ()
+    designs = [(variant.value, _try(built, variant.value, faults)) for variant in some]
+    found.extend(dict.fromkeys(faults))
+    return [] if faults else [(at, design) for at, design in designs if design is not None]
+
+
+def _bars(problems: Sequence[Problem], constraints: Constraints) -> list[Fault]:
+    """Why the constraints admit no mapping of any of the problems."""
+    faults: list[Fault] = []
+    for problem in problems:
         try:
-            check_mapping(Problem(workload, design), mapping)
+            Mapspace(problem, constraints)
         except MappingError as error:
-            found += [place(_in_mapping(nodes["mapping"], fault), replace(fault, path="")) for fault in error.faults]
-    return found
+            faults.extend(error.faults)
+        else:
+            return []
+    return faults
 
 
 def _try(build: Callable[[Node], AValue], node: Node | None, found: list[Fault]) -> AValue | None:
@@ -90,14 +129,6 @@ def _kinds(tops: Sequence[Node], found: list[Fault]) -> Mapping[str, Node]:
             else:
                 nodes[key] = node
     return nodes
-
-
-def _design(node: Node) -> Design:
-    if not isinstance(node.value, str):
-        return design_file.build(node)
-    if node.value not in names():
-        raise InputError(node.fault(f"no published design is called '{node.value}'", suggest(node.value, names())))
-    return load(node.value)
 
 
 def _in_mapping(node: Node, fault: Fault) -> Node:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping as Table
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,9 @@ from ruamel.yaml import YAML
 
 from sparseloom import __version__
 from sparseloom.arch import file as design_file
+from sparseloom.arch.choice import Choice
 from sparseloom.arch.design import Design
-from sparseloom.errors import SparseloomError
+from sparseloom.errors import InputError, SparseloomError
 from sparseloom.mapping.file import text as mapping_text
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.mapping.mapspace import Mapspace
@@ -36,10 +40,9 @@ class Comparison:
     text: str
 
 
-def text(best: Best, result: Result, given: Comparison | None = None) -> str:
-    """The result of the best mapping, how good it is, and how it compares with a mapping that was given."""
-    lines = [str(result), "", *summary(best)]
-    return "\n".join([*lines, given.text] if given else lines)
+def text(best: Best, result: Result, given: Comparison | None = None, chosen: str = "") -> str:
+    """The result of the best mapping, how good it is, how it compares with a mapping that was given, and what was chosen."""
+    return "\n".join([str(result), "", *summary(best), *([given.text] if given else []), *([chosen] if chosen else [])])
 
 
 def summary(best: Best) -> list[str]:
@@ -71,9 +74,11 @@ def compared(space: Mapspace, best: Best, mapping: Mapping, budget_s: float) -> 
     return Comparison(value, broken, "\n".join(lines))
 
 
-def json_text(best: Best, result: Result, given: Comparison | None = None) -> str:
-    """As JSON; a gap or bound that nothing is known of is null."""
-    values: dict[str, Any] = {key: _known(getattr(best, key)) for key in _VALUES}
+def json_text(
+    best: Best, result: Result, given: Comparison | None = None, chosen: Table[str, Any] = MappingProxyType({})
+) -> str:
+    """As JSON, with what was ``chosen``; a gap or bound that nothing is known of is null."""
+    values: dict[str, Any] = {key: known(getattr(best, key)) for key in _VALUES} | dict(chosen)
     values["mapping"] = _mapping_text(best)
     values["result"] = result.to_dict()
     if given is not None:
@@ -84,7 +89,8 @@ def json_text(best: Best, result: Result, given: Comparison | None = None) -> st
 _VALUES = ("objective", "unit", "value", "bound", "proven", "gap", "size", "evaluated", "seconds", "interrupted")
 
 
-def _known(value: object) -> object:
+def known(value: object) -> object:
+    """A value for JSON, which has no infinity: null."""
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
@@ -93,13 +99,19 @@ def mapping_file(best: Best) -> str:
     return f"{_heading(best)}# evaluate it together with the files of its design and workload\n{_mapping_text(best)}"
 
 
-def case_file(best: Best, workload: Workload, design: Design) -> str:
+def case_file(best: Best, workload: Workload, design: Design, choices: Sequence[Choice] = ()) -> str:
     """The mapping as a file together with its workload and design: for Timeloop's input, whose formats stand for the loops of one
-    mapping."""
+    mapping, and for designs of which something was chosen."""
     yaml, stream = YAML(pure=True), io.StringIO()
     yaml.default_flow_style, yaml.width = None, 120
-    yaml.dump({"workload": workload_file.plain(workload), "design": design_file.plain(design)}, stream)
-    return f"{_heading(best)}{stream.getvalue()}{_mapping_text(best)}"
+    chosen = "".join(f"# {choice}\n" for choice in choices)
+    parts = {"design": design_file.plain(design)}
+    try:
+        parts = {"workload": workload_file.plain(workload)} | parts
+    except InputError:
+        chosen += "# evaluate it together with the file of its workload, whose sparsity has no short form\n"
+    yaml.dump(parts, stream)
+    return f"{_heading(best)}{chosen}{stream.getvalue()}{_mapping_text(best)}"
 
 
 def _heading(best: Best) -> str:

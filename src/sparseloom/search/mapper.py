@@ -33,9 +33,9 @@ SLACK = 1e-9
 
 @dataclass(frozen=True)
 class Best:
-    """What a search found: the best ``mapping`` (None: no tiles fit), its ``energy_pj``, ``cycles`` and ``value`` of the objective;
-    ``bound``: no mapping of the mapspace has a smaller value. ``evaluated`` mappings were evaluated in full, ``valid`` of them
-    fit, of ``size`` in the mapspace."""
+    """What a search found: the best ``mapping`` (None: no tiles fit, or none is as good as was asked for), its ``energy_pj``,
+    ``cycles`` and ``value`` of the objective; ``bound``: no mapping of the mapspace has a smaller value. ``evaluated`` mappings
+    were evaluated in full, ``valid`` of them fit, of ``size`` in the mapspace."""
 
     objective: str
     unit: str
@@ -141,9 +141,24 @@ class _Search:
         """No mapping that was not looked at is better."""
         return min((part.least for part in self.parts), default=np.inf)
 
-    def know(self, other: _Search) -> None:
+    def know(self, found: Best) -> None:
         """Take over what another search found."""
-        self.best, self.mapping, self.evaluated, self.valid = other.best, other.mapping, other.evaluated, other.valid
+        self.best, self.mapping = (found.value, found.energy_pj, found.cycles), found.mapping
+        self.evaluated, self.valid = found.evaluated, found.valid
+
+    def beat(self, value: float) -> None:
+        """From now on, look for nothing with a larger value; a mapping that has one is forgotten."""
+        if value < self.best[0]:
+            self.best, self.mapping = (value, np.inf, np.inf), None
+
+    def found(self, seconds: float = 0.0) -> Best:
+        """What was found so far."""
+        value, energy_pj, cycles = self.best if self.mapping is not None else (np.inf, np.inf, np.inf)
+        space = self.tree.space
+        return Best(
+            self.goal.name, self.goal.unit, self.mapping, energy_pj, cycles, value, min(self.best[0], self.bound),
+            space.size, self.evaluated, self.valid, seconds,
+        )  # fmt: skip
 
     def step(self) -> None:
         """Look into the most promising prefixes: of those that the last step made, down to mappings, then of all."""
@@ -286,8 +301,10 @@ def best_mapping(
     goal: Objective | str = "edp",
     budget_s: float = np.inf,
     watch: Callable[[Best], None] | None = None,
+    below: float = np.inf,
 ) -> Best:
-    """The best mapping of a mapspace, by ``goal``, or the best that is found in ``budget_s`` seconds.
+    """The best mapping of a mapspace, by ``goal``, or the best that is found in ``budget_s`` seconds. Nothing is looked for whose
+    value is above ``below``: where all are, there is no best one, and the bound is that.
 
     ``watch`` is told now and then what was found so far. An interrupt ends the search as the budget does. Raises InputError for
     a budget that is not above 0.
@@ -303,32 +320,38 @@ def best_mapping(
             state.step()
             if watch is not None and now - told > WATCH_S:
                 told = now
-                watch(_best(state, now - start))
+                watch(state.found(now - start))
 
     state = _Search(Tree(space, apart=True), goal)
+    state.beat(below)
     stopped = False
     try:
-        if space.imperfect and (perfect := _perfect(space)) is not None:
+        if space.imperfect and (perfect := perfect_of(space)) is not None:
             # few mappings with good ones among them, which all are of the wider space, too
             few = _Search(Tree(perfect, apart=True), goal)
+            few.beat(below)
             try:
                 run(few, start + budget_s / 2)
             finally:
-                state.know(few)
+                state.know(few.found())
+                state.beat(below)
         run(state, start + budget_s)
     except KeyboardInterrupt:
         stopped = True
-    best = replace(_best(state, time.perf_counter() - start), interrupted=stopped)
-    if best.mapping is None:
-        return best
-    # what a reader gets who evaluates it: sums over a batch may differ in their last digit
+    best = replace(state.found(time.perf_counter() - start), interrupted=stopped)
+    return best if best.mapping is None else exact(space, goal, best)
+
+
+def exact(space: Mapspace, goal: Objective, best: Best) -> Best:
+    """With the values that a reader gets who evaluates the mapping: sums over a batch may differ in their last digit."""
+    assert best.mapping is not None
     result = evaluate(space.problem.workload, space.problem.design, best.mapping)
     value = float(goal.of(np.array(result.energy_pj), np.array(result.cycles)))
     bound = value if best.proven else min(best.bound, value)
     return replace(best, energy_pj=result.energy_pj, cycles=float(result.cycles), value=value, bound=bound)
 
 
-def _perfect(space: Mapspace) -> Mapspace | None:
+def perfect_of(space: Mapspace) -> Mapspace | None:
     """The mappings with perfect bounds alone, if there are any."""
     try:
         return Mapspace(space.problem, space.constraints)
@@ -338,12 +361,3 @@ def _perfect(space: Mapspace) -> Mapspace | None:
 
 WATCH_S = 0.2
 """Time between two reports."""
-
-
-def _best(state: _Search, seconds: float) -> Best:
-    value, energy_pj, cycles = state.best
-    space = state.tree.space
-    return Best(
-        state.goal.name, state.goal.unit, state.mapping, energy_pj, cycles, value, min(value, state.bound), space.size,
-        state.evaluated, state.valid, seconds,
-    )  # fmt: skip
