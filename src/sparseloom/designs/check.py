@@ -21,8 +21,10 @@ from sparseloom.mapping.batch import Problem
 from sparseloom.mapping.lanes import check_mapping
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.workload import file as workload_file
+from sparseloom.workload import network_file, zoo
+from sparseloom.workload.network import Network
 
-KINDS: Final = ("workload", "design", "mapping", "constraints")
+KINDS: Final = ("workload", "network", "design", "mapping", "constraints")
 """The top-level keys of our files; a file may hold several."""
 
 AValue = TypeVar("AValue")
@@ -40,6 +42,9 @@ def faults(*sources: str | Path | Node) -> list[Fault]:
     workload = _try(workload_file.build, nodes.get("workload"), found)
     mapping = _try(mapping_file.build, nodes.get("mapping"), found)
     constraints = _try(constraint_file.build, nodes.get("constraints"), found)
+    _try(_network, nodes.get("network"), found)
+    if {"workload", "network"} <= set(nodes):
+        found.append(nodes["network"].fault("there is a workload, too", "keep one of them"))
     if design is None or workload is None:
         return found
     for fault in mapping_file.name_faults(design, workload):
@@ -98,6 +103,14 @@ def _design(node: Node) -> Design:
     if node.value not in names():
         raise InputError(node.fault(f"no published design is called '{node.value}'", suggest(node.value, names())))
     return load(node.value)
+
+
+def _network(node: Node) -> Network:
+    if not isinstance(node.value, str):
+        return network_file.build(node)
+    if node.value not in zoo.names():
+        raise InputError(node.fault(f"no network is called '{node.value}'", suggest(node.value, zoo.names())))
+    return zoo.load(node.value)
 
 
 def _in_mapping(node: Node, fault: Fault) -> Node:

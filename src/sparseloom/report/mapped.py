@@ -73,7 +73,7 @@ def compared(space: Mapspace, best: Best, mapping: Mapping, budget_s: float) -> 
 
 def json_text(best: Best, result: Result, given: Comparison | None = None) -> str:
     """As JSON; a gap or bound that nothing is known of is null."""
-    values: dict[str, Any] = {key: _known(getattr(best, key)) for key in _VALUES}
+    values: dict[str, Any] = {key: finite(getattr(best, key)) for key in _VALUES}
     values["mapping"] = _mapping_text(best)
     values["result"] = result.to_dict()
     if given is not None:
@@ -84,7 +84,8 @@ def json_text(best: Best, result: Result, given: Comparison | None = None) -> st
 _VALUES = ("objective", "unit", "value", "bound", "proven", "gap", "size", "evaluated", "seconds", "interrupted")
 
 
-def _known(value: object) -> object:
+def finite(value: object) -> object:
+    """``value``, or None for a number that JSON does not have."""
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
