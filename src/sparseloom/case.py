@@ -1,7 +1,8 @@
 """What a user's files hold together: a workload, a design and a mapping, in our own files or in Timeloop's.
 
-Our own files have the keys ``workload:``, ``design:``, ``mapping:`` and ``constraints:``, all in one file or spread over several.
-``design:`` may be the name of a published design; the name of a published case stands for its file.
+Our own files have the keys ``workload:`` or ``network:``, ``design:``, ``mapping:`` and ``constraints:``, all in one file or spread
+over several. ``design:`` and ``network:`` may be names of published ones. In place of a file, the name of a published case stands
+for its file, and that of a design or network for itself.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from sparseloom.document import Node
 from sparseloom.errors import Fault, InputError, MappingError, SparseloomError, suggest
 from sparseloom.mapping.constraints import NONE, Constraints
 from sparseloom.mapping.mapping import Mapping
+from sparseloom.workload.network import Network
 from sparseloom.workload.workload import Workload
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class Case:
     design: Design | None
     mapping: Mapping | None
     constraints: Constraints = NONE
+    network: Network | None = None
     timeloop: TimeloopInput | None = None
     places: Table[str, str] = field(default_factory=dict, compare=False)
     ignored: tuple[str, ...] = ()
@@ -69,34 +72,45 @@ def read(sources: Sequence[str | Path], searching: bool = False) -> Case:
     Raises InputError with every fault of every file: files that cannot be read, keys that are unknown or given twice,
     values of the wrong kind, parts that do not fit each other, our own and Timeloop's files mixed.
     """
-    paths = [_path(source) for source in sources]
+    paths = [_source(source) for source in sources]
     nodes = _nodes(paths)
     foreign = [node for node in nodes if _is_timeloop(node)]
     own = [node for node in nodes if node not in foreign and _is_own(node)]
     places = _places(nodes)
     if not foreign:
-        return replace(_own(paths), places=places)
+        return replace(_own(paths, searching), places=places)
     if own:
         what = f"the file is one of our own, {foreign[0].file} is one of Timeloop's"
         raise InputError([Fault(what, node.file, fix="give files of one kind") for node in own])
-    return _timeloop(paths, places, searching)
+    return _timeloop([path for path in paths if isinstance(path, Path)], places, searching)
 
 
-def _path(source: str | Path) -> Path:
-    """A file; the name of a published case, where no file is called so, stands for its own."""
-    from sparseloom import designs
+def _source(source: str | Path) -> Path | Node:
+    """A file; the name of something published, where no file is called so, stands for it."""
+    from sparseloom import designs, document
+    from sparseloom.workload import zoo
 
-    path = Path(source)
-    return designs.case_file(str(source)) if not path.exists() and str(source) in designs.cases() else path
+    path, name = Path(source), str(source)
+    if path.exists():
+        return path
+    if name in designs.cases():
+        return designs.case_file(name)
+    for key, names in (("design", designs.names()), ("network", zoo.names())):
+        if name in names:
+            return document.parse(f"{key}: {name}", name)
+    return path
 
 
-def _nodes(paths: Sequence[Path]) -> list[Node]:
+def _nodes(paths: Sequence[Path | Node]) -> list[Node]:
     from sparseloom import document
     from sparseloom.timeloop.dialect import TAGS
 
     faults: list[Fault] = []
     nodes = []
     for path in paths:
+        if isinstance(path, Node):
+            nodes.append(path)
+            continue
         try:
             nodes.append(document.read(path, TAGS))
         except InputError as error:
@@ -107,12 +121,14 @@ def _nodes(paths: Sequence[Path]) -> list[Node]:
 
 
 def _with_names(path: Path, fault: Fault) -> Fault:
-    """``fault`` with a hint at the published cases, if ``path`` may be meant as the name of one."""
+    """``fault`` with a hint at what is published, if ``path`` may be meant as the name of something."""
     from sparseloom import designs
+    from sparseloom.workload import zoo
 
     if path.exists() or path.suffix or len(path.parts) > 1:
         return fault
-    return replace(fault, fix=f"{fault.fix}, or give a published case: {suggest(path.name, designs.cases())}")
+    known = [*designs.cases(), *designs.names(), *zoo.names()]
+    return replace(fault, fix=f"{fault.fix}, or give a published case, design or network: {suggest(path.name, known)}")
 
 
 def _is_timeloop(node: Node) -> bool:
@@ -126,7 +142,11 @@ def _is_own(node: Node) -> bool:
     levels = mapping.value if mapping is not None and isinstance(mapping.value, list) else []
     constraints = node.get("constraints")
     own = constraints is not None and constraints.get("levels", "parallelism") is not None
-    return own or node.get("workload", "design") is not None or any(item.get("level") is not None for item in levels)
+    return (
+        own
+        or node.get("workload", "design", "network") is not None
+        or any(item.get("level") is not None for item in levels)
+    )
 
 
 def _places(nodes: Sequence[Node]) -> dict[str, str]:
@@ -160,38 +180,55 @@ def _timeloop(paths: Sequence[Path], places: Table[str, str], searching: bool) -
             raise MappingError(_placed(error.faults, places)) from None
     ignored = tuple(dict.fromkeys(str(item) for item in found.ignored))
     return Case(
-        found.workload, found.design, found.mapping, found.constraints, found, places, ignored, found.notes
+        found.workload, found.design, found.mapping, found.constraints,
+        timeloop=found, places=places, ignored=ignored, notes=found.notes,
     )  # fmt: skip
 
 
-def _own(paths: Sequence[Path]) -> Case:
-    from sparseloom import document
+def _own(paths: Sequence[Path | Node], searching: bool) -> Case:
+    from sparseloom import designs, document
     from sparseloom.arch import choice
-    from sparseloom.designs.check import built, faults
+    from sparseloom.arch import file as design_file
+    from sparseloom.designs.check import faults
     from sparseloom.mapping import constraint_file
     from sparseloom.mapping import file as mapping_file
     from sparseloom.workload import file as workload_file
 
     if found := faults(*paths):
         raise InputError(found)
-    nodes = {key: node for path in paths for key, node in document.read(path).value.items()}
+    tops = (path if isinstance(path, Node) else document.read(path) for path in paths)
+    nodes = {key: node for top in tops for key, node in top.value.items()}
     workload, design, mapping = (nodes.get(key) for key in SECTIONS)
     constraints = nodes.get(constraint_file.KEY)
-    some = tuple(Variant(each.choices, built(each.value)) for each in choice.variants(design)) if design else ()
+    some: tuple[Variant[Design], ...] = ()
+    allowed = constraint_file.build(constraints) if constraints else NONE
+    if design is not None and isinstance(design.value, str):
+        some = (Variant((), designs.load(design.value)),)
+        allowed = designs.constraints(design.value) if constraints is None and searching else allowed
+    elif design is not None:
+        some = tuple(Variant(each.choices, design_file.build(each.value)) for each in choice.variants(design))
     left_open = any(variant.choices for variant in some)
     return Case(
         workload_file.build(workload) if workload else None,
         some[0].value if some and not left_open else None,
         mapping_file.build(mapping) if mapping else None,
-        constraint_file.build(constraints) if constraints else NONE,
+        allowed,
+        _network(nodes.get("network")),
         variants=some if left_open else (),
     )
 
 
+def _network(node: Node | None) -> Network | None:
+    from sparseloom.workload import network_file, zoo
+
+    if node is None:
+        return None
+    return zoo.load(node.value) if isinstance(node.value, str) else network_file.build(node)
+
+
 def complete(case: Case, sources: Sequence[str | Path]) -> tuple[Workload, Design, Mapping]:
     """The three parts of a case. Raises InputError for each that the ``sources`` lack, and for each choice that is left open."""
-    if case.variants:
-        raise InputError([choice.fault for choice in case.variants[0].choices])
+    _require_settled(case)
     _require(case, sources, SECTIONS)
     assert case.workload is not None
     assert case.design is not None
@@ -208,6 +245,19 @@ def problem(case: Case, sources: Sequence[str | Path]) -> tuple[Workload, tuple[
         return case.workload, case.variants
     assert case.design is not None
     return case.workload, (Variant((), case.design),)
+
+
+def design_of(case: Case, sources: Sequence[str | Path]) -> Design:
+    """The design of a case. Raises InputError if the ``sources`` lack it, or leave choices open."""
+    _require_settled(case)
+    _require(case, sources, ("design",))
+    assert case.design is not None
+    return case.design
+
+
+def _require_settled(case: Case) -> None:
+    if case.variants:
+        raise InputError([choice.fault for choice in case.variants[0].choices])
 
 
 def _require(case: Case, sources: Sequence[str | Path], keys: Sequence[str]) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from sparseloom.mapping.mapping import Mapping
     from sparseloom.model.conventions import Conventions
     from sparseloom.results import Result
+    from sparseloom.search.mapper import Best
+    from sparseloom.search.objective import Objective
+    from sparseloom.workload.network import Network
     from sparseloom.workload.workload import Workload
 
     Arguments = tuple[Workload, Design, Mapping, Conventions, TimeloopDetails | None]
@@ -204,8 +207,24 @@ def map_(
     objective: Annotated[str, typer.Option(help="edp, energy or cycles")] = "edp",
     budget: Annotated[str, typer.Option(help="how long to search at most: 30s, 5m, 2h")] = "30s",
     imperfect: Annotated[bool, typer.Option("--imperfect", help="bounds that do not divide their rank, too")] = False,
-    output: Annotated[Path | None, typer.Option("-o", metavar="PATH", help="write the mapping to this file")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", metavar="PATH", help="write the mapping to this file; of a network, to a folder, and go on there"
+        ),
+    ] = None,
     json: JsonPath = None,
+    jobs: Annotated[int, typer.Option(min=0, help="processes for a network; 0: as many as there are processors")] = 0,
+    density: Annotated[
+        float | None, typer.Option(min=0, max=1, help="of operands of a network for which none is known; else dense")
+    ] = None,
+    densities: Annotated[str, typer.Option(metavar="NAME", help="published densities of a network's layers")] = "",
+    structured: Annotated[
+        bool,
+        typer.Option(
+            "--structured", help="a network's weights are pruned in a pattern: their nonzeros are spread evenly"
+        ),
+    ] = False,
     energy_table: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="energies for files that give none: eyeriss-isca2016 (dense, 16 bits)"),
@@ -214,7 +233,9 @@ def map_(
     """Find the best mapping of a workload on a design, and say how good it is.
 
     FILES hold the workload, the design and its constraints, in our own format or in Timeloop's. A mapping that they hold too
-    is compared with what is found. Everything is counted by the profile `sparseloom`.
+    is compared with what is found. Of a network every layer is mapped, those that are alike once. Names of published designs
+    and networks stand for files; a published design brings its constraints unless files give others. Everything is counted by
+    the profile `sparseloom`.
     """
     from dataclasses import replace
 
@@ -228,8 +249,12 @@ def map_(
     from sparseloom.search.objective import objective as goal_of
 
     goal, seconds = goal_of(objective), _seconds(budget)
-    document.require_writable(output, json)
+    document.require_writable(output if output is None or not output.is_dir() else output / "search.json", json)
     case = read(files, searching=True)
+    if case.network is not None:
+        network = _with_densities(case.network, density, densities, structured)
+        _map_network(network, case, files, (goal, seconds, imperfect), jobs, output, json)
+        return
     workload, variants = problem(case, files)
     if energy_table is not None:
         from sparseloom.arch.named_energies import with_energies
@@ -257,13 +282,77 @@ def map_(
     given = compared(space, best, case.mapping, seconds) if case.mapping is not None else None
     if output is not None:
         whole = case.timeloop or variant.choices
-        text_ = case_file(best, workload, variant.value, variant.choices) if whole else mapping_file(best)
-        document.write(output, text_)
+        found = case_file(best, workload, variant.value, variant.choices) if whole else mapping_file(best)
+        document.write(output, found)
     if json is not None:
         document.write(json, json_text(best, result, given, choices_of.json_values(variants, chosen)))
     print(text(best, result, given, choices_of.text(variants, chosen)))
     if best.interrupted:
         raise typer.Exit(INTERRUPTED)
+
+
+def _with_densities(network: Network, density: float | None, densities: str, structured: bool) -> Network:
+    """A network with what the options say of its tensors."""
+    from dataclasses import replace
+
+    from sparseloom.workload import zoo
+
+    known = zoo.load_densities(densities).layers if densities else {}
+    operands = {tensor.name for layer in network.layers for tensor in layer.einsum.operands}
+    network = network.with_densities(known, dict.fromkeys(operands, density) if density is not None else None)
+    if structured:
+        layers = (replace(each, structured=frozenset({each.constant} - {""})) for each in network.layers)
+        network = replace(network, layers=tuple(layers))
+    return network
+
+
+def _map_network(
+    network: Network,
+    case: Case,
+    files: list[Path],
+    search: tuple[Objective, float, bool],
+    jobs: int,
+    output: Path | None,
+    json: Path | None,
+) -> None:
+    """Map all layers, and print and write what is found as it comes."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from sparseloom import document
+    from sparseloom.case import design_of
+    from sparseloom.report.network import Folder, json_text, text
+    from sparseloom.search.network import Setting, map_layers, tasks
+
+    (goal, seconds, imperfect), design = search, design_of(case, files)
+    goal.require_energies(design)
+    setting = Setting(design, case.constraints, goal.name, imperfect, seconds)
+    todo = tasks(network, setting)
+    folder = Folder(output, setting, todo) if output is not None else None
+    _announce_compilation()
+    found: dict[int, Best | SparseloomError] = dict(folder.read()) if folder is not None else {}
+    if found:
+        print(f"{len(found)} of {len(todo)} layers are known from {output}", file=sys.stderr)
+    left = [number for number in range(len(todo)) if number not in found]
+    interrupted = False
+    try:
+        with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+            bar = progress.add_task(f"{network.name} on {design.name}", total=len(todo), completed=len(found))
+            for k, best in map_layers(setting, [todo[number].layer for number in left], jobs or os.cpu_count() or 1):
+                found[left[k]] = best
+                progress.advance(bar)
+                progress.console.print(f"{', '.join(todo[left[k]].names)}: {best}", soft_wrap=True, highlight=False)
+                if folder is not None:
+                    folder.write(found)
+    except KeyboardInterrupt:
+        interrupted = True
+    if json is not None:
+        document.write(json, json_text(setting, todo, found))
+    print(text(setting, todo, found))
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+    if any(isinstance(best, SparseloomError) for best in found.values()):
+        raise typer.Exit(FAULT)
 
 
 def _seconds(text: str) -> float:
@@ -280,7 +369,8 @@ def _seconds(text: str) -> float:
 def check(files: Files) -> None:
     """Check files, each by itself and against the others, and show what they hold. All faults are reported at once.
 
-    With a workload, a design and a mapping, tiles that do not fit are found too.
+    With a workload, a design and a mapping, tiles that do not fit are found too. Of a design with open choices every variant is
+    checked.
     """
     from sparseloom.case import read
     from sparseloom.mapping.render import render
@@ -293,6 +383,9 @@ def check(files: Files) -> None:
     if case.design:
         levels = ", ".join((*case.design.architecture.names, case.design.architecture.compute.name))
         print(f"design    {case.design.name or 'unnamed'}: {levels}")
+    if case.variants:
+        open_at = ", ".join(choice.path for choice in case.variants[0].choices)
+        print(f"design    {len(case.variants):,} variants, by the choices at {open_at}")
     if case.mapping:
         print(f"mapping\n{render(case.mapping)}")
     for line in (*case.ignored, *case.notes):

@@ -39,6 +39,9 @@ class SparseloomError(Exception):
         self.faults: tuple[Fault, ...] = (faults,) if isinstance(faults, Fault) else tuple(faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
+    def __reduce__(self) -> tuple[type[SparseloomError], tuple[tuple[Fault, ...]]]:
+        return type(self), (self.faults,)
+
 
 class InputError(SparseloomError):
     """A file or a value that cannot be understood."""

@@ -23,8 +23,10 @@ from sparseloom.mapping.constraints import Constraints
 from sparseloom.mapping.lanes import check_mapping
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.workload import file as workload_file
+from sparseloom.workload import network_file, zoo
+from sparseloom.workload.network import Network
 
-KINDS: Final = ("workload", "design", "mapping", "constraints")
+KINDS: Final = ("workload", "network", "design", "mapping", "constraints")
 """The top-level keys of our files; a file may hold several."""
 
 AValue = TypeVar("AValue")
@@ -43,6 +45,9 @@ def faults(*sources: str | Path | Node) -> list[Fault]:
     workload = _try(workload_file.build, nodes.get("workload"), found)
     mapping = _try(mapping_file.build, nodes.get("mapping"), found)
     constraints = _try(constraint_file.build, nodes.get("constraints"), found)
+    _try(_network, nodes.get("network"), found)
+    if {"workload", "network"} <= set(nodes):
+        found.append(nodes["network"].fault("there is a workload, too", "keep one of them"))
     if not variants or workload is None:
         return found
     across: list[Fault] = []
@@ -66,22 +71,22 @@ def faults(*sources: str | Path | Node) -> list[Fault]:
     return [*found, *dict.fromkeys(across)]
 
 
-def built(node: Node) -> Design:
-    """The design of a ``design:`` that leaves nothing open: one of its own, or the name of a published one."""
-    if not isinstance(node.value, str):
-        return design_file.build(node)
-    if node.value not in names():
-        raise InputError(node.fault(f"no published design is called '{node.value}'", suggest(node.value, names())))
-    return load(node.value)
-
-
 def _variants(node: Node | None, found: list[Fault]) -> list[tuple[Node, Design]]:
     """Every variant of a design; none where one of them has a fault, or where there is no design."""
     faults: list[Fault] = []
-    some = _try(choice.variants, node, faults) or ()
-    designs = [(variant.value, _try(built, variant.value, faults)) for variant in some]
+    if node is not None and isinstance(node.value, str):
+        designs = [(node, _try(_published, node, faults))]
+    else:
+        some = _try(choice.variants, node, faults) or ()
+        designs = [(each.value, _try(design_file.build, each.value, faults)) for each in some]
     found.extend(dict.fromkeys(faults))
     return [] if faults else [(at, design) for at, design in designs if design is not None]
+
+
+def _published(node: Node) -> Design:
+    if node.value not in names():
+        raise InputError(node.fault(f"no published design is called '{node.value}'", suggest(node.value, names())))
+    return load(node.value)
 
 
 def _bars(problems: Sequence[Problem], constraints: Constraints) -> list[Fault]:
@@ -129,6 +134,14 @@ def _kinds(tops: Sequence[Node], found: list[Fault]) -> Mapping[str, Node]:
             else:
                 nodes[key] = node
     return nodes
+
+
+def _network(node: Node) -> Network:
+    if not isinstance(node.value, str):
+        return network_file.build(node)
+    if node.value not in zoo.names():
+        raise InputError(node.fault(f"no network is called '{node.value}'", suggest(node.value, zoo.names())))
+    return zoo.load(node.value)
 
 
 def _in_mapping(node: Node, fault: Fault) -> Node:

@@ -7,6 +7,7 @@ from typing import Final
 
 from sparseloom.arch.design import Design
 from sparseloom.errors import Fault, InputError, suggest
+from sparseloom.mapping.constraints import NONE, Constraints
 
 _FOLDER: Final = Path(__file__).parent
 
@@ -23,6 +24,15 @@ def load(name: str) -> Design:
     if name not in names():
         raise InputError(Fault(f"no published design is called '{name}'", fix=suggest(name, names())))
     return read(_FOLDER / f"{name}.yaml")
+
+
+def constraints(name: str) -> Constraints:
+    """What the published design ``name`` allows of its mappings, as its source has it; nothing, where that says nothing."""
+    from sparseloom import document
+    from sparseloom.mapping.constraint_file import KEY, build
+
+    node = document.read(_FOLDER / f"{name}.yaml").get(KEY)
+    return build(node) if node is not None else NONE
 
 
 def cases() -> tuple[str, ...]:

@@ -5,8 +5,9 @@ Constraints name ranks and tensors and know no workload; :mod:`sparseloom.mappin
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Mapping as Table
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sparseloom.errors import Fault, InputError
 
@@ -69,6 +70,17 @@ class LevelConstraints:
     bypass: frozenset[str] = frozenset()
     stream: frozenset[str] = frozenset()
 
+    def only(self, ranks: Collection[str]) -> LevelConstraints:
+        """Those that are about some ``ranks``."""
+        return replace(
+            self,
+            temporal={rank: limit for rank, limit in self.temporal.items() if rank in ranks},
+            spatial={rank: limit for rank, limit in self.spatial.items() if rank in ranks},
+            inner=tuple(rank for rank in self.inner if rank in ranks),
+            inner_spatial=tuple(rank for rank in self.inner_spatial if rank in ranks),
+            axes={rank: axis for rank, axis in self.axes.items() if rank in ranks},
+        )
+
 
 @dataclass(frozen=True)
 class Constraints:
@@ -80,6 +92,20 @@ class Constraints:
 
     def of(self, level: str) -> LevelConstraints:
         return self.levels.get(level, UNCONSTRAINED)
+
+    def only(self, ranks: Collection[str]) -> Constraints:
+        """Those that are about some ``ranks``, for a layer that has no others."""
+        return replace(self, levels={name: level.only(ranks) for name, level in self.levels.items()})
+
+    def multiples(self) -> dict[str, int]:
+        """By rank, the product of the bounds that its loops must have: what its size has to be a multiple of."""
+        found: dict[str, int] = {}
+        for level in self.levels.values():
+            for limits in (level.temporal, level.spatial):
+                for rank, limit in limits.items():
+                    if limit.least == limit.most:
+                        found[rank] = found.get(rank, 1) * limit.least
+        return found
 
 
 UNCONSTRAINED = LevelConstraints()

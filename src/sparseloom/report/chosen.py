@@ -8,7 +8,7 @@ from typing import Any
 from sparseloom.arch.choice import Choice, Variant
 from sparseloom.arch.design import Design
 from sparseloom.errors import MappingError
-from sparseloom.report.mapped import known
+from sparseloom.report.mapped import finite
 from sparseloom.results.table import shorten, table
 from sparseloom.search.codesign import Chosen
 from sparseloom.search.mapper import Best
@@ -58,7 +58,7 @@ def _by_path(variant: Variant[Design]) -> dict[str, str]:
 def _known(found: Best | MappingError) -> dict[str, Any]:
     if isinstance(found, MappingError):
         return {"faults": [fault.what for fault in found.faults]}
-    return {key: known(getattr(found, key)) for key in ("value", "bound", "proven", "size", "evaluated")}
+    return {key: finite(getattr(found, key)) for key in ("value", "bound", "proven", "size", "evaluated")}
 
 
 def _rank(found: Best | MappingError) -> tuple[float, float, float, float]:

@@ -8,7 +8,6 @@ from collections.abc import Mapping as Table
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -75,10 +74,10 @@ def compared(space: Mapspace, best: Best, mapping: Mapping, budget_s: float) -> 
 
 
 def json_text(
-    best: Best, result: Result, given: Comparison | None = None, chosen: Table[str, Any] = MappingProxyType({})
+    best: Best, result: Result, given: Comparison | None = None, chosen: Table[str, Any] | None = None
 ) -> str:
     """As JSON, with what was ``chosen``; a gap or bound that nothing is known of is null."""
-    values: dict[str, Any] = {key: known(getattr(best, key)) for key in _VALUES} | dict(chosen)
+    values: dict[str, Any] = {key: finite(getattr(best, key)) for key in _VALUES} | dict(chosen or {})
     values["mapping"] = _mapping_text(best)
     values["result"] = result.to_dict()
     if given is not None:
@@ -89,8 +88,8 @@ def json_text(
 _VALUES = ("objective", "unit", "value", "bound", "proven", "gap", "size", "evaluated", "seconds", "interrupted")
 
 
-def known(value: object) -> object:
-    """A value for JSON, which has no infinity: null."""
+def finite(value: object) -> object:
+    """``value``, or None for a number that JSON does not have."""
     return None if isinstance(value, float) and not isfinite(value) else value
 
 

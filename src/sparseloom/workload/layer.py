@@ -12,12 +12,17 @@ from math import prod
 from typing import Final, Literal
 
 from sparseloom.errors import Fault, WorkloadError, suggest
-from sparseloom.fibertree.density import Uniform
+from sparseloom.fibertree.density import FixedStructured, Uniform
 from sparseloom.workload.einsum import Einsum, TensorAccess
 from sparseloom.workload.workload import Workload
 
 PRODUCT: Final = Einsum.parse("Z[m,n] = A[m,k] * B[k,n]")
 """What :meth:`Layer.as_product` brings every layer to."""
+
+POINTWISE: Final = Einsum.parse("O[n,m,p,q] = I[n,c,p+r,q+s] * W[m,c,r,s]")
+"""What :meth:`Layer.as_convolution` brings layers to that are none."""
+
+_CONVOLUTIONAL: Final = {tensor.name for tensor in POINTWISE.tensors}
 
 Sides = tuple[int, int]
 """One number along the rows of an image, one along its columns."""
@@ -33,7 +38,8 @@ class Layer:
     ``shape`` gives the size of every rank; ``densities`` the nonzeros / points of the tensors for which it is known;
     ``count`` how many instances that are alike one inference runs. ``constant`` names the operand that is known before
     the inference, the weights (empty: both operands are computed by the inference), and ``bias`` says whether every
-    filter adds a word of its own to its outputs.
+    filter adds a word of its own to its outputs. Nonzeros of ``structured`` tensors are spread evenly, as
+    structured pruning leaves them.
 
     Raises WorkloadError with every fault: those of :class:`Workload`, a density of no tensor or outside [0, 1], a count
     below 1, a constant that is no operand, a bias without weights.
@@ -55,6 +61,7 @@ class Layer:
     count: int = 1
     constant: str = ""
     bias: bool = False
+    structured: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         Workload(self.einsum, self.shape, name=self.name)
@@ -137,9 +144,13 @@ class Layer:
         return prod(self.shape[rank] for rank in self.einsum.output.iteration_ranks if rank in filters)
 
     def workload(self) -> Workload:
-        """One instance, to be evaluated: nonzeros lie uniformly at random, tensors of unknown density are dense."""
+        """One instance, to be evaluated: nonzeros lie uniformly at random but for structured tensors; those of unknown density are
+        dense."""
         bare = Workload(self.einsum, self.shape, name=self.name)
-        densities = {name: Uniform(bare.tensor_shape(name), density) for name, density in self.densities.items()}
+        densities = {
+            name: (FixedStructured if name in self.structured else Uniform)(bare.tensor_shape(name), density)
+            for name, density in self.densities.items()
+        }
         return Workload(self.einsum, self.shape, densities, name=self.name)
 
     def as_product(self) -> Layer:
@@ -169,7 +180,30 @@ class Layer:
                     raise self._no_product(f"rank {rank} is of one tensor alone")
         roles = {left.name: "A", right.name: "B", self.einsum.output.name: "Z"}
         densities = {roles[name]: density for name, density in self.densities.items()}
-        return Layer(self.name, PRODUCT, parts, densities, count, "A" if self.constant else "", self.bias)
+        structured = frozenset(roles[name] for name in self.structured)
+        return Layer(self.name, PRODUCT, parts, densities, count, "A" if self.constant else "", self.bias, structured)
+
+    def as_convolution(self) -> Layer:
+        """The same computes as a convolution with windows and outputs of one point, if it is none; where both operands are
+        computed, W is the second of them.
+
+        Raises WorkloadError for an einsum that is no product of two operands.
+        """
+        if {tensor.name for tensor in self.einsum.tensors} == _CONVOLUTIONAL and "P" in self.shape:
+            return self
+        product = self.as_product()
+        swapped = not self.constant
+        ranks = {"N": "M" if swapped else "N", "M": "N" if swapped else "M", "C": "K"}
+        roles = {"A": "I" if swapped else "W", "B": "W" if swapped else "I", "Z": "O"}
+        point = dict.fromkeys(POINTWISE.ranks, 1)
+        return replace(
+            product,
+            einsum=POINTWISE,
+            shape=point | {rank: product.shape[own] for rank, own in ranks.items()},
+            densities={roles[name]: density for name, density in product.densities.items()},
+            constant="" if swapped else "W",
+            structured=frozenset(roles[name] for name in product.structured),
+        )
 
     def padded(self, multiples: Mapping[str, int]) -> Layer:
         """The layer with its ranks rounded up to ``multiples`` of what hardware works on at once; ranks not named stay.
