@@ -101,7 +101,13 @@ def _fault(model: type[BaseModel], node: Node, detail: ErrorDetails) -> Fault:
         return Fault(what, at.where, path, suggest(str(steps[-1]), known))
     what, fix = _VALUES.get(detail["type"], (detail["msg"].replace("{", "(").replace("}", ")"), ""))
     words = {**detail.get("ctx", {}), "value": _short(detail["input"])}
-    return Fault(what.format(**words), at.where, at.path or join(node.path, steps), fix.format(**words))
+    return Fault(what.format(**words), at.where, _path(node, steps), fix.format(**words))
+
+
+def _path(node: Node, steps: tuple[str | int, ...]) -> str:
+    """The key path along ``steps``: that of the file as far as it goes, which is another where a choice stood."""
+    there = [step for k, step in enumerate(steps) if node.at(steps[: k + 1]) is not node.at(steps[:k])]
+    return join(node.at(steps).path, steps[len(there) :])
 
 
 def _short(value: object) -> str:

@@ -129,7 +129,7 @@ def flow(value: Plain) -> str:
 
 
 def choosable(schema: dict[str, Any]) -> dict[str, Any]:
-    """The JSON Schema of a file with a choice in place of any value inside of what ``schema`` describes."""
+    """The JSON Schema ``schema`` with a choice in place of any value inside of what it describes."""
     found = dict(schema)
     for key, inside in schema.items():
         if key == "properties":

@@ -113,7 +113,9 @@ def read(source: Source) -> Design:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of a design file, for editors."""
-    return choosable(file_schema(KEY, DesignModel, "Sparseloom design"))
+    found = file_schema(KEY, DesignModel, "Sparseloom design")
+    design = choosable(found["properties"][KEY] | {"$defs": found["$defs"]})
+    return found | {"$defs": design.pop("$defs"), "properties": {KEY: design}}
 
 
 def build(node: Node) -> Design:

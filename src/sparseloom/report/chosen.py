@@ -85,5 +85,6 @@ def _standing(chosen: Chosen, number: int) -> tuple[str, str]:
     if found.mapping is not None and found.proven:
         return value, f"optimal, {found.value / best.value:.4g} times the best"
     if found.bound >= best.value:
-        return value, f"not better: at least {found.bound / best.value:.4g} times the best"
+        times = f"{found.bound / best.value:.4g}"
+        return value, "not better" if times == "1" else f"not better: at least {times} times the best"
     return value, f"open: at least {found.bound:.6g}"
