@@ -13,7 +13,7 @@ from sparseloom.arch.file import build
 from sparseloom.document import parse
 from sparseloom.errors import InputError, MappingError
 from sparseloom.fibertree.density import Uniform
-from sparseloom.mapping.batch import MappingBatch, Problem
+from sparseloom.mapping.batch import MappingBatch
 from sparseloom.mapping.constraints import Constraints, LevelConstraints, Limit
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.model.batch import evaluate_batch
@@ -43,7 +43,7 @@ def choices(draw):
         metadata_width_bits: 8
         formats: {{A: {{choose: {draw(formats)}}}}}
         {draw(st.sampled_from(["skipping", "gating"]))}: {{choose: {draw(features)}}}
-        energy_pj: {{read: {{choose: {draw(st.lists(st.sampled_from([1, 2]), min_size=1, max_size=2))}}}, fill: 1, metadata_read: 1}}
+        energy_pj: {{read: {{choose: {draw(st.lists(st.integers(1, 2), min_size=1, max_size=2))}}}, fill: 1, metadata_read: 1}}
     compute: {{name: mac, instances: [2, 1], energy_pj: {{compute: 1}}}}
     """
     shape = {rank: draw(st.sampled_from([2, 3, 4])) for rank in "MNK"}
@@ -196,25 +196,24 @@ levels:
     metadata_width_bits: 16
     read_words_per_cycle: 4
     formats: {A: {choose: [U(M)-U(K), B(M)-B(K), UOP(M)-CP(K)]}, B: {choose: [U(K)-U(N), B(K)-B(N), UOP(K)-CP(N)]}}
+    skipping: {choose: [[], [A <-> B]]}
     energy_pj: {read: 200, update: 200, metadata_read: 200}
   - name: Buffer
     instances: [4, 1]
-    capacity_words: 256
+    capacity_words: 512
     metadata_width_bits: 16
-    read_words_per_cycle: 4
-    formats: {A: {choose: [U(M)-U(K), B(M)-B(K), UOP(M)-CP(K)]}, B: {choose: [U(K)-U(N), B(K)-B(N), UOP(K)-CP(N)]}}
-    skipping: {choose: [[], [B <- A], [A <- B], [A <-> B]]}
+    formats: {A: {choose: [U(M)-U(K), UOP(M)-CP(K)]}, B: {choose: [U(K)-U(N), UOP(K)-CP(N)]}}
+    skipping: {choose: [[], [B <- A], [A <-> B]]}
     energy_pj: {read: 2, fill: 2, update: 2, metadata_read: 2, metadata_fill: 2}
 compute: {name: MAC, instances: [4, 1], energy_pj: {compute: 1}}
 """
 
 
 def study(density: float):
-    """What is best for a product of two tensors of a density, and all that was open."""
+    """What is best for a product of two tensors of a density, by key path, and what was found."""
     some = variants(parse(SPMSPM))
-    shape = {"M": 16, "N": 16, "K": 16}
-    densities = {"A": Uniform((16, 16), density), "B": Uniform((16, 16), density)}
-    workload = Workload(Einsum.parse("Z[m,n] = A[m,k] * B[k,n]"), shape, densities)
+    densities = {name: Uniform((64, 64), density) for name in "AB"}
+    workload = Workload(Einsum.parse("Z[m,n] = A[m,k] * B[k,n]"), dict.fromkeys("MNK", 64), densities)
     kept = Constraints({"Buffer": LevelConstraints(keep=frozenset("ABZ"))})
     chosen = best_design(mapspaces(workload, [build(each.value) for each in some], kept))
     return {choice.path: choice.text for choice in some[chosen.number].choices}, chosen
