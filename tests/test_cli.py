@@ -16,7 +16,7 @@ from sparseloom import __version__, cli, designs
 from sparseloom.model import draws
 from sparseloom.results import Result
 from sparseloom.results.file import read
-from sparseloom.search import mapper
+from sparseloom.search import codesign, mapper
 
 COMMAND = [sys.executable, "-c", "from sparseloom.cli import main; main()"]
 SOURCE = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent / "src")}
@@ -476,7 +476,7 @@ def test_an_objective_about_energy_wants_energies(run, tmp_path: Path, goal: str
 
 
 def test_files_that_cannot_be_written_are_said_before_the_search(run, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(mapper, "best_mapping", None)
+    monkeypatch.setattr(codesign, "best_design", None)
     (tmp_path / "toy.yaml").write_text(TOY)
     code, _, errors = run("map", tmp_path / "toy.yaml", "-o", tmp_path / "none" / "best.yaml", "--json", tmp_path)
     assert code == 2
@@ -505,3 +505,77 @@ def test_a_search_that_is_interrupted_writes_the_best_so_far(run, tmp_path: Path
     assert code == 130
     assert "a lower bound" in out
     assert run("evaluate", tmp_path / "large.yaml", tmp_path / "best.yaml")[0] == 0
+
+
+OPEN = TOY.replace("capacity_words: 24", "capacity_words: {choose: [2, 12, 24]}").replace(
+    "skipping: [B <- A]", "skipping: {choose: [[], [B <- A]]}"
+)
+
+
+def test_what_is_chosen_is_written_as_a_case_that_evaluates_to_the_same_result(run, tmp_path: Path) -> None:
+    files = tmp_path / "open.yaml", tmp_path / "limits.yaml"
+    files[0].write_text(OPEN)
+    files[1].write_text("constraints: {levels: [{level: G, keep: [A, B], temporal: {K: 2..6}}]}")
+    best, found, again = (tmp_path / name for name in ("best.yaml", "found.json", "again.json"))
+    code, out, errors = run("map", *files, "-o", best, "--json", found)
+    assert code == 0, errors
+    said = json.loads(found.read_text())
+    assert said["choices"] == {"levels[1].capacity_words": "24", "levels[1].skipping": "[B <- A]"}
+    assert "# levels[1].capacity_words: 24\n# levels[1].skipping: [B <- A]\n" in best.read_text()
+    assert run("evaluate", best, "--json", again)[0] == 0
+    assert json.loads(again.read_text()) == said["result"]
+    assert [list(variant["choices"].values()) for variant in said["variants"]] == [
+        ["2", "[]"], ["2", "[B <- A]"], ["12", "[]"], ["12", "[B <- A]"], ["24", "[]"], ["24", "[B <- A]"],
+    ]  # fmt: skip
+    assert [variant.get("faults", [""])[0].partition(";")[0] for variant in said["variants"]] == [
+        "G holds 2 words", "G holds 2 words", "", "", "", "",
+    ]  # fmt: skip
+    assert said["proven"]
+    assert said["bound"] == said["value"] == said["variants"][5]["value"]
+    assert all(variant["bound"] >= said["value"] for variant in said["variants"][2:5])
+    table = out[out.index("\n\ncapacity_words") :].splitlines()
+    assert len(table) == 2 + 1 + 6
+    assert re.search(r"24 +\[B <- A\] +\S+ +the best: optimal in this mapspace", table[3])
+    assert all("no mapping: G holds 2 words; the smallest tiles" in line for line in table[-2:])
+
+
+def test_a_design_with_open_choices_is_checked_and_searched_but_not_evaluated(run, tmp_path: Path) -> None:
+    case, network = tmp_path / "open.yaml", tmp_path / "network.yaml"
+    mapping = "mapping: [{level: D, keep: [A, B, Z], temporal: [K 6, M 4]}, {level: G, keep: [A, B], temporal: [N 4]}]"
+    case.write_text(OPEN + mapping)
+    assert "6 variants, by the choices at levels[1].capacity_words, levels[1].skipping" in run("check", case)[1]
+    code, out, errors = run("evaluate", case)
+    assert (code, out) == (2, "")
+    assert errors.count(f"{case}:7: a choice is left open @ levels[1].") == 2
+    assert "given     edp" in run("map", case)[1]
+    case.write_text(OPEN[OPEN.index("design:") :])
+    network.write_text("network: {name: n, source: x, layers: [{name: a, linear: {rows: 1, inputs: 4, outputs: 4}}]}")
+    code, _, errors = run("map", case, network)
+    assert code == 2
+    assert "a choice is left open" in errors
+
+
+def test_choices_of_which_none_can_hold_a_tile_are_all_named(run, tmp_path: Path) -> None:
+    (tmp_path / "open.yaml").write_text(OPEN.replace("[2, 12, 24]", "[1, 2]"))
+    (tmp_path / "limits.yaml").write_text("constraints: {levels: [{level: G, keep: [A, B, Z]}]}")
+    code, _, errors = run("map", tmp_path / "open.yaml", tmp_path / "limits.yaml")
+    assert code == 2
+    assert "G holds 1 words" in errors
+    assert "G holds 2 words" in errors
+    assert "2 faults" in errors
+
+
+def test_a_search_of_choices_that_is_interrupted_writes_the_best_so_far(run, tmp_path: Path, monkeypatch) -> None:
+    step = mapper._Search.step
+
+    def interrupted(self) -> None:
+        if self.mapping is not None:
+            raise KeyboardInterrupt
+        step(self)
+
+    monkeypatch.setattr(mapper._Search, "step", interrupted)
+    (tmp_path / "large.yaml").write_text(OPEN.replace("{M: 4, N: 4, K: 6}", "{M: 64, N: 64, K: 60}"))
+    code, out, _ = run("map", tmp_path / "large.yaml", "-o", tmp_path / "best.yaml")
+    assert code == 130
+    assert "open: at least" in out
+    assert run("evaluate", tmp_path / "best.yaml")[0] == 0

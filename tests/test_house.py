@@ -116,7 +116,9 @@ def test_no_file_names_a_machine() -> None:
 
 
 def test_the_case_of_the_page_on_files_runs(tmp_path: Path) -> None:
-    text, constraints, _ = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "files.md").read_text("utf-8"), re.DOTALL)
+    text, choices, constraints, _ = re.findall(
+        r"```yaml\n(.*?)```", (ROOT / "docs" / "files.md").read_text("utf-8"), re.DOTALL
+    )
     (tmp_path / "case.yaml").write_text(text)
     case = read_case([tmp_path / "case.yaml"])
     assert case.workload is not None
@@ -129,6 +131,8 @@ def test_the_case_of_the_page_on_files_runs(tmp_path: Path) -> None:
     limits = read_case([tmp_path / "case.yaml", tmp_path / "constraints.yaml"]).constraints
     best = sparseloom.best_mapping(sparseloom.Mapspace(sparseloom.Problem(case.workload, case.design), limits))
     assert best.proven
+    (tmp_path / "open.yaml").write_text(choices)
+    assert len(read_case([tmp_path / "open.yaml"]).variants) == 36
 
 
 def test_the_network_of_the_page_on_files_has_the_totals_it_states() -> None:
@@ -142,7 +146,7 @@ def test_the_network_of_the_page_on_files_has_the_totals_it_states() -> None:
 def test_the_python_examples_of_the_readme_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, spread, second, third = re.findall(
+    first, spread, second, third, fourth = re.findall(
         r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
     )
     monkeypatch.chdir(tmp_path)
@@ -161,3 +165,8 @@ def test_the_python_examples_of_the_readme_run(
     assert isinstance(best, sparseloom.Best)
     assert best.proven
     assert f"{best.size:,} mappings; {best}" in capsys.readouterr().out
+    exec(fourth, names)
+    chosen = names["chosen"]
+    assert isinstance(chosen, sparseloom.Chosen)
+    assert chosen.best.proven
+    assert chosen.best.value <= best.value

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from sparseloom.model.draws import evaluate_draws as evaluate_draws
     from sparseloom.model.draws import with_spread as with_spread
     from sparseloom.results import Result as Result
+    from sparseloom.search.codesign import Chosen as Chosen
+    from sparseloom.search.codesign import best_design as best_design
+    from sparseloom.search.codesign import mapspaces as mapspaces
     from sparseloom.search.mapper import Best as Best
     from sparseloom.search.mapper import best_mapping as best_mapping
     from sparseloom.workload.einsum import Einsum as Einsum
@@ -61,6 +64,7 @@ _HOMES = {
     "sparseloom.model.batch": ("Evaluations", "evaluate_batch"),
     "sparseloom.model.draws": ("evaluate_draws", "with_spread"),
     "sparseloom.search.mapper": ("Best", "best_mapping"),
+    "sparseloom.search.codesign": ("Chosen", "best_design", "mapspaces"),
     "sparseloom.results": ("Result",),
     "sparseloom.errors": ("SparseloomError",),
 }

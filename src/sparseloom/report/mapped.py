@@ -17,7 +17,7 @@ from sparseloom import __version__
 from sparseloom.arch import file as design_file
 from sparseloom.arch.choice import Choice
 from sparseloom.arch.design import Design
-from sparseloom.errors import InputError, SparseloomError
+from sparseloom.errors import SparseloomError
 from sparseloom.mapping.file import text as mapping_text
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.mapping.mapspace import Mapspace
@@ -103,13 +103,8 @@ def case_file(best: Best, workload: Workload, design: Design, choices: Sequence[
     mapping, and for designs of which something was chosen."""
     yaml, stream = YAML(pure=True), io.StringIO()
     yaml.default_flow_style, yaml.width = None, 120
+    yaml.dump({"workload": workload_file.plain(workload), "design": design_file.plain(design)}, stream)
     chosen = "".join(f"# {choice}\n" for choice in choices)
-    parts = {"design": design_file.plain(design)}
-    try:
-        parts = {"workload": workload_file.plain(workload)} | parts
-    except InputError:
-        chosen += "# evaluate it together with the file of its workload, whose sparsity has no short form\n"
-    yaml.dump(parts, stream)
     return f"{_heading(best)}{chosen}{stream.getvalue()}{_mapping_text(best)}"
 
 

@@ -14,7 +14,7 @@ from sparseloom.mapping.batch import Problem
 from sparseloom.mapping.constraints import NONE, Constraints
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.mapping.prefixes import Tree
-from sparseloom.search.explain import misfits
+from sparseloom.search.explain import misfits, too_small
 from sparseloom.search.mapper import WATCH_S, Best, _Search, exact, perfect_of
 from sparseloom.search.objective import Objective, objective
 from sparseloom.workload.workload import Workload
@@ -26,8 +26,8 @@ TURN = 32
 @dataclass(frozen=True)
 class Chosen:
     """The best of several designs: its ``number`` and ``space``, and ``best``, its best mapping, whose bound, size and counts are
-    those of all designs together. ``each`` is what is known of every design: its own best mapping and bound, or why the
-    constraints admit no mapping of it."""
+    those of all designs together. ``each`` is what is known of every design: its own best mapping and bound, or why it allows
+    no mapping."""
 
     number: int
     space: Mapspace
@@ -93,9 +93,9 @@ def best_design(
         raise MappingError(_faults(spaces))
     number = min(runs, key=lambda k: runs[k].key)
     space = runs[number].space
-    each = [runs[k].found if isinstance(each, Mapspace) else each for k, each in enumerate(spaces)]
+    each = [runs[k].known if isinstance(each, Mapspace) else each for k, each in enumerate(spaces)]
     if best.mapping is not None:
-        best, each[number] = (exact(space, goal, found) for found in (best, runs[number].found))
+        best, each[number] = exact(space, goal, best), exact(space, goal, runs[number].found)
     return Chosen(number, space, best, tuple(each))
 
 
@@ -120,6 +120,12 @@ class _Run:
     def key(self) -> tuple[float, float, float]:
         """What runs are compared by."""
         return self.found.value, self.found.energy_pj, self.found.cycles
+
+    @property
+    def known(self) -> Best | MappingError:
+        """What was found, or why nothing fits, if a level is to blame alone."""
+        faults = too_small(self.space) if not self.found.valid else []
+        return MappingError(faults) if faults else self.found
 
     def look(self) -> None:
         """Learn the bound of the whole mapspace."""

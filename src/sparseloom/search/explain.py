@@ -14,8 +14,7 @@ from sparseloom.model.room import data_held
 def misfits(space: Mapspace) -> list[Fault]:
     """The levels that cannot hold even the smallest tiles that the constraints leave, with the capacity that would do; where none
     is to blame alone, all that have to hold something."""
-    found = list(_too_small(space))
-    if found:
+    if found := too_small(space):
         return found
     names = ", ".join(
         f"{level.name} ({level.capacity_words:,} words)"
@@ -28,6 +27,11 @@ def misfits(space: Mapspace) -> list[Fault]:
             what, fix=f"enlarge {names or 'the metadata capacities'}, or loosen the constraints that make tiles large"
         )
     ]
+
+
+def too_small(space: Mapspace) -> list[Fault]:
+    """The levels that cannot hold even the smallest tiles that the constraints leave, with the capacity that would do."""
+    return list(_too_small(space))
 
 
 def _too_small(space: Mapspace) -> Iterator[Fault]:
