@@ -70,12 +70,12 @@ def best_design(
     wide = {k: perfect_of(run.space) for k, run in runs.items() if run.space.imperfect}
     few = {k: _Run.of(space, goal) for k, space in wide.items() if space is not None}
 
-    def tell(best: Best) -> None:
+    def tell(some: list[_Run]) -> None:
         nonlocal told
         now = time.perf_counter()
         if watch is not None and now - told > WATCH_S:
             told = now
-            watch(replace(best, seconds=now - start))
+            watch(replace(_together(some), seconds=now - start))
 
     stopped = False
     try:
@@ -161,23 +161,25 @@ class _Run:
             self.end()
 
 
-def _race(runs: list[_Run], until: float, tell: Callable[[Best], None]) -> None:
+def _race(runs: list[_Run], until: float, tell: Callable[[list[_Run]], None]) -> None:
     """Search in turns until nothing is left that could be better: by turns that of the least bound, which is the bound of all
-    together, and that which had the fewest turns, so that none waits for a hard one."""
+    together, and that which had the fewest turns, so that none waits for a hard one. Half of the time may go into bounds: those
+    that got none wait until others had their turn."""
+    half = (time.perf_counter() + until) / 2
     for run in runs:
-        if time.perf_counter() < until:
+        if time.perf_counter() < half:
             run.look()
-    live, turn = runs, 0
+    live, turn, most = runs, 0, min((run.found.value for run in runs), default=np.inf)
     while live and time.perf_counter() < until:
-        fair = turn % 2
-        run = min(live, key=lambda run: (run.turns if fair else 0, run.found.bound))
-        run.turn(min(run.found.value for run in runs), until)
-        best = _together(runs)
+        fair = turn % 2 == 0
+        run = min(live, key=lambda run: (run.turns, run.found.bound or np.inf) if fair else (0, run.found.bound))
+        run.turn(most, until)
+        most = min(most, run.found.value)
         for run in live:
-            if run.found.bound > best.value:
+            if run.found.bound > most:
                 run.end()
         live, turn = [run for run in live if not run.over], turn + 1
-        tell(best)
+        tell(runs)
 
 
 def _together(runs: Collection[_Run]) -> Best:
