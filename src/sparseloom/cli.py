@@ -240,7 +240,7 @@ def map_(
     from dataclasses import replace
 
     from sparseloom import document
-    from sparseloom.case import problem, read
+    from sparseloom.case import design_of, problem, read
     from sparseloom.errors import MappingError
     from sparseloom.mapping.batch import Problem
     from sparseloom.mapping.mapspace import Mapspace
@@ -253,15 +253,15 @@ def map_(
     goal, seconds = goal_of(objective), _seconds(budget)
     document.require_writable(output if output is None or not output.is_dir() else output / "search.json", json)
     case = read(files, searching=True)
+    if energy_table is not None:
+        from sparseloom.arch.named_energies import with_energies
+
+        case = replace(case, design=with_energies(design_of(case, files), energy_table))
     if case.network is not None:
         network = _with_densities(case.network, density, densities, structured)
         _map_network(network, case, files, (goal, seconds, imperfect), jobs, output, json)
         return
     workload, design = problem(case, files)
-    if energy_table is not None:
-        from sparseloom.arch.named_energies import with_energies
-
-        design = with_energies(design, energy_table)
     goal.require_energies(design)
     space = Mapspace(Problem(workload, design), case.constraints, imperfect)
     _announce_compilation()

@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
+from sparseloom.arch.features import POSITION_SKIPPING
 from sparseloom.kernel import kernel
 from sparseloom.mapping.batch import BoolArray, IntArray
 from sparseloom.mapping.prefixes import Prefixes, Tree
@@ -117,6 +117,8 @@ class Inside:
         here = prod(self._fanout(depth))
         others = prod(prod(self._fanout(level)) for level in range(path.edge.parent, len(self.floor.keep))) // here
         uses = np.maximum(np.arange(here + 1.0), 1.0)
+        if self.floor.fills_lanes(path.edge.parent, path.edge.child):
+            uses[:] = np.inf
         parent = path.edge.parent
         bits = {parent: self.floor.metadata.bits(path.tensor, parent, path.edge.child)}
         return self.floor.wide(path, uses * others, bits) + self.floor.narrow(path, np.ones(here + 1), bits)
@@ -142,9 +144,8 @@ class Inside:
 
     @property
     def _unknown(self) -> bool:
-        """Whether features put idle lanes to other use, so that the tile does not say what goes on inside."""
-        kinds = {saf.kind for saf in self.floor.problem.design.features.safs}
-        return bool(kinds & {SPATIAL_SKIPPING, POSITION_SKIPPING})
+        """Whether tiles do not say what goes on inside, as lanes are filled with what is packed."""
+        return any(saf.kind == POSITION_SKIPPING for saf in self.floor.problem.design.features.safs)
 
     def _fewest(self, path: Path, stage: int) -> Bits:
         return {depth: each.min(keepdims=True) for depth, each in self._bits[path, stage].items()}
@@ -264,7 +265,7 @@ def _spread(
                             if row[d]:
                                 longest = max(longest, lanes[child[d], 0] * lanes[child[d], 1])
                         sharing //= longest
-                    paid += table[t, sharing]
+                    paid += table[t, min(sharing, table.shape[1] - 1)]
                 for c in range(len(least)):
                     least[c, g] = min(least[c, g], after[c, inner] + paid)
             if not next_step(begin, at, child):

@@ -249,6 +249,8 @@ class Floor:
             if not edge.hold:
                 lanes = self._units[-1] // self._units[max(edge.parent, min(depth, len(self.keep)))]
                 together = together * np.minimum(lanes, self.uses(t, tile))
+            if self.fills_lanes(max(edge.parent, depth), edge.child):
+                together = np.full_like(uses, np.inf)
             groups = copies[t] / shared[t] if edge.parent <= depth else copies[t] * self._ratio(edge.parent, depth)
             receivers = copies[t] * self._ratio(edge.child, depth)
             for action, level, _, words in self._flows(path, (uses, uses * together), (receivers, groups)):
@@ -296,7 +298,7 @@ class Floor:
         edge, t = path.edge, path.tensor
         # every element is moved once, whatever is reused
         once = self._elements(t) / self.points
-        alone, together = (np.maximum(1 / each, once) for each in (uses[0], np.inf if self._skips_lanes else uses[1]))
+        alone, together = (np.maximum(1 / each, once) for each in uses)
         firsts: list[FloatArray | float] = [0.0, 0.0]
         served = self._words(edge.parent, t) * (together if edge.merge else alone)
         if t == len(self.problem.tensors) - 1:
@@ -320,19 +322,19 @@ class Floor:
         architecture = self.problem.design.architecture
         return [level.instances for level in architecture.levels] + [architecture.compute.instances]
 
-    def outer_lanes(self, path: Path, depth: int) -> int:
+    def outer_lanes(self, path: Path, depth: int) -> float:
         """The most receivers outside level ``depth`` that one word of an edge goes to together."""
-        return self._ratio(depth, path.edge.parent) if path.edge.parent < depth else 1
+        parent = path.edge.parent
+        return np.inf if self.fills_lanes(parent, depth) else self._ratio(depth, parent) if parent < depth else 1
 
     def _elements(self, t: int) -> float:
         """Elements of a tensor that computes use, at least: where several ranks index one of its own, those of the longest."""
         rows = self.problem.projection(t) > 0
         return prod((max(self.problem.shape[row].tolist(), default=1) for row in rows), start=1.0)
 
-    @cached_property
-    def _skips_lanes(self) -> bool:
-        """Whether there may be more lanes than instances."""
-        return any(saf.kind == SPATIAL_SKIPPING for saf in self.problem.design.features.safs)
+    def fills_lanes(self, outer: int, inner: int) -> bool:
+        """Whether idle lanes of some level from ``outer`` on, outside ``inner``, take other work: any number may share a word."""
+        return any(outer <= depth < inner for depth in self.tree.space.skipping)
 
     def _price(self, action: str, depth: int, bits: FloatArray | float) -> FloatArray | float:
         """Energy in pJ of a word of an edge that arrives, in no more than its share of a block, with so many bits of metadata."""
