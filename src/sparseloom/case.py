@@ -196,14 +196,16 @@ def _own(paths: Sequence[Path | Node], searching: bool) -> Case:
     nodes = {key: node for top in tops for key, node in top.value.items()}
     workload, design, mapping = (nodes.get(key) for key in SECTIONS)
     constraints = nodes.get(constraint_file.KEY)
+    given = workload_file.build(workload) if workload else None
     built, allowed = None, constraint_file.build(constraints) if constraints else NONE
     if design is not None:
         published = isinstance(design.value, str)
         built = designs.load(design.value) if published else design_file.build(design)
         if published and constraints is None and searching:
             allowed = designs.constraints(design.value)
+            allowed = allowed.only(given.ranks) if given is not None else allowed
     return Case(
-        workload_file.build(workload) if workload else None,
+        given,
         built,
         mapping_file.build(mapping) if mapping else None,
         allowed,
