@@ -550,3 +550,26 @@ def test_networks_that_cannot_be_mapped_are_said_with_exit_code_2(run, files, op
     assert code == 2
     assert words in errors
     assert "Traceback" not in errors
+
+
+def test_a_front_is_printed_and_its_points_evaluate_to_what_is_said(run, tmp_path: Path) -> None:
+    files = tmp_path / "toy.yaml", tmp_path / "limits.yaml"
+    files[0].write_text(TOY.replace("{name: D,", "{name: D, multicast: false,"))
+    files[1].write_text("constraints: {levels: [{level: G, keep: [A, B]}]}")
+    code, out, errors = run(
+        "map", *files, "--objective", "pareto", "-o", tmp_path / "front", "--json", tmp_path / "f.json"
+    )
+    assert code == 0, errors
+    assert "the whole front of this mapspace" in out
+    points = json.loads((tmp_path / "f.json").read_text())["points"]
+    assert len(points) > 1
+    assert [point["energy_pj"] for point in points] == sorted(point["energy_pj"] for point in points)
+    assert [point["cycles"] for point in points] == sorted((point["cycles"] for point in points), reverse=True)
+    for k, point in enumerate(points, 1):
+        assert run("evaluate", tmp_path / "front" / f"point-{k}.yaml", "--json", tmp_path / "one.json")[0] == 0
+        assert json.loads((tmp_path / "one.json").read_text()) == point["result"]
+
+
+def test_fronts_of_networks_are_refused(run) -> None:
+    code, _, errors = run("map", "eyeriss", "lenet5", "--objective", "pareto")
+    assert (code, "fronts are of one workload" in errors) == (2, True)

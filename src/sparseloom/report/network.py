@@ -94,7 +94,7 @@ class Folder:
 
     def write(self, found: Found) -> None:
         """The summary of all that was found so far, and the case of each layer that has none yet."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        document.make_folder(self.path)
         for number, best in found.items():
             task = self.tasks[number]
             if isinstance(best, Best) and best.mapping is not None:
