@@ -123,32 +123,19 @@ class Inside:
         bits = {parent: self.floor.metadata.bits(path.tensor, parent, path.edge.child)}
         return self.floor.wide(path, uses * others, bits) + self.floor.narrow(path, np.ones(here + 1), bits)
 
-    @cached_property
-    def _bits(self) -> dict[tuple[Path, int], Bits]:
-        """By edge and stage, up to that at which all loops outside the child are there: the least bits of metadata of a word."""
-        found: dict[tuple[Path, int], Bits] = {}
-        for path in self.floor.held:
-            child = path.edge.child
-            arrival = self.tree.arrives(child)
-            fits, metadata = self.floor.fits(child), self.floor.metadata
-            bits = {
-                depth: np.where(fits, metadata.bits(path.tensor, depth, child), np.inf)
-                for depth in (path.edge.parent, child)
-            }
-            for stage in range(arrival, max(min(self._paid_alone(path), self._paid_together(path)), 0) - 1, -1):
-                if stage < arrival:
-                    bits = {depth: self.tree.least_before(stage, after) for depth, after in bits.items()}
-                # where no tile fits, nothing is looked up
-                found[path, stage] = {depth: np.where(each < np.inf, each, 0.0) for depth, each in bits.items()}
-        return found
+    def _bits(self, path: Path, stage: int) -> Bits:
+        """The least bits of metadata of a word of an edge by tile; where no tile fits, nothing is looked up."""
+        return {depth: np.where(each < np.inf, each, 0.0) for depth, each in self.floor.bits(path, stage).items()}
+
+    def _fewest(self, path: Path, stage: int) -> Bits:
+        """The least of all tiles, [1]."""
+        found = {depth: each.min(keepdims=True) for depth, each in self.floor.bits(path, stage).items()}
+        return {depth: np.where(each < np.inf, each, 0.0) for depth, each in found.items()}
 
     @property
     def _unknown(self) -> bool:
         """Whether tiles do not say what goes on inside, as lanes are filled with what is packed."""
         return any(saf.kind == POSITION_SKIPPING for saf in self.floor.problem.design.features.safs)
-
-    def _fewest(self, path: Path, stage: int) -> Bits:
-        return {depth: each.min(keepdims=True) for depth, each in self._bits[path, stage].items()}
 
     def _last_loops(self, depth: int) -> int:
         """The stage of the innermost temporal loops outside a level; -1 if there are none."""
@@ -173,7 +160,7 @@ class Inside:
         points = self.tree.grid(stage).points
         for path in self.floor.held:
             if path.edge.child == depth and self._paid_alone(path) >= 0:
-                cost = self.floor.narrow(path, self.floor.uses(path.tensor, points), self._bits[path, stage])
+                cost = self.floor.narrow(path, self.floor.uses(path.tensor, points), self._bits(path, stage))
                 least[self.replaced[:, path.tensor]] += cost
         keep = self.floor.keep
         if keep[depth].any():
@@ -202,11 +189,11 @@ class Inside:
             t, outer = path.tensor, self.floor.outer_lanes(path, depth)
             uses, ever = self.floor.uses(t, here.points), np.full(1, np.inf)
             if stage == self._paid_together(path):
-                wide[t] += self.floor.wide(path, self.floor.uses(t, there.points) * outer, self._bits[path, stage + 1])
-                both[t] += self.floor.wide(path, uses * outer, self._bits[path, stage])
+                wide[t] += self.floor.wide(path, self.floor.uses(t, there.points) * outer, self._bits(path, stage + 1))
+                both[t] += self.floor.wide(path, uses * outer, self._bits(path, stage))
                 once[:, t] += self.floor.wide(path, ever, self._fewest(path, stage))
             if stage == self._paid_alone(path):
-                both[t] += self.floor.narrow(path, uses, self._bits[path, stage])
+                both[t] += self.floor.narrow(path, uses, self._bits(path, stage))
                 once[1, t] += self.floor.narrow(path, ever, self._fewest(path, stage))[0]
         order = np.array(space.looped[depth, False])
         pinned = np.array([d not in space.free[depth, False] for d in order])

@@ -225,19 +225,14 @@ class Floor:
         return np.array([np.flatnonzero(kept)[-1] for kept in self.keep[: depth + 1].T])
 
     def beyond(
-        self,
-        depth: int,
-        tile: IntArray,
-        reuse: FloatArray,
-        shared: FloatArray,
-        copies: FloatArray,
+        self, depth: int, stage: int, tile: IntArray, reuse: FloatArray, shared: FloatArray, copies: FloatArray,
         paths: Sequence[Path],
-    ) -> Cost:
+    ) -> Cost:  # fmt: skip
         """What some edges cost at least, those into levels further in than ``depth``.
 
-        ``tile`` [D, N] are coordinates in what lies inside; while a word of a tensor stays, loops pass ``reuse`` [T, N] computes
-        that use it, and from the level of :meth:`parents` it goes to ``shared`` [T, N] receivers together; ``copies`` [T, N]
-        instances of the level ``depth`` use the same word.
+        ``tile`` [D, N] are coordinates in what lies inside of a ``stage``; while a word of a tensor stays, loops pass ``reuse``
+        [T, N] computes that use it, and from the level of :meth:`parents` it goes to ``shared`` [T, N] receivers together;
+        ``copies`` [T, N] instances of the level ``depth`` use the same word.
         """
         cost = Cost.nothing(reuse.shape[1], len(self.keep))
         for path in paths:
@@ -253,10 +248,10 @@ class Floor:
                 together = np.full_like(uses, np.inf)
             groups = copies[t] / shared[t] if edge.parent <= depth else copies[t] * self._ratio(edge.parent, depth)
             receivers = copies[t] * self._ratio(edge.child, depth)
+            bits = self._bits_of(path, stage, tile)
             for action, level, _, words in self._flows(path, (uses, uses * together), (receivers, groups)):
-                bits = self._least_bits[path, level]
-                cost.energy_pj[:] += words * self._price(action, level, bits)
-                moved = words * (1 + bits / self.problem.design.architecture.levels[level].word_bits)
+                cost.energy_pj[:] += words * self._price(action, level, bits[level])
+                moved = words * (1 + bits[level] / self.problem.design.architecture.levels[level].word_bits)
                 cost.port_words[:, level, READ if action == "read" else WRITE] += moved
         return cost
 
@@ -346,17 +341,36 @@ class Floor:
         """Which tiles, by number, a level can hold when all loops outside of it are there."""
         return data_held(self.problem, self.keep, depth, self.tree.grid(self.tree.arrives(depth)).points).fits
 
+    def bits(self, path: Path, stage: int) -> Bits:
+        """By level at the ends of an edge, the least bits of metadata of a word in its form, by number of the tile left at a
+        stage, that at which the child has all loops outside at the latest."""
+        known = self._known_bits.get((path, stage))
+        if known is None:
+            known = self._known_bits[path, stage] = self._find_bits(path, stage)
+        return known
+
     @cached_property
-    def _least_bits(self) -> dict[tuple[Path, int], float]:
-        """Bits of metadata that come with a word of each edge, at least, in the form of the level at its outer or inner end."""
-        found = {}
-        for path in self._paths:
-            child, hold = path.edge.child, path.edge.hold
-            fits = self.fits(child) if hold else np.ones(1, np.bool_)
-            for depth in (path.edge.parent, child)[: 1 + hold]:
-                least = self.metadata.bits(path.tensor, depth, child)[fits].min(initial=np.inf)
-                found[path, depth] = least if least < np.inf else 0.0
-        return found
+    def _known_bits(self) -> dict[tuple[Path, int], Bits]:
+        return {}
+
+    def _find_bits(self, path: Path, stage: int) -> Bits:
+        child = path.edge.child
+        if stage < self.tree.arrives(child):
+            after = self.bits(path, stage + 1)
+            return {depth: self.tree.least_before(stage, each) for depth, each in after.items()}
+        # tiles that do not fit lead to nothing
+        fits, ends = self.fits(child), (path.edge.parent, child)
+        return {depth: np.where(fits, self.metadata.bits(path.tensor, depth, child), np.inf) for depth in ends}
+
+    def _bits_of(self, path: Path, stage: int, tile: IntArray) -> dict[int, FloatArray | float]:
+        """The least bits of metadata of a word for prefixes that leave tiles [D, N] at a stage; 0 where none fits."""
+        parent, child = path.edge.parent, path.edge.child
+        if not path.edge.hold:
+            return {parent: float(self.metadata.bits(path.tensor, parent, child)[0])}
+        stage = min(stage, self.tree.arrives(child))
+        numbers = self.tree.grid(stage).number(tile)
+        found = {depth: each[numbers] for depth, each in self.bits(path, stage).items()}
+        return {depth: np.where(each < np.inf, each, 0.0) for depth, each in found.items()}
 
     def port_cycles(self, port_words: FloatArray, used: FloatArray) -> FloatArray:
         """Cycles that the bandwidths ask for at least, [N], if so many instances of each level are in ``used`` [S, N]."""

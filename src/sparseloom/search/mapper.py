@@ -216,7 +216,8 @@ class _Search:
             covered = inside.covered(part.stage)
             least = inside.energy_pj(prefixes, part.settled < self.tree.complete[part.stage])
         known, rest = (
-            floor.beyond(part.settled, self.tree.tiles(prefixes), reuse, shared, copies, paths) for paths in covered
+            floor.beyond(part.settled, part.stage, self.tree.tiles(prefixes), reuse, shared, copies, paths)
+            for paths in covered
         )
         cost = part.cost + Cost(np.maximum(known.energy_pj, least), known.port_words) + rest
         lanes = prefixes.lanes * prod(self.fanouts[self.tree.complete[part.stage] :])
