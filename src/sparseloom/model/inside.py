@@ -19,7 +19,7 @@ from sparseloom.arch.features import POSITION_SKIPPING
 from sparseloom.kernel import kernel
 from sparseloom.mapping.batch import BoolArray, IntArray
 from sparseloom.mapping.prefixes import Prefixes, Tree
-from sparseloom.mapping.steps import MOST_STEPS, first_step, next_step, packed
+from sparseloom.mapping.steps import first_step, next_step, packed
 from sparseloom.model.path import Path
 from sparseloom.model.prefix import Bits, Floor
 
@@ -84,7 +84,7 @@ class Inside:
         least: FloatArray = np.zeros((len(self.replaced), self.tree.grid(last).size))
         for stage in range(last, -1, -1):
             if stage < last:
-                if self._unknown or prod(len(each.after) for each in self.tree.steps(stage)) > MOST_STEPS:
+                if self._unknown or not self.tree.followed(stage):
                     break
                 least = self._before(stage, least)
             inside = least.copy()

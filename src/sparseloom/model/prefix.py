@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem, of_problem
 from sparseloom.mapping.prefixes import Tree
+from sparseloom.mapping.steps import MOST_POINTS
 from sparseloom.model.activity import brought, taken
 from sparseloom.model.classes import ClassSource
 from sparseloom.model.events import Events
@@ -363,11 +364,14 @@ class Floor:
         return {depth: np.where(fits, self.metadata.bits(path.tensor, depth, child), np.inf) for depth in ends}
 
     def _bits_of(self, path: Path, stage: int, tile: IntArray) -> dict[int, FloatArray | float]:
-        """The least bits of metadata of a word for prefixes that leave tiles [D, N] at a stage; 0 where none fits."""
+        """The least bits of metadata of a word for prefixes that leave tiles [D, N] at a stage; 0 where none fits, and where there
+        are too many tiles to look at."""
         parent, child = path.edge.parent, path.edge.child
         if not path.edge.hold:
             return {parent: float(self.metadata.bits(path.tensor, parent, child)[0])}
         stage = min(stage, self.tree.arrives(child))
+        if max(self.tree.grid(each).size for each in range(stage, self.tree.arrives(child) + 1)) > MOST_POINTS:
+            return {parent: 0.0, child: 0.0}
         numbers = self.tree.grid(stage).number(tile)
         found = {depth: each[numbers] for depth, each in self.bits(path, stage).items()}
         return {depth: np.where(each < np.inf, each, 0.0) for depth, each in found.items()}
