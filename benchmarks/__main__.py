@@ -13,13 +13,14 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import islice, permutations, product
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks import search
 from benchmarks.draw import draw
 from sparseloom import case as cases
 from sparseloom import designs
@@ -42,11 +43,21 @@ DOCS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    lines = [*_heading(count), *_batches(count), *_singles(), *_commands()]
+    lines = [*_heading(count), *_batches(count), *_singles(), *_commands(), "", *_said(search.rates(_timed)), ""]
+    lines += _said(search.proofs())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     lines += ["", f"Peak memory of this process, batches included: {peak:.2f} GB."]
     DOCS.write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
+
+
+def _said(lines: Iterable[str]) -> list[str]:
+    """Lines that are printed as they come, too."""
+    found = []
+    for line in lines:
+        print(line, flush=True)
+        found.append(line)
+    return found
 
 
 def _heading(count: int) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from sparseloom import cli
 from sparseloom.results import ComputeActions, LevelActions, Outcomes, RankUnits, Result, TensorActions
 
 settings.register_profile("sparseloom", deadline=None)
@@ -25,6 +26,20 @@ def pytest_configure() -> None:
         compiled.unlink(missing_ok=True)
     if outdated:
         subprocess.run([sys.executable, "-m", "sparseloom", "demo"], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run a command line: exit code, stdout, stderr."""
+
+    def command(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sparseloom", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        printed = capsys.readouterr()
+        return int(stop.value.code or 0), printed.out, printed.err
+
+    return command
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 
 import pytest
+from tests.toys import TOY
 
-from sparseloom import __version__, cli, designs
+from sparseloom import __version__, designs
 from sparseloom.model import draws
 from sparseloom.results import Result
 from sparseloom.results.file import read
@@ -20,20 +21,6 @@ from sparseloom.search import codesign, mapper
 
 COMMAND = [sys.executable, "-c", "from sparseloom.cli import main; main()"]
 SOURCE = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent / "src")}
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Run a command line: exit code, stdout, stderr."""
-
-    def command(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sparseloom", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        printed = capsys.readouterr()
-        return int(stop.value.code or 0), printed.out, printed.err
-
-    return command
 
 
 def test_the_version_is_printed(run) -> None:
@@ -392,17 +379,6 @@ def test_the_demo_runs_and_says_how_to_repeat_it(run) -> None:
     assert out.startswith(run(*repeat[1:])[1])
 
 
-TOY = """
-workload: {einsum: "Z[m,n] = A[m,k] * B[k,n]", shape: {M: 4, N: 4, K: 6}, tensors: {A: {density: 0.5}}}
-design:
-  name: toy
-  levels:
-    - {name: D, energy_pj: {read: 100, fill: 100, update: 100}}
-    - {name: G, capacity_words: 24, instances: [2, 1], skipping: [B <- A], energy_pj: {read: 2, fill: 2, update: 2}}
-  compute: {name: mac, instances: [4, 1], energy_pj: {compute: 1}}
-"""
-
-
 def test_the_mapping_that_map_writes_evaluates_to_the_same_result(run, tmp_path: Path) -> None:
     files = tmp_path / "toy.yaml", tmp_path / "limits.yaml"
     files[0].write_text(TOY)
@@ -505,6 +481,98 @@ def test_a_search_that_is_interrupted_writes_the_best_so_far(run, tmp_path: Path
     assert code == 130
     assert "a lower bound" in out
     assert run("evaluate", tmp_path / "large.yaml", tmp_path / "best.yaml")[0] == 0
+
+
+NETWORK = """
+network:
+  name: pair
+  source: made by hand
+  layers:
+    - {name: conv, conv: {channels: 2, filters: 4, input: 4, window: 3, padding: 1}}
+    - {name: fc, linear: {rows: 1, inputs: 6, outputs: 3}}
+    - {name: again, linear: {rows: 1, inputs: 6, outputs: 3}}
+"""
+
+
+def network_files(folder: Path) -> tuple[Path, Path]:
+    design, network = folder / "design.yaml", folder / "network.yaml"
+    design.write_text(TOY[TOY.index("design:") :])
+    network.write_text(NETWORK)
+    return design, network
+
+
+def test_a_network_is_mapped_layer_by_layer_and_goes_on_in_its_folder(run, tmp_path: Path) -> None:
+    files, options = network_files(tmp_path), ("-o", tmp_path / "found", "--jobs", 1, "--density", 0.5)
+    code, out, errors = run("map", *files, *options, "--json", tmp_path / "first.json")
+    assert code == 0, errors
+    assert [line.split()[0] for line in out.splitlines()] == ["layer", "conv", "fc", "total"]
+    assert "fc +1" in out
+    code, again, errors = run("map", *files, *options, "--json", tmp_path / "second.json")
+    assert (code, again) == (0, out)
+    assert "2 of 2 layers are known" in errors
+    assert (tmp_path / "first.json").read_text() == (tmp_path / "second.json").read_text()
+    assert run("evaluate", tmp_path / "found" / "conv.yaml")[0] == 0
+
+
+def test_a_network_that_is_interrupted_keeps_what_it_has(run, tmp_path: Path, monkeypatch) -> None:
+    step, steps = mapper._Search.step, []
+
+    def interrupted(self) -> None:
+        steps.append(self)
+        if len({id(each) for each in steps}) > 1:
+            raise KeyboardInterrupt
+        step(self)
+
+    monkeypatch.setattr(mapper._Search, "step", interrupted)
+    code, out, _ = run("map", *network_files(tmp_path), "-o", tmp_path / "found", "--jobs", 1)
+    assert code == 130
+    assert "conv" in out
+    monkeypatch.setattr(mapper._Search, "step", step)
+    code, out, errors = run("map", *network_files(tmp_path), "-o", tmp_path / "found", "--jobs", 1)
+    assert code == 0
+    assert "1 of 2 layers are known" in errors
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "words"),
+    [
+        (("eyeris", "resnet50"), (), "did you mean 'eyeriss'?"),
+        (("eyeriss", "resnet5"), (), "did you mean 'resnet50'?"),
+        (("resnet50",), (), "there is no `design:`"),
+        (("eyeriss", "lenet5"), ("--densities", "han"), "no set of densities is called 'han'"),
+        (("eyeriss", "lenet5"), ("--densities", "han2015-alexnet"), "lenet5 has no layer conv1"),
+        (("eyeriss", "lenet5", "resnet50"), (), "a second `network:`"),
+        (("bitmask", "lenet5"), ("--energy-table", "x"), "no energy table is called 'x'"),
+    ],
+)
+def test_networks_that_cannot_be_mapped_are_said_with_exit_code_2(run, files, options, words) -> None:
+    code, _, errors = run("map", *files, *options)
+    assert code == 2
+    assert words in errors
+    assert "Traceback" not in errors
+
+
+def test_a_front_is_printed_and_its_points_evaluate_to_what_is_said(run, tmp_path: Path) -> None:
+    files = tmp_path / "toy.yaml", tmp_path / "limits.yaml"
+    files[0].write_text(TOY.replace("{name: D,", "{name: D, multicast: false,"))
+    files[1].write_text("constraints: {levels: [{level: G, keep: [A, B]}]}")
+    code, out, errors = run(
+        "map", *files, "--objective", "pareto", "-o", tmp_path / "front", "--json", tmp_path / "f.json"
+    )
+    assert code == 0, errors
+    assert "the whole front of this mapspace" in out
+    points = json.loads((tmp_path / "f.json").read_text())["points"]
+    assert len(points) > 1
+    assert [point["energy_pj"] for point in points] == sorted(point["energy_pj"] for point in points)
+    assert [point["cycles"] for point in points] == sorted((point["cycles"] for point in points), reverse=True)
+    for k, point in enumerate(points, 1):
+        assert run("evaluate", tmp_path / "front" / f"point-{k}.yaml", "--json", tmp_path / "one.json")[0] == 0
+        assert json.loads((tmp_path / "one.json").read_text()) == point["result"]
+
+
+def test_fronts_of_networks_are_refused(run) -> None:
+    code, _, errors = run("map", "eyeriss", "lenet5", "--objective", "pareto")
+    assert (code, "fronts are of one workload" in errors) == (2, True)
 
 
 OPEN = TOY.replace("capacity_words: 24", "capacity_words: {choose: [2, 12, 24]}").replace(

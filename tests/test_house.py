@@ -146,7 +146,7 @@ def test_the_network_of_the_page_on_files_has_the_totals_it_states() -> None:
 def test_the_python_examples_of_the_readme_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, spread, second, third, fourth = re.findall(
+    first, spread, second, third, fourth, layers = re.findall(
         r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
     )
     monkeypatch.chdir(tmp_path)
@@ -170,3 +170,5 @@ def test_the_python_examples_of_the_readme_run(
     assert isinstance(chosen, sparseloom.Chosen)
     assert chosen.best.proven
     assert chosen.best.value <= best.value
+    exec(layers, names)
+    assert {line.rpartition(": ")[2] for line in capsys.readouterr().out.splitlines()} == {"optimal in this mapspace"}

@@ -7,8 +7,8 @@ for its file, and that of a design or network for itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from collections.abc import Mapping as Table
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +59,11 @@ class Case:
     def conventions(self) -> str:
         """The name of the profile by which the files' own tool counts."""
         return CONVENTIONS[self.timeloop.version] if self.timeloop is not None else OWN_CONVENTIONS
+
+    def with_designs(self, change: Callable[[Design], Design]) -> Case:
+        """The case with its design, or all variants of it, changed."""
+        variants = tuple(replace(each, value=change(each.value)) for each in self.variants)
+        return replace(self, design=change(self.design) if self.design is not None else None, variants=variants)
 
     def placed(self, error: SparseloomError) -> SparseloomError:
         """``error`` with its faults shown where the mapping of their level stands in the files, if they have no place yet."""
@@ -200,16 +205,19 @@ def _own(paths: Sequence[Path | Node], searching: bool) -> Case:
     nodes = {key: node for top in tops for key, node in top.value.items()}
     workload, design, mapping = (nodes.get(key) for key in SECTIONS)
     constraints = nodes.get(constraint_file.KEY)
+    given = workload_file.build(workload) if workload else None
     some: tuple[Variant[Design], ...] = ()
     allowed = constraint_file.build(constraints) if constraints else NONE
     if design is not None and isinstance(design.value, str):
         some = (Variant((), designs.load(design.value)),)
-        allowed = designs.constraints(design.value) if constraints is None and searching else allowed
+        if constraints is None and searching:
+            allowed = designs.constraints(design.value)
+            allowed = allowed.only(given.ranks) if given is not None else allowed
     elif design is not None:
         some = tuple(Variant(each.choices, design_file.build(each.value)) for each in choice.variants(design))
     left_open = any(variant.choices for variant in some)
     return Case(
-        workload_file.build(workload) if workload else None,
+        given,
         some[0].value if some and not left_open else None,
         mapping_file.build(mapping) if mapping else None,
         allowed,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sparseloom.case import Case
     from sparseloom.mapping.details import TimeloopDetails
     from sparseloom.mapping.mapping import Mapping
+    from sparseloom.mapping.mapspace import Mapspace
     from sparseloom.model.conventions import Conventions
     from sparseloom.results import Result
     from sparseloom.search.mapper import Best
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     Arguments = tuple[Workload, Design, Mapping, Conventions, TimeloopDetails | None]
 
 DEMO = "eyeriss-v2-pe-mobilenet-l07"
+
+FRONT = "pareto"
+"""The objective that asks for a front."""
 
 FAULT, INTERRUPTED = 2, 130
 """Exit codes: the input is at fault; the user interrupted."""
@@ -204,14 +208,16 @@ def _evaluated(case: Case, arguments: Arguments) -> Result:
 @app.command("map")
 def map_(
     files: Files,
-    objective: Annotated[str, typer.Option(help="edp, energy or cycles")] = "edp",
-    budget: Annotated[str, typer.Option(help="how long to search at most: 30s, 5m, 2h")] = "30s",
+    objective: Annotated[
+        str, typer.Option(help="edp, energy, cycles, or pareto: the front of energy and cycles")
+    ] = "edp",
+    budget: Annotated[
+        str, typer.Option(help="how long to search at most: 30s, 5m, 2h; of a network, for each layer")
+    ] = "30s",
     imperfect: Annotated[bool, typer.Option("--imperfect", help="bounds that do not divide their rank, too")] = False,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o", metavar="PATH", help="write the mapping to this file; of a network, to a folder, and go on there"
-        ),
+        typer.Option("-o", metavar="PATH", help="write the mapping to this file; of a network or front to a folder"),
     ] = None,
     json: JsonPath = None,
     jobs: Annotated[int, typer.Option(min=0, help="processes for a network; 0: as many as there are processors")] = 0,
@@ -240,7 +246,8 @@ def map_(
     from dataclasses import replace
 
     from sparseloom import document
-    from sparseloom.case import problem, read
+    from sparseloom.case import design_of, problem, read
+    from sparseloom.mapping.batch import Problem
     from sparseloom.mapping.mapspace import Mapspace
     from sparseloom.model.evaluate import evaluate
     from sparseloom.report import chosen as choices_of
@@ -248,22 +255,29 @@ def map_(
     from sparseloom.search.codesign import best_design, mapspaces
     from sparseloom.search.objective import objective as goal_of
 
-    goal, seconds = goal_of(objective), _seconds(budget)
+    goal, seconds = goal_of("energy" if objective == FRONT else objective), _seconds(budget)
     document.require_writable(output if output is None or not output.is_dir() else output / "search.json", json)
     case = read(files, searching=True)
+    if energy_table is not None:
+        from sparseloom.arch.named_energies import with_energies
+
+        case = case.with_designs(lambda design: with_energies(design, energy_table))
     if case.network is not None:
+        if objective == FRONT:
+            raise InputError(Fault("fronts are of one workload", path="objective", fix="give edp, energy or cycles"))
         network = _with_densities(case.network, density, densities, structured)
         _map_network(network, case, files, (goal, seconds, imperfect), jobs, output, json)
         return
     workload, variants = problem(case, files)
-    if energy_table is not None:
-        from sparseloom.arch.named_energies import with_energies
-
-        variants = tuple(replace(each, value=with_energies(each.value, energy_table)) for each in variants)
     for variant in variants:
         goal.require_energies(variant.value)
-    spaces = mapspaces(workload, [variant.value for variant in variants], case.constraints, imperfect)
     _announce_compilation()
+    if objective == FRONT:
+        _map_front(
+            Mapspace(Problem(workload, design_of(case, files)), case.constraints, imperfect), seconds, output, json
+        )
+        return
+    spaces = mapspaces(workload, [variant.value for variant in variants], case.constraints, imperfect)
     print(f"{sum(space.size for space in spaces if isinstance(space, Mapspace)):,} mappings", file=sys.stderr)
     watched = sys.stderr.isatty()
     chosen = best_design(
@@ -288,6 +302,35 @@ def map_(
         document.write(json, json_text(best, result, given, choices_of.json_values(variants, chosen)))
     print(text(best, result, given, choices_of.text(variants, chosen)))
     if best.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _map_front(space: Mapspace, seconds: float, output: Path | None, json: Path | None) -> None:
+    """Find the front of a mapspace, and print and write it."""
+    from sparseloom import document
+    from sparseloom.errors import MappingError
+    from sparseloom.model.evaluate import evaluate
+    from sparseloom.report.front import json_text, text, write
+    from sparseloom.search.explain import misfits
+    from sparseloom.search.pareto import front
+
+    print(f"{space.size:,} mappings", file=sys.stderr)
+    watched = sys.stderr.isatty()
+    for found in front(space, seconds):
+        if watched:
+            print(f"\r{found}\033[K", end="", file=sys.stderr)
+    if watched:
+        print(file=sys.stderr)
+    if found.complete and not found.points:
+        raise MappingError(misfits(space))
+    workload, design = space.problem.workload, space.problem.design
+    results = [evaluate(workload, design, point.mapping) for point in found.points if point.mapping is not None]
+    if output is not None:
+        write(output, found, workload, design)
+    if json is not None:
+        document.write(json, json_text(found, results))
+    print(text(found, results))
+    if found.interrupted:
         raise typer.Exit(INTERRUPTED)
 
 

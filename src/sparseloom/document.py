@@ -206,6 +206,14 @@ def write(path: str | Path, text: str) -> None:
         raise InputError(_unwritable(path, error.strerror or str(error))) from None
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder if there is none. Raises InputError when that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(_unwritable(path, error.strerror or str(error))) from None
+
+
 def require_writable(*paths: str | Path | None) -> None:
     """Check, before long work, that its results can be written. Raises InputError with a fault for each path that cannot be."""
     faults = []

@@ -2,13 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sparseloom import designs
+from sparseloom import case, designs
 from sparseloom.arch.design import Design
 from sparseloom.arch.hierarchy import StorageLevel
 from sparseloom.designs.check import faults
@@ -16,6 +17,9 @@ from sparseloom.document import parse, read
 from sparseloom.errors import InputError
 from sparseloom.fibertree.density import FixedStructured, Uniform
 from sparseloom.mapping import file as mapping_file
+from sparseloom.mapping.batch import Problem
+from sparseloom.mapping.constraints import NONE
+from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.workload import file as workload_file
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference" / "sparseloop"
@@ -211,3 +215,48 @@ def _count(name: str) -> int:
 def test_a_case_can_be_written_by_hand_with_the_name_of_a_design() -> None:
     text = designs.case_file("bitmask-spmspm").read_text(encoding="utf-8")
     assert faults(parse(text, "mine.yaml")) == []
+
+
+CONSTRAINED = {
+    "tc": ("TC", "Ampere-Ms"),
+    "stc": ("STC", "Ampere-Ms"),
+    "stc-flexible": ("STC_flexible", "FlexibleGH-Ms"),
+    "stc-flexible-rle": ("STC_flexible-RLE", "FlexibleGH-Ms"),
+    "stc-flexible-rle-dual": ("STC_flexible_dualCompress-RLE", "FlexibleGH-Ms"),
+    "dstc": ("DSTC", "DSTC-Os"),
+}
+
+
+@needs_reference
+@pytest.mark.parametrize("name", CONSTRAINED)
+def test_constraints_are_those_of_the_artifact(name: str) -> None:
+    folder, file = CONSTRAINED[name]
+    own = [path for path in (REFERENCE / f"{STC}{folder}").iterdir() if path.name[:3] in ("agg", "ERT")]
+    found = case.read([*own, REFERENCE / "mapper" / "fig15" / f"{file}-constraints.yaml"], searching=True)
+    assert found.constraints == designs.constraints(name)
+
+
+@needs_reference
+def test_constraints_of_eyeriss_are_those_of_the_artifact_and_leave_groups_outermost() -> None:
+    folder = REFERENCE / FOLDERS["eyeriss-alexnet-conv2"]
+    own = [path for path in folder.iterdir() if path.name[:3] in ("agg", "ERT")]
+    theirs = case.read([*own, REFERENCE / "mapper" / "table7" / "row_stationary.yaml"], searching=True).constraints
+    ours = designs.constraints("eyeriss")
+    for level, limits in theirs.levels.items():
+        kept = frozenset(name[0] for name in limits.keep)
+        assert replace(limits, keep=kept, bypass=frozenset()) == ours.of(level).only("NMCPQRS")
+        assert level == "DRAM" or ours.of(level).temporal["G"].most == 1
+
+
+def test_a_published_design_brings_its_constraints_to_a_search_unless_files_give_others(tmp_path: Path) -> None:
+    name, given = "tc-m128-k1152-n1024", tmp_path / "free.yaml"
+    given.write_text("constraints: {levels: [{level: SMEM, keep: [A]}]}")
+    assert case.read([name], searching=True).constraints == designs.constraints("tc")
+    assert case.read([name]).constraints == NONE
+    assert case.read([name, given], searching=True).constraints.of("SMEM").keep == {"A"}
+
+
+@pytest.mark.parametrize("name", designs.cases())
+def test_the_mapspace_of_a_published_case_is_not_empty(name: str) -> None:
+    found = case.read([name], searching=True)
+    assert Mapspace(Problem(found.workload, found.design), found.constraints).size > 0

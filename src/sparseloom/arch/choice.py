@@ -17,7 +17,9 @@ MOST: Final = 10_000
 """Variants that may be searched together."""
 
 _OPEN: Final = "a choice is left open"
-_FIX: Final = "choose one of the alternatives here, or let `sparseloom map` search them for a workload"
+_FIX: Final = (
+    "choose one of the alternatives here, or let `sparseloom map` search them for a workload, by edp, energy or cycles"
+)
 
 AValue = TypeVar("AValue")
 

@@ -20,7 +20,7 @@ from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
 from sparseloom.kernel import inlined, kernel
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch
 from sparseloom.mapping.mapspace import Mapspace
-from sparseloom.mapping.steps import MOST_STEPS, Grid, RankSteps, cycles_before, least_before, rank_steps
+from sparseloom.mapping.steps import MOST_POINTS, MOST_STEPS, Grid, RankSteps, cycles_before, least_before, rank_steps
 
 FloatArray = NDArray[np.float64]
 
@@ -156,22 +156,30 @@ class Tree:
         points, whole = np.ones(len(prefixes)), np.ones(len(prefixes))
         _first_lane(prefixes.rank, prefixes.bound, prefixes.place, tiles, self.space.problem.shape, points, whole)
         rest = points - whole * tiles.prod(axis=0, dtype=np.float64)
-        each = self._cycles[prefixes.stage][self.grid(prefixes.stage).number(tiles)]
-        return np.asarray(whole * each + rest / self._lanes_after(prefixes.stage))
+        lanes, known = self._lanes_after(prefixes.stage), self._cycles[prefixes.stage]
+        if known is None:
+            return np.asarray(points / lanes)
+        return np.asarray(whole * known[self.grid(prefixes.stage).number(tiles)] + rest / lanes)
 
     @cached_property
-    def _cycles(self) -> list[FloatArray]:
-        """The fewest cycles of a tile by stage, and its number in the grid."""
-        found = [np.ones(1)]
+    def _cycles(self) -> list[FloatArray | None]:
+        """The fewest cycles of a tile by stage, and its number in the grid; None where there are too many to look at."""
+        found: list[FloatArray | None] = [np.ones(1)]
         for stage in range(len(self.stages) - 1, -1, -1):
             depth, spatial = self.stages[stage]
-            grids, steps = (self.grid(stage), self.grid(stage + 1)), self.steps(stage)
-            if prod(len(each.after) for each in steps) > MOST_STEPS:
-                found.append(grids[0].points.prod(axis=0, dtype=np.float64) / self._lanes_after(stage))
+            after = found[-1]
+            if after is None or not self.followed(stage):
+                found.append(None)
                 continue
             most = self.space.most_lanes(depth) if spatial else None
-            found.append(cycles_before(grids, steps, most, self._lanes_after(stage + 1), found[-1]))
+            grids = self.grid(stage), self.grid(stage + 1)
+            found.append(cycles_before(grids, self.steps(stage), most, self._lanes_after(stage + 1), after))
         return found[::-1]
+
+    def followed(self, stage: int) -> bool:
+        """Whether the tiles before a stage, and what may follow each, are few enough to look at one by one."""
+        few = self.grid(stage).size <= MOST_POINTS
+        return few and prod(len(each.after) for each in self.steps(stage)) <= MOST_STEPS
 
     def _lanes_after(self, stage: int) -> int:
         """The most lanes of stages to come."""

@@ -23,6 +23,10 @@ MOST_STEPS = 30_000_000
 """Steps from tile to tile that are followed at one stage at most; of wider stages nothing is known."""
 
 
+MOST_POINTS = 200_000
+"""Combinations of tiles at one stage that are looked at one by one."""
+
+
 @dataclass(frozen=True)
 class RankSteps:
     """The tiles of one rank before a stage and after it.

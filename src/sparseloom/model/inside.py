@@ -15,11 +15,11 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
+from sparseloom.arch.features import POSITION_SKIPPING
 from sparseloom.kernel import kernel
 from sparseloom.mapping.batch import BoolArray, IntArray
 from sparseloom.mapping.prefixes import Prefixes, Tree
-from sparseloom.mapping.steps import MOST_STEPS, first_step, next_step, packed
+from sparseloom.mapping.steps import first_step, next_step, packed
 from sparseloom.model.path import Path
 from sparseloom.model.prefix import Bits, Floor
 
@@ -84,7 +84,7 @@ class Inside:
         least: FloatArray = np.zeros((len(self.replaced), self.tree.grid(last).size))
         for stage in range(last, -1, -1):
             if stage < last:
-                if self._unknown or prod(len(each.after) for each in self.tree.steps(stage)) > MOST_STEPS:
+                if self._unknown or not self.tree.followed(stage):
                     break
                 least = self._before(stage, least)
             inside = least.copy()
@@ -117,37 +117,25 @@ class Inside:
         here = prod(self._fanout(depth))
         others = prod(prod(self._fanout(level)) for level in range(path.edge.parent, len(self.floor.keep))) // here
         uses = np.maximum(np.arange(here + 1.0), 1.0)
+        if self.floor.fills_lanes(path.edge.parent, path.edge.child):
+            uses[:] = np.inf
         parent = path.edge.parent
         bits = {parent: self.floor.metadata.bits(path.tensor, parent, path.edge.child)}
         return self.floor.wide(path, uses * others, bits) + self.floor.narrow(path, np.ones(here + 1), bits)
 
-    @cached_property
-    def _bits(self) -> dict[tuple[Path, int], Bits]:
-        """By edge and stage, up to that at which all loops outside the child are there: the least bits of metadata of a word."""
-        found: dict[tuple[Path, int], Bits] = {}
-        for path in self.floor.held:
-            child = path.edge.child
-            arrival = self.tree.arrives(child)
-            fits, metadata = self.floor.fits(child), self.floor.metadata
-            bits = {
-                depth: np.where(fits, metadata.bits(path.tensor, depth, child), np.inf)
-                for depth in (path.edge.parent, child)
-            }
-            for stage in range(arrival, max(min(self._paid_alone(path), self._paid_together(path)), 0) - 1, -1):
-                if stage < arrival:
-                    bits = {depth: self.tree.least_before(stage, after) for depth, after in bits.items()}
-                # where no tile fits, nothing is looked up
-                found[path, stage] = {depth: np.where(each < np.inf, each, 0.0) for depth, each in bits.items()}
-        return found
+    def _bits(self, path: Path, stage: int) -> Bits:
+        """The least bits of metadata of a word of an edge by tile; where no tile fits, nothing is looked up."""
+        return {depth: np.where(each < np.inf, each, 0.0) for depth, each in self.floor.bits(path, stage).items()}
+
+    def _fewest(self, path: Path, stage: int) -> Bits:
+        """The least of all tiles, [1]."""
+        found = {depth: each.min(keepdims=True) for depth, each in self.floor.bits(path, stage).items()}
+        return {depth: np.where(each < np.inf, each, 0.0) for depth, each in found.items()}
 
     @property
     def _unknown(self) -> bool:
-        """Whether features put idle lanes to other use, so that the tile does not say what goes on inside."""
-        kinds = {saf.kind for saf in self.floor.problem.design.features.safs}
-        return bool(kinds & {SPATIAL_SKIPPING, POSITION_SKIPPING})
-
-    def _fewest(self, path: Path, stage: int) -> Bits:
-        return {depth: each.min(keepdims=True) for depth, each in self._bits[path, stage].items()}
+        """Whether tiles do not say what goes on inside, as lanes are filled with what is packed."""
+        return any(saf.kind == POSITION_SKIPPING for saf in self.floor.problem.design.features.safs)
 
     def _last_loops(self, depth: int) -> int:
         """The stage of the innermost temporal loops outside a level; -1 if there are none."""
@@ -172,7 +160,7 @@ class Inside:
         points = self.tree.grid(stage).points
         for path in self.floor.held:
             if path.edge.child == depth and self._paid_alone(path) >= 0:
-                cost = self.floor.narrow(path, self.floor.uses(path.tensor, points), self._bits[path, stage])
+                cost = self.floor.narrow(path, self.floor.uses(path.tensor, points), self._bits(path, stage))
                 least[self.replaced[:, path.tensor]] += cost
         keep = self.floor.keep
         if keep[depth].any():
@@ -201,11 +189,11 @@ class Inside:
             t, outer = path.tensor, self.floor.outer_lanes(path, depth)
             uses, ever = self.floor.uses(t, here.points), np.full(1, np.inf)
             if stage == self._paid_together(path):
-                wide[t] += self.floor.wide(path, self.floor.uses(t, there.points) * outer, self._bits[path, stage + 1])
-                both[t] += self.floor.wide(path, uses * outer, self._bits[path, stage])
+                wide[t] += self.floor.wide(path, self.floor.uses(t, there.points) * outer, self._bits(path, stage + 1))
+                both[t] += self.floor.wide(path, uses * outer, self._bits(path, stage))
                 once[:, t] += self.floor.wide(path, ever, self._fewest(path, stage))
             if stage == self._paid_alone(path):
-                both[t] += self.floor.narrow(path, uses, self._bits[path, stage])
+                both[t] += self.floor.narrow(path, uses, self._bits(path, stage))
                 once[1, t] += self.floor.narrow(path, ever, self._fewest(path, stage))[0]
         order = np.array(space.looped[depth, False])
         pinned = np.array([d not in space.free[depth, False] for d in order])
@@ -264,7 +252,7 @@ def _spread(
                             if row[d]:
                                 longest = max(longest, lanes[child[d], 0] * lanes[child[d], 1])
                         sharing //= longest
-                    paid += table[t, sharing]
+                    paid += table[t, min(sharing, table.shape[1] - 1)]
                 for c in range(len(least)):
                     least[c, g] = min(least[c, g], after[c, inner] + paid)
             if not next_step(begin, at, child):

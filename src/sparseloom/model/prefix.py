@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem, of_problem
 from sparseloom.mapping.prefixes import Tree
+from sparseloom.mapping.steps import MOST_POINTS
 from sparseloom.model.activity import brought, taken
 from sparseloom.model.classes import ClassSource
 from sparseloom.model.events import Events
@@ -225,19 +226,14 @@ class Floor:
         return np.array([np.flatnonzero(kept)[-1] for kept in self.keep[: depth + 1].T])
 
     def beyond(
-        self,
-        depth: int,
-        tile: IntArray,
-        reuse: FloatArray,
-        shared: FloatArray,
-        copies: FloatArray,
+        self, depth: int, stage: int, tile: IntArray, reuse: FloatArray, shared: FloatArray, copies: FloatArray,
         paths: Sequence[Path],
-    ) -> Cost:
+    ) -> Cost:  # fmt: skip
         """What some edges cost at least, those into levels further in than ``depth``.
 
-        ``tile`` [D, N] are coordinates in what lies inside; while a word of a tensor stays, loops pass ``reuse`` [T, N] computes
-        that use it, and from the level of :meth:`parents` it goes to ``shared`` [T, N] receivers together; ``copies`` [T, N]
-        instances of the level ``depth`` use the same word.
+        ``tile`` [D, N] are coordinates in what lies inside of a ``stage``; while a word of a tensor stays, loops pass ``reuse``
+        [T, N] computes that use it, and from the level of :meth:`parents` it goes to ``shared`` [T, N] receivers together;
+        ``copies`` [T, N] instances of the level ``depth`` use the same word.
         """
         cost = Cost.nothing(reuse.shape[1], len(self.keep))
         for path in paths:
@@ -249,12 +245,14 @@ class Floor:
             if not edge.hold:
                 lanes = self._units[-1] // self._units[max(edge.parent, min(depth, len(self.keep)))]
                 together = together * np.minimum(lanes, self.uses(t, tile))
+            if self.fills_lanes(max(edge.parent, depth), edge.child):
+                together = np.full_like(uses, np.inf)
             groups = copies[t] / shared[t] if edge.parent <= depth else copies[t] * self._ratio(edge.parent, depth)
             receivers = copies[t] * self._ratio(edge.child, depth)
+            bits = self._bits_of(path, stage, tile)
             for action, level, _, words in self._flows(path, (uses, uses * together), (receivers, groups)):
-                bits = self._least_bits[path, level]
-                cost.energy_pj[:] += words * self._price(action, level, bits)
-                moved = words * (1 + bits / self.problem.design.architecture.levels[level].word_bits)
+                cost.energy_pj[:] += words * self._price(action, level, bits[level])
+                moved = words * (1 + bits[level] / self.problem.design.architecture.levels[level].word_bits)
                 cost.port_words[:, level, READ if action == "read" else WRITE] += moved
         return cost
 
@@ -296,7 +294,7 @@ class Floor:
         edge, t = path.edge, path.tensor
         # every element is moved once, whatever is reused
         once = self._elements(t) / self.points
-        alone, together = (np.maximum(1 / each, once) for each in (uses[0], np.inf if self._skips_lanes else uses[1]))
+        alone, together = (np.maximum(1 / each, once) for each in uses)
         firsts: list[FloatArray | float] = [0.0, 0.0]
         served = self._words(edge.parent, t) * (together if edge.merge else alone)
         if t == len(self.problem.tensors) - 1:
@@ -320,19 +318,19 @@ class Floor:
         architecture = self.problem.design.architecture
         return [level.instances for level in architecture.levels] + [architecture.compute.instances]
 
-    def outer_lanes(self, path: Path, depth: int) -> int:
+    def outer_lanes(self, path: Path, depth: int) -> float:
         """The most receivers outside level ``depth`` that one word of an edge goes to together."""
-        return self._ratio(depth, path.edge.parent) if path.edge.parent < depth else 1
+        parent = path.edge.parent
+        return np.inf if self.fills_lanes(parent, depth) else self._ratio(depth, parent) if parent < depth else 1
 
     def _elements(self, t: int) -> float:
         """Elements of a tensor that computes use, at least: where several ranks index one of its own, those of the longest."""
         rows = self.problem.projection(t) > 0
         return prod((max(self.problem.shape[row].tolist(), default=1) for row in rows), start=1.0)
 
-    @cached_property
-    def _skips_lanes(self) -> bool:
-        """Whether there may be more lanes than instances."""
-        return any(saf.kind == SPATIAL_SKIPPING for saf in self.problem.design.features.safs)
+    def fills_lanes(self, outer: int, inner: int) -> bool:
+        """Whether idle lanes of some level from ``outer`` on, outside ``inner``, take other work: any number may share a word."""
+        return any(outer <= depth < inner for depth in self.tree.space.skipping)
 
     def _price(self, action: str, depth: int, bits: FloatArray | float) -> FloatArray | float:
         """Energy in pJ of a word of an edge that arrives, in no more than its share of a block, with so many bits of metadata."""
@@ -344,17 +342,39 @@ class Floor:
         """Which tiles, by number, a level can hold when all loops outside of it are there."""
         return data_held(self.problem, self.keep, depth, self.tree.grid(self.tree.arrives(depth)).points).fits
 
+    def bits(self, path: Path, stage: int) -> Bits:
+        """By level at the ends of an edge, the least bits of metadata of a word in its form, by number of the tile left at a
+        stage, that at which the child has all loops outside at the latest."""
+        known = self._known_bits.get((path, stage))
+        if known is None:
+            known = self._known_bits[path, stage] = self._find_bits(path, stage)
+        return known
+
     @cached_property
-    def _least_bits(self) -> dict[tuple[Path, int], float]:
-        """Bits of metadata that come with a word of each edge, at least, in the form of the level at its outer or inner end."""
-        found = {}
-        for path in self._paths:
-            child, hold = path.edge.child, path.edge.hold
-            fits = self.fits(child) if hold else np.ones(1, np.bool_)
-            for depth in (path.edge.parent, child)[: 1 + hold]:
-                least = self.metadata.bits(path.tensor, depth, child)[fits].min(initial=np.inf)
-                found[path, depth] = least if least < np.inf else 0.0
-        return found
+    def _known_bits(self) -> dict[tuple[Path, int], Bits]:
+        return {}
+
+    def _find_bits(self, path: Path, stage: int) -> Bits:
+        child = path.edge.child
+        if stage < self.tree.arrives(child):
+            after = self.bits(path, stage + 1)
+            return {depth: self.tree.least_before(stage, each) for depth, each in after.items()}
+        # tiles that do not fit lead to nothing
+        fits, ends = self.fits(child), (path.edge.parent, child)
+        return {depth: np.where(fits, self.metadata.bits(path.tensor, depth, child), np.inf) for depth in ends}
+
+    def _bits_of(self, path: Path, stage: int, tile: IntArray) -> dict[int, FloatArray | float]:
+        """The least bits of metadata of a word for prefixes that leave tiles [D, N] at a stage; 0 where none fits, and where there
+        are too many tiles to look at."""
+        parent, child = path.edge.parent, path.edge.child
+        if not path.edge.hold:
+            return {parent: float(self.metadata.bits(path.tensor, parent, child)[0])}
+        stage = min(stage, self.tree.arrives(child))
+        if max(self.tree.grid(each).size for each in range(stage, self.tree.arrives(child) + 1)) > MOST_POINTS:
+            return {parent: 0.0, child: 0.0}
+        numbers = self.tree.grid(stage).number(tile)
+        found = {depth: each[numbers] for depth, each in self.bits(path, stage).items()}
+        return {depth: np.where(each < np.inf, each, 0.0) for depth, each in found.items()}
 
     def port_cycles(self, port_words: FloatArray, used: FloatArray) -> FloatArray:
         """Cycles that the bandwidths ask for at least, [N], if so many instances of each level are in ``used`` [S, N]."""

@@ -72,7 +72,7 @@ class Folder:
         found = {}
         for number, task in enumerate(self.tasks):
             row = rows.get(self._key(workload_file.plain(task.layer.workload())))
-            if row is not None and (row["proven"] or row["budget_s"] >= self.setting.budget_s):
+            if row is not None and row.get("mapping") and (row["proven"] or row["budget_s"] >= self.setting.budget_s):
                 found[number] = self._best(task, row, path)
         return found
 
@@ -94,7 +94,7 @@ class Folder:
 
     def write(self, found: Found) -> None:
         """The summary of all that was found so far, and the case of each layer that has none yet."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        document.make_folder(self.path)
         for number, best in found.items():
             task = self.tasks[number]
             if isinstance(best, Best) and best.mapping is not None:
@@ -108,7 +108,9 @@ class Folder:
         }
         for row, number in zip(values["layers"], sorted(found), strict=True):
             row["key"] = self._key(workload_file.plain(self.tasks[number].layer.workload()))
-            row["budget_s"] = self.setting.budget_s
+            best = found[number]
+            stopped = best.seconds if isinstance(best, Best) and best.interrupted else None
+            row["budget_s"] = self.setting.budget_s if stopped is None else stopped
         document.write(self.path / SUMMARY, json.dumps(values, indent=1, allow_nan=False) + "\n")
 
     @staticmethod

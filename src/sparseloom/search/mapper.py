@@ -111,7 +111,8 @@ class _Opened:
 
 @dataclass
 class _Search:
-    """The state of a search: what is left to look into, the ``stage`` at which the next step goes on, and the best mapping."""
+    """The state of a search: what is left to look into, the ``stage`` at which the next step goes on, and the best mapping of those
+    that take at most ``most_cycles``."""
 
     tree: Tree
     goal: Objective
@@ -121,6 +122,7 @@ class _Search:
     evaluated: int = 0
     valid: int = 0
     stage: int = 0
+    most_cycles: float = np.inf
 
     def __post_init__(self) -> None:
         space = self.tree.space
@@ -229,12 +231,14 @@ class _Search:
             covered = inside.covered(part.stage)
             least = inside.energy_pj(prefixes, part.settled < self.tree.complete[part.stage])
         known, rest = (
-            floor.beyond(part.settled, self.tree.tiles(prefixes), reuse, shared, copies, paths) for paths in covered
+            floor.beyond(part.settled, part.stage, self.tree.tiles(prefixes), reuse, shared, copies, paths)
+            for paths in covered
         )
         cost = part.cost + Cost(np.maximum(known.energy_pj, least), known.port_words) + rest
         lanes = prefixes.lanes * prod(self.fanouts[self.tree.complete[part.stage] :])
         cycles = np.maximum(floor.cycles(lanes), floor.port_cycles(cost.port_words, self._used(prefixes)))
-        return self.goal.of(cost.energy_pj + floor.compute_energy_pj(), cycles) * (1 - SLACK)
+        value = self.goal.of(cost.energy_pj + floor.compute_energy_pj(), cycles) * (1 - SLACK)
+        return np.where(cycles * (1 - SLACK) <= self.most_cycles, value, np.inf)
 
     def _used(self, prefixes: Prefixes) -> FloatArray:
         """Instances of each level that are in use, at most, [S, N]; with features that put idle lanes to use, any number."""
@@ -277,14 +281,14 @@ class _Search:
                 return
         part = replace(part, bound=self._bounds(part))
         order = np.argsort(part.bound, kind="stable")
-        order = order[part.bound[order] <= self.best[0]]
+        order = order[(part.bound[order] <= self.best[0]) & (part.bound[order] < np.inf)]
         if len(order):
             self.parts.append(part[order])
 
     def _evaluate(self, batch: MappingBatch) -> None:
         found = evaluate_batch(self.problem, batch)
         self.evaluated += len(batch)
-        fit = np.flatnonzero(found.valid)
+        fit = np.flatnonzero(found.valid & (found.cycles <= self.most_cycles))
         self.valid += len(fit)
         if not len(fit):
             return
@@ -301,10 +305,12 @@ def best_mapping(
     goal: Objective | str = "edp",
     budget_s: float = np.inf,
     watch: Callable[[Best], None] | None = None,
+    most_cycles: float = np.inf,
     below: float = np.inf,
 ) -> Best:
-    """The best mapping of a mapspace, by ``goal``, or the best that is found in ``budget_s`` seconds. Nothing is looked for whose
-    value is above ``below``: where all are, there is no best one, and the bound is that.
+    """The best mapping of a mapspace, by ``goal``, or the best that is found in ``budget_s`` seconds; of those that take at most
+    ``most_cycles``. Nothing is looked for whose value is above ``below``: where all are, there is no best one, and the bound is
+    ``below``.
 
     ``watch`` is told now and then what was found so far. An interrupt ends the search as the budget does. Raises InputError for
     a budget that is not above 0.
@@ -322,13 +328,13 @@ def best_mapping(
                 told = now
                 watch(state.found(now - start))
 
-    state = _Search(Tree(space, apart=True), goal)
+    state = _Search(Tree(space, apart=True), goal, most_cycles=most_cycles)
     state.beat(below)
     stopped = False
     try:
         if space.imperfect and (perfect := perfect_of(space)) is not None:
             # few mappings with good ones among them, which all are of the wider space, too
-            few = _Search(Tree(perfect, apart=True), goal)
+            few = _Search(Tree(perfect, apart=True), goal, most_cycles=most_cycles)
             few.beat(below)
             try:
                 run(few, start + budget_s / 2)

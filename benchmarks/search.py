@@ -1,0 +1,117 @@
+"""How fast mapspaces are searched: mappings evaluated a second, and time to a proof."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from sparseloom import case as cases
+from sparseloom import designs
+from sparseloom.arch.actions import EnergyTable
+from sparseloom.arch.design import Design
+from sparseloom.arch.hierarchy import Architecture, ComputeLevel, StorageLevel
+from sparseloom.mapping.batch import MappingBatch, Problem
+from sparseloom.mapping.mapspace import Mapspace
+from sparseloom.mapping.prefixes import Tree
+from sparseloom.model.batch import in_chunks
+from sparseloom.search.mapper import Best, best_mapping
+from sparseloom.search.network import Setting, map_layers, tasks
+from sparseloom.workload import zoo
+from sparseloom.workload.einsum import Einsum
+from sparseloom.workload.workload import Workload
+
+MAPSPACES = ("eyeriss-alexnet-conv2", "stc-flexible-m128-k1152-n1024")
+DENSE = "eyeriss-alexnet-conv2"
+NETWORK = "resnet50"
+DESIGNS = ("tc", "stc", "dstc", "eyeriss")
+BUDGET_S = 20.0
+JOBS = 2
+
+
+def rates(timed: Callable[[Callable[[], object]], tuple[list[float], float]]) -> Iterator[str]:
+    """Full evaluations of the mappings of a mapspace a second."""
+    yield "| mapspace | mappings of it | full evaluations a second, one core | of them valid | the loop |"
+    yield "|---|---|---|---|---|"
+    for name, space in _mapspaces():
+        batches = list(_some(space, 100_000))
+        count = sum(map(len, batches))
+        problem = space.problem
+        times, loop = timed(lambda b=batches, p=problem: _valid(Problem(p.workload, p.design), b))
+        found = sorted(count / each for each in times)
+        valid = _valid(problem, batches) / count
+        yield (
+            f"| {name} | {count:,} of {space.size:,} | {found[len(found) // 2]:,.0f} ({found[0]:,.0f} to {found[-1]:,.0f}) | "
+            f"{valid:.1%} | {1e3 * loop:.1f} ms |"
+        )
+
+
+def _mapspaces() -> Iterator[tuple[str, Mapspace]]:
+    for name in MAPSPACES:
+        case = cases.read([name], searching=True)
+        assert case.workload is not None
+        assert case.design is not None
+        yield name, Mapspace(Problem(case.workload, case.design), case.constraints)
+        if name == DENSE:
+            bare = Design(case.design.architecture, name=case.design.name)
+            dense = replace(case.workload, densities={})
+            yield f"{name}, dense", Mapspace(Problem(dense, bare), case.constraints)
+
+
+def _some(space: Mapspace, count: int) -> Iterator[MappingBatch]:
+    tree, left = Tree(space), count
+    for batch in (each for keep in space.keeps for each in tree.mappings(keep)):
+        yield batch[:left]
+        left -= len(batch)
+        if left <= 0:
+            return
+
+
+def _valid(problem: Problem, batches: list[MappingBatch]) -> int:
+    return sum(int(part.valid.sum()) for batch in batches for part in in_chunks(problem, batch))
+
+
+def proofs() -> Iterator[str]:
+    """Time to the proven best mapping of every layer of a network on each design, and of one large product without constraints."""
+    yield f"| {NETWORK}, EDP, {JOBS} processes | layers | proven | without mapping | largest gap | s | evaluated in full | mappings |"
+    yield "|---|---|---|---|---|---|---|---|"
+    network = zoo.load(NETWORK).with_densities({}, {"I": 0.5, "W": 0.5})
+    network = replace(network, layers=tuple(replace(each, structured=frozenset("W")) for each in network.layers))
+    for name in DESIGNS:
+        for imperfect in (False, True):
+            setting = Setting(designs.load(name), designs.constraints(name), "edp", imperfect, BUDGET_S)
+            layers = [task.layer for task in tasks(network, setting)]
+            start = time.perf_counter()
+            found = [best for _, best in map_layers(setting, layers, JOBS)]
+            seconds = time.perf_counter() - start
+            there = [best for best in found if isinstance(best, Best) and best.mapping is not None]
+            yield (
+                f"| {name}, {'imperfect' if imperfect else 'perfect'} | {len(layers)} | {sum(best.proven for best in there)} | "
+                f"{len(found) - len(there)} | {max(best.gap for best in there):.1%} | {seconds:.1f} | "
+                f"{sum(best.evaluated for best in there):,} | {sum(best.size for best in there):.3g} |"
+            )
+    best = best_mapping(_product(4096), "edp", BUDGET_S)
+    yield ""
+    yield (
+        f"A dense product 4096 x 4096 x 4096 on three levels without constraints, EDP, {best.size:.3g} mappings: "
+        f"{best.statement}, {best.seconds:.1f} s on one core, {best.evaluated:,} mappings evaluated in full."
+    )
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    yield f"Peak memory of one of the processes: {peak:.2f} GB."
+
+
+def _product(size: int) -> Mapspace:
+    def energy(pj: float) -> EnergyTable:
+        return EnergyTable({"read": pj, "fill": pj, "update": pj})
+
+    levels = (
+        StorageLevel("DRAM", energy=energy(128.0), read_words_per_cycle=16, write_words_per_cycle=16),
+        StorageLevel(
+            "GLB", capacity_words=65536, energy=energy(6.0), read_words_per_cycle=32, write_words_per_cycle=32
+        ),
+        StorageLevel("RF", capacity_words=256, mesh_x=16, mesh_y=16, energy=energy(0.5)),
+    )
+    compute = ComputeLevel("MAC", mesh_x=16, mesh_y=16, energy=EnergyTable({"compute": 1.0}))
+    workload = Workload(Einsum.parse("Z[m,n] = A[m,k] * B[k,n]"), dict.fromkeys("MNK", size))
+    return Mapspace(Problem(workload, Design(Architecture(levels, compute))))
