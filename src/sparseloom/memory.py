@@ -29,3 +29,13 @@ def forget() -> None:
     """Empty what is kept from one evaluation to the next."""
     for clear in _CLEAR:
         clear()
+
+
+def give_back() -> None:
+    """Return memory that is free to the system, where the C library keeps it and can be told (glibc): between long searches of one
+    process it would add up to gigabytes."""
+    import ctypes
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

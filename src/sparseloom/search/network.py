@@ -14,6 +14,7 @@ from sparseloom.mapping.batch import Problem
 from sparseloom.mapping.constraints import Constraints
 from sparseloom.mapping.file import named_tensors
 from sparseloom.mapping.mapspace import Mapspace
+from sparseloom.memory import forget, give_back
 from sparseloom.search.explain import misfits
 from sparseloom.search.mapper import Best, best_mapping
 from sparseloom.search.workers import in_processes
@@ -104,10 +105,14 @@ def _blocks(design: Design) -> Mapping[str, int]:
 def map_layer(setting: Setting, layer: Layer) -> Best:
     """The best mapping of a layer. Raises MappingError where there is none, with the reasons."""
     space = setting.space(layer)
-    best = best_mapping(space, setting.objective, setting.budget_s)
-    if best.mapping is None and best.proven:
-        raise MappingError(misfits(space))
-    return best
+    try:
+        best = best_mapping(space, setting.objective, setting.budget_s)
+        if best.mapping is None and best.proven:
+            raise MappingError(misfits(space))
+        return best
+    finally:
+        forget()
+        give_back()
 
 
 def map_layers(
