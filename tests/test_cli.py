@@ -468,14 +468,14 @@ def test_a_gap_to_no_bound_is_null_in_json(run, tmp_path: Path, monkeypatch) -> 
 
 
 def test_a_search_that_is_interrupted_writes_the_best_so_far(run, tmp_path: Path, monkeypatch) -> None:
-    step = mapper._Search.step
+    step = mapper.Search.step
 
     def interrupted(self) -> None:
         if self.mapping is not None:
             raise KeyboardInterrupt
         step(self)
 
-    monkeypatch.setattr(mapper._Search, "step", interrupted)
+    monkeypatch.setattr(mapper.Search, "step", interrupted)
     (tmp_path / "large.yaml").write_text(TOY.replace("{M: 4, N: 4, K: 6}", "{M: 64, N: 64, K: 60}"))
     code, out, _ = run("map", tmp_path / "large.yaml", "-o", tmp_path / "best.yaml")
     assert code == 130
@@ -515,7 +515,7 @@ def test_a_network_is_mapped_layer_by_layer_and_goes_on_in_its_folder(run, tmp_p
 
 
 def test_a_network_that_is_interrupted_keeps_what_it_has(run, tmp_path: Path, monkeypatch) -> None:
-    step, steps = mapper._Search.step, []
+    step, steps = mapper.Search.step, []
 
     def interrupted(self) -> None:
         steps.append(self)
@@ -523,11 +523,11 @@ def test_a_network_that_is_interrupted_keeps_what_it_has(run, tmp_path: Path, mo
             raise KeyboardInterrupt
         step(self)
 
-    monkeypatch.setattr(mapper._Search, "step", interrupted)
+    monkeypatch.setattr(mapper.Search, "step", interrupted)
     code, out, _ = run("map", *network_files(tmp_path), "-o", tmp_path / "found", "--jobs", 1)
     assert code == 130
     assert "conv" in out
-    monkeypatch.setattr(mapper._Search, "step", step)
+    monkeypatch.setattr(mapper.Search, "step", step)
     code, out, errors = run("map", *network_files(tmp_path), "-o", tmp_path / "found", "--jobs", 1)
     assert code == 0
     assert "1 of 2 layers are known" in errors
@@ -634,14 +634,14 @@ def test_choices_of_which_none_can_hold_a_tile_are_all_named(run, tmp_path: Path
 
 
 def test_a_search_of_choices_that_is_interrupted_writes_the_best_so_far(run, tmp_path: Path, monkeypatch) -> None:
-    step = mapper._Search.step
+    step = mapper.Search.step
 
     def interrupted(self) -> None:
         if self.mapping is not None:
             raise KeyboardInterrupt
         step(self)
 
-    monkeypatch.setattr(mapper._Search, "step", interrupted)
+    monkeypatch.setattr(mapper.Search, "step", interrupted)
     (tmp_path / "large.yaml").write_text(OPEN.replace("{M: 4, N: 4, K: 6}", "{M: 64, N: 64, K: 60}"))
     code, out, _ = run("map", tmp_path / "large.yaml", "-o", tmp_path / "best.yaml")
     assert code == 130

@@ -18,7 +18,7 @@ from sparseloom.mapping.constraints import Constraints, LevelConstraints, Limit
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.model.batch import evaluate_batch
 from sparseloom.search.codesign import best_design, mapspaces
-from sparseloom.search.mapper import Best, _Search, best_mapping
+from sparseloom.search.mapper import Best, Search, best_mapping
 from sparseloom.search.objective import OBJECTIVES
 from sparseloom.workload.einsum import Einsum
 from sparseloom.workload.workload import Workload
@@ -129,7 +129,7 @@ def test_an_ended_budget_leaves_a_bound_for_all_designs_together() -> None:
 
 
 def test_an_interrupt_keeps_the_best_of_all_designs(monkeypatch) -> None:
-    step, seen = _Search.step, list[float]()
+    step, seen = Search.step, list[float]()
 
     def interrupted(self) -> None:
         if len(seen) > 40:
@@ -137,7 +137,7 @@ def test_an_interrupt_keeps_the_best_of_all_designs(monkeypatch) -> None:
         step(self)
         seen.extend([self.best[0]] if self.mapping is not None else [])
 
-    monkeypatch.setattr(_Search, "step", interrupted)
+    monkeypatch.setattr(Search, "step", interrupted)
     best = best_design(of_sizes(64, 48)).best
     assert best.interrupted
     assert best.value == pytest.approx(min(seen))

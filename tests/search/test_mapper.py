@@ -24,7 +24,7 @@ from sparseloom.model.batch import evaluate_batch, in_chunks
 from sparseloom.model.evaluate import evaluate
 from sparseloom.model.prefix import Cost
 from sparseloom.search.explain import misfits
-from sparseloom.search.mapper import _Part, _Search, best_mapping
+from sparseloom.search.mapper import Search, _Part, best_mapping
 from sparseloom.search.objective import OBJECTIVES, Objective
 from sparseloom.workload.einsum import Einsum
 from sparseloom.workload.workload import Workload
@@ -171,7 +171,7 @@ def nests(draw):
 
 def broken_bounds(space: Mapspace, name: str) -> list[str]:
     """Prefixes that lead to a mapping which is better than their bound."""
-    state, broken = _Search(Tree(space), OBJECTIVES[name]), list[str]()
+    state, broken = Search(Tree(space), OBJECTIVES[name]), list[str]()
 
     def least(part: _Part) -> np.ndarray:
         if part.stage == len(state.tree.stages):

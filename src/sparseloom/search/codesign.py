@@ -15,7 +15,7 @@ from sparseloom.mapping.constraints import NONE, Constraints
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.mapping.prefixes import Tree
 from sparseloom.search.explain import misfits, too_small
-from sparseloom.search.mapper import WATCH_S, Best, _Search, exact, perfect_of
+from sparseloom.search.mapper import WATCH_S, Best, Search, exact, perfect_of
 from sparseloom.search.objective import Objective, objective
 from sparseloom.workload.workload import Workload
 
@@ -108,7 +108,7 @@ class _Run:
     goal: Objective
     found: Best
     turns: int = 0
-    state: _Search | None = None
+    state: Search | None = None
     over: bool = False
 
     @classmethod
@@ -147,12 +147,12 @@ class _Run:
     def end(self) -> None:
         self.state, self.over = None, True
 
-    def _begun(self) -> _Search:
-        state = _Search(Tree(self.space, apart=True), self.goal)
+    def _begun(self) -> Search:
+        state = Search(Tree(self.space, apart=True), self.goal)
         state.know(self.found)
         return state
 
-    def _note(self, state: _Search) -> None:
+    def _note(self, state: Search) -> None:
         """Take over what a turn has shown. A mapping that is worse than those of others stays: it says what the design can do."""
         now = state.found()
         found = now if now.mapping is not None else replace(self.found, evaluated=now.evaluated, valid=now.valid)

@@ -110,7 +110,7 @@ class _Opened:
 
 
 @dataclass
-class _Search:
+class Search:
     """The state of a search: what is left to look into, the ``stage`` at which the next step goes on, and the best mapping of those
     that take at most ``most_cycles``."""
 
@@ -320,7 +320,7 @@ def best_mapping(
         raise InputError(Fault(f"the budget is {budget_s:g} s", path="budget", fix="give more than 0 s"))
     start = told = time.perf_counter()
 
-    def run(state: _Search, until: float) -> None:
+    def run(state: Search, until: float) -> None:
         nonlocal told
         while state.parts and (now := time.perf_counter()) < until:
             state.step()
@@ -328,13 +328,13 @@ def best_mapping(
                 told = now
                 watch(state.found(now - start))
 
-    state = _Search(Tree(space, apart=True), goal, most_cycles=most_cycles)
+    state = Search(Tree(space, apart=True), goal, most_cycles=most_cycles)
     state.beat(below)
     stopped = False
     try:
         if space.imperfect and (perfect := perfect_of(space)) is not None:
             # few mappings with good ones among them, which all are of the wider space, too
-            few = _Search(Tree(perfect, apart=True), goal, most_cycles=most_cycles)
+            few = Search(Tree(perfect, apart=True), goal, most_cycles=most_cycles)
             few.beat(below)
             try:
                 run(few, start + budget_s / 2)
