@@ -74,7 +74,7 @@ def _valid(problem: Problem, batches: list[MappingBatch]) -> int:
 
 def proofs() -> Iterator[str]:
     """Time to the proven best mapping of every layer of a network on each design, and of one large product without constraints."""
-    yield f"| {NETWORK}, EDP, {JOBS} processes | layers | proven | without mapping | largest gap | s | evaluated in full | mappings |"
+    yield f"| {NETWORK}, EDP, {JOBS} processes | layers | proven | no mapping | largest gap | s | evaluated in full | mappings |"
     yield "|---|---|---|---|---|---|---|---|"
     network = zoo.load(NETWORK).with_densities({}, {"I": 0.5, "W": 0.5})
     network = replace(network, layers=tuple(replace(each, structured=frozenset("W")) for each in network.layers))

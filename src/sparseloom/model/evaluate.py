@@ -281,7 +281,8 @@ def _compute(problem: Problem, traffic: Activity, energy: Energy) -> ComputeActi
     counted = Outcomes(float(computes.actual[0]), float(computes.gated[0]), float(computes.skipped[0]))
     energy_pj = sum(getattr(counted, outcome) * energy("compute", outcome) for outcome in OUTCOMES)
     instances = float(traffic.instances[0, -1])
-    mean = (counted.actual + counted.gated) / instances
+    # none is in use where a leader has no nonzeros
+    mean = (counted.actual + counted.gated) / instances if instances else 0.0
     return ComputeActions(
         unit.name, counted, float(computes.absent[0]), energy_pj, float(computes.busiest[0]), mean, unit.instances,
         instances,

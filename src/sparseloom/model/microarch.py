@@ -130,6 +130,8 @@ def _port_cycles(level: StorageLevel, shares: Mapping[str, Share], instances: Fl
                 else:
                     written = written + words
     moved_words = (read, written, read + written)
+    # where a leader without nonzeros leaves no lane to use, one goes through its metadata
+    instances = np.where(instances > 0, instances, 1.0)
     return np.array(
         [
             words / (instances * bandwidth) if bandwidth is not None else np.zeros(instances.shape)
