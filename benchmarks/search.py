@@ -26,7 +26,7 @@ MAPSPACES = ("eyeriss-alexnet-conv2", "stc-flexible-m128-k1152-n1024")
 DENSE = "eyeriss-alexnet-conv2"
 NETWORK = "resnet50"
 DESIGNS = ("tc", "stc", "dstc", "eyeriss")
-BUDGET_S = 20.0
+BUDGET_S = 10.0
 JOBS = 2
 
 
