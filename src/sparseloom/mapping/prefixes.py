@@ -207,6 +207,14 @@ class Tree:
                     np.concatenate([prefixes.place[parent[each]], 3 * depth + kind], axis=1), used[each],
                 )  # fmt: skip
 
+    def followers(self, prefixes: Prefixes) -> FloatArray:
+        """How many combinations of bounds follow each prefix, [N]; the fan-out may not allow all."""
+        found = np.ones(len(prefixes))
+        for d, stages in enumerate(self._ranks):
+            begin, node = stages[prefixes.stage].begin, prefixes.node[:, d]
+            found *= begin[node + 1] - begin[node]
+        return found
+
     def _nodes_after(
         self, prefixes: Prefixes, parent: IntArray, nodes: IntArray
     ) -> Iterator[tuple[IntArray, IntArray]]:

@@ -183,9 +183,15 @@ class Search:
         elif part.settled < self.tree.complete[part.stage]:
             self._add(self._settle(part))
         else:
-            opened = _Opened(part, self.tree.following(part.prefixes))
-            self.parts.append(opened)
-            self._lengthen(opened)
+            # so few at a time that all can be listed at once: what waits to be listed takes much room
+            many = np.cumsum(self.tree.followers(part.prefixes))
+            few = max(1, int(np.searchsorted(many, CHUNK)))
+            opened = _Opened(part[:few], self.tree.following(part.prefixes[:few]))
+            self.parts += [opened, *([part[few:]] if few < len(part.bound) else [])]
+            while self._lengthen(opened) and many[few - 1] <= CHUNK:
+                pass
+            if many[few - 1] <= CHUNK:
+                self.parts = [each for each in self.parts if each is not opened]
         self.parts.pop(at)
         if len(rest.bound):
             self.parts.append(rest)
