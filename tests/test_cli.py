@@ -467,7 +467,8 @@ def test_a_gap_to_no_bound_is_null_in_json(run, tmp_path: Path, monkeypatch) -> 
     assert json.loads((tmp_path / "best.json").read_text())["gap"] is None
 
 
-def test_a_search_that_is_interrupted_writes_the_best_so_far(run, tmp_path: Path, monkeypatch) -> None:
+def interrupt_when_found(monkeypatch) -> None:
+    """Let a search be interrupted as soon as it has a mapping."""
     step = mapper.Search.step
 
     def interrupted(self) -> None:
@@ -476,6 +477,10 @@ def test_a_search_that_is_interrupted_writes_the_best_so_far(run, tmp_path: Path
         step(self)
 
     monkeypatch.setattr(mapper.Search, "step", interrupted)
+
+
+def test_a_search_that_is_interrupted_writes_the_best_so_far(run, tmp_path: Path, monkeypatch) -> None:
+    interrupt_when_found(monkeypatch)
     (tmp_path / "large.yaml").write_text(TOY.replace("{M: 4, N: 4, K: 6}", "{M: 64, N: 64, K: 60}"))
     code, out, _ = run("map", tmp_path / "large.yaml", "-o", tmp_path / "best.yaml")
     assert code == 130
@@ -634,14 +639,7 @@ def test_choices_of_which_none_can_hold_a_tile_are_all_named(run, tmp_path: Path
 
 
 def test_a_search_of_choices_that_is_interrupted_writes_the_best_so_far(run, tmp_path: Path, monkeypatch) -> None:
-    step = mapper.Search.step
-
-    def interrupted(self) -> None:
-        if self.mapping is not None:
-            raise KeyboardInterrupt
-        step(self)
-
-    monkeypatch.setattr(mapper.Search, "step", interrupted)
+    interrupt_when_found(monkeypatch)
     (tmp_path / "large.yaml").write_text(OPEN.replace("{M: 4, N: 4, K: 6}", "{M: 64, N: 64, K: 60}"))
     code, out, _ = run("map", tmp_path / "large.yaml", "-o", tmp_path / "best.yaml")
     assert code == 130

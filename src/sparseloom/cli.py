@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from sparseloom.case import Case
     from sparseloom.mapping.details import TimeloopDetails
     from sparseloom.mapping.mapping import Mapping
-    from sparseloom.mapping.mapspace import Mapspace
     from sparseloom.model.conventions import Conventions
     from sparseloom.results import Result
     from sparseloom.search.mapper import Best
@@ -243,16 +242,8 @@ def map_(
     and networks stand for files; a published design brings its constraints unless files give others. Everything is counted by
     the profile `sparseloom`.
     """
-    from dataclasses import replace
-
     from sparseloom import document
-    from sparseloom.case import design_of, problem, read
-    from sparseloom.mapping.batch import Problem
-    from sparseloom.mapping.mapspace import Mapspace
-    from sparseloom.model.evaluate import evaluate
-    from sparseloom.report import chosen as choices_of
-    from sparseloom.report.mapped import case_file, compared, json_text, mapping_file, text
-    from sparseloom.search.codesign import best_design, mapspaces
+    from sparseloom.case import read
     from sparseloom.search.objective import objective as goal_of
 
     goal, seconds = goal_of("energy" if objective == FRONT else objective), _seconds(budget)
@@ -268,15 +259,30 @@ def map_(
         network = _with_densities(case.network, density, densities, structured)
         _map_network(network, case, files, (goal, seconds, imperfect), jobs, output, json)
         return
-    workload, variants = problem(case, files)
+    if objective == FRONT:
+        _map_front(case, files, imperfect, seconds, output, json)
+    else:
+        _map_workload(case, files, (goal, seconds, imperfect), output, json)
+
+
+def _map_workload(
+    case: Case, files: list[Path], search: tuple[Objective, float, bool], output: Path | None, json: Path | None
+) -> None:
+    """Find the best mapping of a workload, and the best variant of its design, and print and write them."""
+    from dataclasses import replace
+
+    from sparseloom import document
+    from sparseloom.case import problem
+    from sparseloom.mapping.mapspace import Mapspace
+    from sparseloom.model.evaluate import evaluate
+    from sparseloom.report import chosen as choices_of
+    from sparseloom.report.mapped import case_file, compared, json_text, mapping_file, text
+    from sparseloom.search.codesign import best_design, mapspaces
+
+    (goal, seconds, imperfect), (workload, variants) = search, problem(case, files)
     for variant in variants:
         goal.require_energies(variant.value)
     _announce_compilation()
-    if objective == FRONT:
-        _map_front(
-            Mapspace(Problem(workload, design_of(case, files)), case.constraints, imperfect), seconds, output, json
-        )
-        return
     spaces = mapspaces(workload, [variant.value for variant in variants], case.constraints, imperfect)
     print(f"{sum(space.size for space in spaces if isinstance(space, Mapspace)):,} mappings", file=sys.stderr)
     watched = sys.stderr.isatty()
@@ -305,15 +311,25 @@ def map_(
         raise typer.Exit(INTERRUPTED)
 
 
-def _map_front(space: Mapspace, seconds: float, output: Path | None, json: Path | None) -> None:
-    """Find the front of a mapspace, and print and write it."""
+def _map_front(
+    case: Case, files: list[Path], imperfect: bool, seconds: float, output: Path | None, json: Path | None
+) -> None:
+    """Find the front of a workload on a design, and print and write it."""
     from sparseloom import document
+    from sparseloom.case import design_of, problem
     from sparseloom.errors import MappingError
+    from sparseloom.mapping.batch import Problem
+    from sparseloom.mapping.mapspace import Mapspace
     from sparseloom.model.evaluate import evaluate
     from sparseloom.report.front import json_text, text, write
     from sparseloom.search.explain import misfits
+    from sparseloom.search.objective import objective
     from sparseloom.search.pareto import front
 
+    (workload, _), design = problem(case, files), design_of(case, files)
+    objective("energy").require_energies(design)
+    space = Mapspace(Problem(workload, design), case.constraints, imperfect)
+    _announce_compilation()
     print(f"{space.size:,} mappings", file=sys.stderr)
     watched = sys.stderr.isatty()
     for found in front(space, seconds):
@@ -323,7 +339,6 @@ def _map_front(space: Mapspace, seconds: float, output: Path | None, json: Path 
         print(file=sys.stderr)
     if found.complete and not found.points:
         raise MappingError(misfits(space))
-    workload, design = space.problem.workload, space.problem.design
     results = [evaluate(workload, design, point.mapping) for point in found.points if point.mapping is not None]
     if output is not None:
         write(output, found, workload, design)

@@ -68,11 +68,9 @@ class Inside:
         if tables is None:
             return np.zeros(len(prefixes))
         table = tables[arriving]
-        exact = np.array([self.tree.space.problem.shape])
-        around = _around(
-            prefixes.rank, prefixes.bound, prefixes.place, self.tree.tiles(prefixes), exact[0], self.classes
-        )
-        return np.asarray(table[around, self.tree.grid(prefixes.stage).number(self.tree.tiles(prefixes))])
+        tiles, shape = self.tree.tiles(prefixes), self.floor.problem.shape
+        around = _around(prefixes.rank, prefixes.bound, prefixes.place, tiles, shape, self.classes)
+        return np.asarray(table[around, self.tree.grid(prefixes.stage).number(tiles)])
 
     @cached_property
     def _least(self) -> list[tuple[FloatArray, FloatArray] | None]:

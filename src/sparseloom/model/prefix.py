@@ -198,6 +198,15 @@ class Floor:
         other = min(price("compute", "actual"), price("compute", "gated"), 0.0 if self._spared else np.inf)
         return self._actual * price("compute", "actual") + (self.points - self._actual) * other
 
+    @property
+    def timed(self) -> float:
+        """The least share of the computes of any lane that take a cycle; nothing is said where zeros may lie together."""
+        if not self._spared:
+            return 1.0
+        if any(density.coordinate_dependent for density in self.problem.densities):
+            return 0.0
+        return self._actual / self.points
+
     def cycles(self, lanes: FloatArray) -> FloatArray:
         """At least so many, if ``lanes`` [N] compute units are in use at most."""
         most = np.minimum(lanes, self.problem.design.architecture.compute.instances)

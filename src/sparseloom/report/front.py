@@ -10,8 +10,8 @@ from sparseloom import document
 from sparseloom.arch.design import Design
 from sparseloom.mapping import file as mapping_file
 from sparseloom.report.mapped import case_file
-from sparseloom.report.overview import table
 from sparseloom.results import Result
+from sparseloom.results.table import table
 from sparseloom.search.pareto import Front
 from sparseloom.workload.workload import Workload
 
@@ -26,7 +26,7 @@ def text(front: Front, results: Sequence[Result]) -> str:
         )
         for k, result in enumerate(results, 1)
     ]  # fmt: skip
-    lines = [table([head, *rows], left=(0, 5))] if rows else []
+    lines = [table(head, rows, (0, 5))] if rows else []
     return "\n".join([*lines, f"{front}; {front.size:,} mappings, {front.seconds:.1f} s"])
 
 

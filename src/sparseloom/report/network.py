@@ -18,7 +18,7 @@ from sparseloom.errors import Fault, InputError, SparseloomError
 from sparseloom.mapping import file as mapping_file
 from sparseloom.model.evaluate import evaluate
 from sparseloom.report.mapped import case_file, finite
-from sparseloom.report.overview import table
+from sparseloom.results.table import table
 from sparseloom.search.mapper import Best
 from sparseloom.search.network import Setting, Task
 from sparseloom.search.objective import objective
@@ -200,7 +200,7 @@ def text(setting: Setting, tasks: Sequence[Task], found: Found) -> str:
             f"{total['seconds']:.1f}",
         )
     )  # fmt: skip
-    lines = [table([head, *rows], left=(0, 2, 8))]
+    lines = [table(head, rows, (0, 2, 8))]
     for number, best in sorted(found.items()):
         if isinstance(best, SparseloomError):
             lines += [f"{tasks[number].names[0]}: {fault}" for fault in best.faults]

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 
 from sparseloom.results.result import Result
+from sparseloom.results.table import table
 
 HEAD = ("case", "design", "cycles", "energy uJ", "used", "computes", "gated", "skipped or absent", "bound by")
 
 
 def text(results: Mapping[str, Result]) -> str:
     """A line for each result: cycles, energy, utilisation, computes, and what sets the cycles."""
-    return table([HEAD, *(_row(name, result) for name, result in results.items())], left=(0, 1, len(HEAD) - 1))
-
-
-def table(rows: Sequence[Sequence[str]], left: Collection[int]) -> str:
-    """Rows of cells, in columns; those of some numbers to the ``left``, the others, numbers, to the right."""
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = (
-            cell.ljust(width) if k in left else cell.rjust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return table(HEAD, [_row(name, result) for name, result in results.items()], (0, 1, len(HEAD) - 1))
 
 
 def _row(name: str, result: Result) -> tuple[str, ...]:

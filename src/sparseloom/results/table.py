@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -44,11 +44,13 @@ def number(value: float, limit: float = 1e15) -> str:
     return f"{value:,.1f}" if size >= 1000 else f"{value:.2f}" if size >= 10 else f"{value:.4g}"
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> str:
-    """Aligned columns two spaces apart, the first ``texts`` of them to the left, the others to the right."""
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int | Collection[int]) -> str:
+    """Aligned columns two spaces apart, the first ``texts`` of them, or those of these numbers, to the left, the others to the
+    right."""
+    left = range(texts) if isinstance(texts, int) else texts
     widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
     lines = (
-        "  ".join(c.ljust(w) if i < texts else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
+        "  ".join(c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
         for line in (header, *rows)
     )
     return "\n".join(line.rstrip() for line in lines)

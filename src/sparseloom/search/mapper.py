@@ -133,6 +133,8 @@ class Search:
         self.indexes = np.asarray(self.problem.projections.any(axis=1), np.bool_)
         levels = self.problem.design.architecture.levels
         self.fanouts = [prod(self.problem.design.architecture.fanout(depth)) for depth in range(len(levels))]
+        kinds = {saf.kind for saf in self.problem.design.features.safs}
+        self.fills_lanes = bool(kinds & {SPATIAL_SKIPPING, POSITION_SKIPPING})
         width = 2 + 2 * len(self.problem.ranks) + 2 * len(self.indexes) + len(levels)
         self.seen = Seen(width, 1 + 2 * len(levels)) if comparable(self.problem, space.imperfect) else None
         for keep in range(len(space.keeps)):
@@ -243,12 +245,14 @@ class Search:
         cost = part.cost + Cost(np.maximum(known.energy_pj, least), known.port_words) + rest
         lanes = prefixes.lanes * prod(self.fanouts[self.tree.complete[part.stage] :])
         cycles = np.maximum(floor.cycles(lanes), floor.port_cycles(cost.port_words, self._used(prefixes)))
+        if not self.fills_lanes and floor.timed > 0:
+            cycles = np.maximum(cycles, floor.timed * self.tree.cycles(prefixes))
         value = self.goal.of(cost.energy_pj + floor.compute_energy_pj(), cycles) * (1 - SLACK)
         return np.where(cycles * (1 - SLACK) <= self.most_cycles, value, np.inf)
 
     def _used(self, prefixes: Prefixes) -> FloatArray:
         """Instances of each level that are in use, at most, [S, N]; with features that put idle lanes to use, any number."""
-        if any(saf.kind in (SPATIAL_SKIPPING, POSITION_SKIPPING) for saf in self.problem.design.features.safs):
+        if self.fills_lanes:
             return np.full((len(self.fanouts), len(prefixes)), np.inf)
         spatial = np.where(prefixes.place % 3 > 0, prefixes.bound, 1)
         now = self.tree.complete[prefixes.stage]
