@@ -247,8 +247,11 @@ class Search:
         cycles = np.maximum(floor.cycles(lanes), floor.port_cycles(cost.port_words, self._used(prefixes)))
         if not self.fills_lanes and floor.timed > 0:
             cycles = np.maximum(cycles, floor.timed * self.tree.cycles(prefixes))
-        value = self.goal.of(cost.energy_pj + floor.compute_energy_pj(), cycles) * (1 - SLACK)
-        return np.where(cycles * (1 - SLACK) <= self.most_cycles, value, np.inf)
+        # what leads to no mapping has no finite cost
+        energy_pj = cost.energy_pj + floor.compute_energy_pj()
+        may = (energy_pj < np.inf) & (cycles < np.inf) & (cycles * (1 - SLACK) <= self.most_cycles)
+        value = self.goal.of(np.where(may, energy_pj, 0.0), np.where(may, cycles, 0.0)) * (1 - SLACK)
+        return np.where(may, value, np.inf)
 
     def _used(self, prefixes: Prefixes) -> FloatArray:
         """Instances of each level that are in use, at most, [S, N]; with features that put idle lanes to use, any number."""
