@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from sparseloom import __version__
-from sparseloom.errors import Fault, InputError, SparseloomError
+from sparseloom.errors import FAULT, INTERRUPTED, Fault, InputError, SparseloomError
 
 if TYPE_CHECKING:
     from sparseloom.arch.design import Design
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from sparseloom.mapping.mapping import Mapping
     from sparseloom.model.conventions import Conventions
     from sparseloom.results import Result
-    from sparseloom.search.mapper import Best
-    from sparseloom.search.objective import Objective
-    from sparseloom.workload.network import Network
     from sparseloom.workload.workload import Workload
 
     Arguments = tuple[Workload, Design, Mapping, Conventions, TimeloopDetails | None]
@@ -31,9 +28,6 @@ DEMO = "eyeriss-v2-pe-mobilenet-l07"
 
 FRONT = "pareto"
 """The objective that asks for a front."""
-
-FAULT, INTERRUPTED = 2, 130
-"""Exit codes: the input is at fault; the user interrupted."""
 
 app = typer.Typer(
     help="Model sparse tensor accelerators: cycles, energy and every access of a mapping.",
@@ -244,6 +238,7 @@ def map_(
     """
     from sparseloom import document
     from sparseloom.case import read
+    from sparseloom.map_command import Request, map_front, map_network, map_workload, with_densities
     from sparseloom.search.objective import objective as goal_of
 
     goal, seconds = goal_of("energy" if objective == FRONT else objective), _seconds(budget)
@@ -253,164 +248,16 @@ def map_(
         from sparseloom.arch.named_energies import with_energies
 
         case = case.with_designs(lambda design: with_energies(design, energy_table))
+    request = Request(case, files, goal, seconds, imperfect, output, json)
+    _announce_compilation()
     if case.network is not None:
         if objective == FRONT:
             raise InputError(Fault("fronts are of one workload", path="objective", fix="give edp, energy or cycles"))
-        network = _with_densities(case.network, density, densities, structured)
-        _map_network(network, case, files, (goal, seconds, imperfect), jobs, output, json)
-        return
-    if objective == FRONT:
-        _map_front(case, files, imperfect, seconds, output, json)
+        code = map_network(with_densities(case.network, density, densities, structured), request, jobs)
     else:
-        _map_workload(case, files, (goal, seconds, imperfect), output, json)
-
-
-def _map_workload(
-    case: Case, files: list[Path], search: tuple[Objective, float, bool], output: Path | None, json: Path | None
-) -> None:
-    """Find the best mapping of a workload, and the best variant of its design, and print and write them."""
-    from dataclasses import replace
-
-    from sparseloom import document
-    from sparseloom.case import problem
-    from sparseloom.mapping.mapspace import Mapspace
-    from sparseloom.model.evaluate import evaluate
-    from sparseloom.report import chosen as choices_of
-    from sparseloom.report.mapped import case_file, compared, json_text, mapping_file, text
-    from sparseloom.search.codesign import best_design, mapspaces
-
-    (goal, seconds, imperfect), (workload, variants) = search, problem(case, files)
-    for variant in variants:
-        goal.require_energies(variant.value)
-    _announce_compilation()
-    spaces = mapspaces(workload, [variant.value for variant in variants], case.constraints, imperfect)
-    print(f"{sum(space.size for space in spaces if isinstance(space, Mapspace)):,} mappings", file=sys.stderr)
-    watched = sys.stderr.isatty()
-    chosen = best_design(
-        spaces, goal, seconds, (lambda b: print(f"\r{b}\033[K", end="", file=sys.stderr)) if watched else None
-    )
-    if watched:
-        print(file=sys.stderr)
-    best, space, variant = chosen.best, chosen.space, variants[chosen.number]
-    if best.mapping is None and best.interrupted:
-        print(f"no mapping that fits was found in {best.seconds:.1f} s", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED)
-    if best.mapping is None:
-        raise InputError(Fault(f"no mapping that fits was found in {best.seconds:.1f} s", fix="give a larger --budget"))
-    result = evaluate(workload, variant.value, best.mapping)
-    result = replace(result, ignored=(*result.ignored, *case.ignored), notes=(*result.notes, *case.notes))
-    given = compared(space, best, case.mapping, seconds) if case.mapping is not None else None
-    if output is not None:
-        whole = case.timeloop or variant.choices
-        found = case_file(best, workload, variant.value, variant.choices) if whole else mapping_file(best)
-        document.write(output, found)
-    if json is not None:
-        document.write(json, json_text(best, result, given, choices_of.json_values(variants, chosen)))
-    print(text(best, result, given, choices_of.text(variants, chosen)))
-    if best.interrupted:
-        raise typer.Exit(INTERRUPTED)
-
-
-def _map_front(
-    case: Case, files: list[Path], imperfect: bool, seconds: float, output: Path | None, json: Path | None
-) -> None:
-    """Find the front of a workload on a design, and print and write it."""
-    from sparseloom import document
-    from sparseloom.case import design_of, problem
-    from sparseloom.errors import MappingError
-    from sparseloom.mapping.batch import Problem
-    from sparseloom.mapping.mapspace import Mapspace
-    from sparseloom.model.evaluate import evaluate
-    from sparseloom.report.front import json_text, text, write
-    from sparseloom.search.explain import misfits
-    from sparseloom.search.objective import objective
-    from sparseloom.search.pareto import front
-
-    (workload, _), design = problem(case, files), design_of(case, files)
-    objective("energy").require_energies(design)
-    space = Mapspace(Problem(workload, design), case.constraints, imperfect)
-    _announce_compilation()
-    print(f"{space.size:,} mappings", file=sys.stderr)
-    watched = sys.stderr.isatty()
-    for found in front(space, seconds):
-        if watched:
-            print(f"\r{found}\033[K", end="", file=sys.stderr)
-    if watched:
-        print(file=sys.stderr)
-    if found.complete and not found.points:
-        raise MappingError(misfits(space))
-    results = [evaluate(workload, design, point.mapping) for point in found.points if point.mapping is not None]
-    if output is not None:
-        write(output, found, workload, design)
-    if json is not None:
-        document.write(json, json_text(found, results))
-    print(text(found, results))
-    if found.interrupted:
-        raise typer.Exit(INTERRUPTED)
-
-
-def _with_densities(network: Network, density: float | None, densities: str, structured: bool) -> Network:
-    """A network with what the options say of its tensors."""
-    from dataclasses import replace
-
-    from sparseloom.workload import zoo
-
-    known = zoo.load_densities(densities).layers if densities else {}
-    operands = {tensor.name for layer in network.layers for tensor in layer.einsum.operands}
-    network = network.with_densities(known, dict.fromkeys(operands, density) if density is not None else None)
-    if structured:
-        layers = (replace(each, structured=frozenset({each.constant} - {""})) for each in network.layers)
-        network = replace(network, layers=tuple(layers))
-    return network
-
-
-def _map_network(
-    network: Network,
-    case: Case,
-    files: list[Path],
-    search: tuple[Objective, float, bool],
-    jobs: int,
-    output: Path | None,
-    json: Path | None,
-) -> None:
-    """Map all layers, and print and write what is found as it comes."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from sparseloom import document
-    from sparseloom.case import design_of
-    from sparseloom.report.network import Folder, json_text, text
-    from sparseloom.search.network import Setting, map_layers, tasks
-
-    (goal, seconds, imperfect), design = search, design_of(case, files)
-    goal.require_energies(design)
-    setting = Setting(design, case.constraints, goal.name, imperfect, seconds)
-    todo = tasks(network, setting)
-    folder = Folder(output, setting, todo) if output is not None else None
-    _announce_compilation()
-    found: dict[int, Best | SparseloomError] = dict(folder.read()) if folder is not None else {}
-    if found:
-        print(f"{len(found)} of {len(todo)} layers are known from {output}", file=sys.stderr)
-    left = [number for number in range(len(todo)) if number not in found]
-    interrupted = False
-    try:
-        with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
-            bar = progress.add_task(f"{network.name} on {design.name}", total=len(todo), completed=len(found))
-            for k, best in map_layers(setting, [todo[number].layer for number in left], jobs or os.cpu_count() or 1):
-                found[left[k]] = best
-                progress.advance(bar)
-                progress.console.print(f"{', '.join(todo[left[k]].names)}: {best}", soft_wrap=True, highlight=False)
-                if folder is not None:
-                    folder.write(found)
-    except KeyboardInterrupt:
-        interrupted = True
-    if json is not None:
-        document.write(json, json_text(setting, todo, found))
-    print(text(setting, todo, found))
-    if interrupted:
-        raise typer.Exit(INTERRUPTED)
-    if any(isinstance(best, SparseloomError) for best in found.values()):
-        raise typer.Exit(FAULT)
+        code = map_front(request) if objective == FRONT else map_workload(request)
+    if code:
+        raise typer.Exit(code)
 
 
 def _seconds(text: str) -> float:

@@ -9,6 +9,9 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+FAULT, INTERRUPTED = 2, 130
+"""Exit codes of commands: the input is at fault; the user interrupted."""
+
 
 @dataclass(frozen=True)
 class Fault:

@@ -32,11 +32,13 @@ from sparseloom.workload.workload import Workload
 
 @dataclass(frozen=True)
 class Comparison:
-    """The ``value`` of a mapping that was given (None: it does not run), the constraints that it breaks, and both in words."""
+    """The ``value`` of a mapping that was given (None: it does not run), the constraints that it breaks, the best mapping when they
+    are ``loosened`` to admit it, and all in words."""
 
     value: float | None
     violations: tuple[str, ...]
     text: str
+    loosened: Best | None = None
 
 
 def text(best: Best, result: Result, given: Comparison | None = None, chosen: str = "") -> str:
@@ -64,13 +66,14 @@ def compared(space: Mapspace, best: Best, mapping: Mapping, budget_s: float) -> 
         return Comparison(None, broken, f"the given mapping does not run: {error.faults[0].what}")
     value = float(goal.of(np.array(given.energy_pj), np.array(given.cycles)))
     lines = [f"given     {goal.name} {value:.6g} {goal.unit}, {value / best.value:.4g} times that of the best found"]
+    wider = None
     if broken:
         lines += [f"  it breaks a constraint: {what}" for what in broken]
         wider = best_mapping(admitting(space, mapping), goal, budget_s)
         lines.append(
             f"  with that loosened the best found has {wider}; the given one {value / wider.value:.4g} times that"
         )
-    return Comparison(value, broken, "\n".join(lines))
+    return Comparison(value, broken, "\n".join(lines), wider)
 
 
 def json_text(
@@ -81,7 +84,8 @@ def json_text(
     values["mapping"] = _mapping_text(best)
     values["result"] = result.to_dict()
     if given is not None:
-        values["given"] = {"value": given.value, "violations": list(given.violations)}
+        loosened = finite(given.loosened.value) if given.loosened is not None else None
+        values["given"] = {"value": given.value, "violations": list(given.violations), "best_if_loosened": loosened}
     return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
