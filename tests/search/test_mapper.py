@@ -1,6 +1,7 @@
 """The search against the evaluation of every mapping of the mapspace."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from sparseloom.mapping.violations import violations
 from sparseloom.model.batch import evaluate_batch, in_chunks
 from sparseloom.model.evaluate import evaluate
 from sparseloom.model.prefix import Cost
-from sparseloom.search.explain import misfits
+from sparseloom.search.explain import misfits, needs
 from sparseloom.search.mapper import Search, _Part, best_mapping
 from sparseloom.search.objective import OBJECTIVES, Objective
 from sparseloom.workload.einsum import Einsum
@@ -288,6 +289,52 @@ def test_a_level_that_holds_no_tile_is_named_with_the_capacity_that_would_do() -
     assert best_mapping(space).mapping is None
     (fault,) = misfits(space)
     assert fault.what == "G holds 2 words; the smallest tiles that the constraints leave need 5 (A 2, B 1, Z 2)"
+
+
+def test_constraints_that_alone_keep_a_tile_large_are_named() -> None:
+    constraints = Constraints(
+        {"G": LevelConstraints(keep=frozenset("ABZ"), temporal={"M": Limit(2, 4), "N": Limit(1, 4)})}
+    )
+    (fault,) = misfits(Mapspace(product_of(8, capacity=4), constraints))
+    assert fault.fix == (
+        "give it 5 words, or let A bypass it, or loosen one of: G temporal M 2..4, G keep A, G keep B, G keep Z"
+    )
+
+
+def test_levels_that_cannot_hold_their_tiles_together_are_named_with_what_each_would_need() -> None:
+    # 36 = 4 * 9 leaves the least at G, 3 * 6 * 2 the least at R
+    levels = (StorageLevel("D"), StorageLevel("G", capacity_words=18), StorageLevel("R", capacity_words=4))
+    problem = Problem(
+        Workload(Einsum.parse("Z[m] = A[m] * B[k]"), {"M": 36, "K": 1}),
+        Design(Architecture(levels, ComputeLevel("mac"))),
+    )
+    keep = {"keep": frozenset("AZ"), "bypass": frozenset("B")}
+    constraints = Constraints({
+        "D": LevelConstraints({"M": Limit(1, 4)}),
+        "G": LevelConstraints({"M": Limit(1, 6)}, **keep),
+        "R": LevelConstraints(**keep),
+    })  # fmt: skip
+    space = Mapspace(problem, constraints)
+    assert needs(space) == {1: 24, 2: 6}
+    assert best_mapping(space).mapping is None
+    (fault,) = misfits(space)
+    assert fault.what.startswith(f"none of {space.size} mappings fits: each level could hold the smallest tiles")
+    assert fault.fix == (
+        "give G at least 24 words instead of 18; or give R at least 6 words instead of 4; or loosen one of: "
+        "D temporal M 1..4, G temporal M 1..6, G keep A, G keep Z, R keep A, R keep Z"
+    )
+    for depth, words in needs(space).items():
+        enough = tuple(replace(lv, capacity_words=int(words)) if k == depth else lv for k, lv in enumerate(levels))
+        design = Design(Architecture(enough, ComputeLevel("mac")))
+        assert best_mapping(Mapspace(Problem(problem.workload, design), constraints)).mapping is not None
+
+
+def test_lanes_that_constraints_ask_for_in_vain_are_named() -> None:
+    space = Mapspace(product_of(5), Constraints(least_parallelism=1.0))
+    assert space.size == 0
+    (fault,) = misfits(space)
+    assert fault.what.startswith("no mapping uses lanes as the constraints ask")
+    assert fault.fix == "loosen one of: the least parallelism, 1"
 
 
 def test_no_time_is_no_budget() -> None:
