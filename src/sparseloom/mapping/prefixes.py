@@ -6,7 +6,7 @@ stages so far; of each rank it knows the coordinates in a tile of what lies furt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
@@ -26,6 +26,10 @@ FloatArray = NDArray[np.float64]
 
 CHUNK = 8192
 """Prefixes that are made together, about."""
+
+Promising = Callable[[IntArray, IntArray, FloatArray], BoolArray]
+"""Which combinations of bounds are worth being made prefixes of, [K]: of each the number of the prefix that it follows [K], a node of
+each rank [D, K], and the product of its spatial bounds [K]."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +53,33 @@ class Prefixes:
             self.stage, self.node[some], self.rank[some], self.bound[some], self.place[some], self.lanes[some]
         )  # fmt: skip
 
+    @classmethod
+    def joined(cls, parts: Sequence[Prefixes]) -> Prefixes:
+        """Prefixes of one stage, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        arrays = zip(*((each.node, each.rank, each.bound, each.place, each.lanes) for each in parts), strict=True)
+        return cls(parts[0].stage, *map(np.concatenate, arrays))
+
 
 @dataclass(frozen=True)
-class _Rank:
+class RankNodes:
     """The nodes of one stage of one rank: its bounds so far, and coordinates ``tile`` [M] in a tile of what is inside.
 
     ``bounds`` [M, 3] are those of the last stage: temporal, along X, along Y. The nodes that may follow node m are ``begin[m]`` up
-    to ``begin[m + 1]`` of the next stage.
+    to ``begin[m + 1]`` of the next stage. ``exact`` [M]: no iteration is cut short. The first of all lanes goes through ``points``
+    [M] coordinates, in ``whole`` [M] tiles and others that are cut short.
     """
 
     tile: IntArray
     bounds: IntArray
     begin: IntArray
+    exact: BoolArray
+    points: FloatArray
+    whole: FloatArray
+
+
+_NONE = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +100,11 @@ class Tree:
         return (*(depth for depth, _ in self.stages), len(self.space.problem.design.architecture.levels))
 
     @cached_property
-    def _ranks(self) -> list[list[_Rank]]:
+    def _ranks(self) -> list[list[RankNodes]]:
         """By rank and stage."""
         return [self._nodes(d) for d in range(len(self.space.problem.ranks))]
 
-    def _nodes(self, d: int) -> list[_Rank]:
+    def _nodes(self, d: int) -> list[RankNodes]:
         chains, places = self.space.chains[d], np.array(self.space.places)
         own = [np.flatnonzero((places // 3 == depth) & ((places % 3 > 0) == spatial)) for depth, spatial in self.stages]
         inside = np.ones((len(chains), len(own) + 1), np.int64)
@@ -97,16 +116,21 @@ class Tree:
         chains, inside = chains[order], inside[order]
         first = np.arange(len(chains)) == 0
         starts, bounds = np.flatnonzero(first), np.ones((1, 3), np.int64)
-        found = []
+        found, size = list[RankNodes](), int(self.space.problem.shape[d])
         for stage in range(len(own) + 1):
-            tile = np.minimum(inside[starts, stage], self.space.problem.shape[d])
+            tile = np.minimum(inside[starts, stage], size)
+            so_far = np.concatenate([_NONE, *own[:stage]])
+            made = chains[np.ix_(starts, so_far)]
+            exact = tile * made.prod(axis=1) == size
+            points, whole = _first_lane(made, places[so_far] % 3 == 0, tile, size)
             if stage == len(own):
-                found.append(_Rank(tile, bounds, np.zeros(0, np.int64)))
+                found.append(RankNodes(tile, bounds, _NONE, exact, points, whole))
                 break
             here = np.column_stack([chains[:, own[stage]], inside[:, stage + 1]])
             first[1:] |= (here[1:] != here[:-1]).any(axis=1)
             following = np.flatnonzero(first)
-            found.append(_Rank(tile, bounds, np.searchsorted(following, [*starts, len(chains)])))
+            begin = np.searchsorted(following, [*starts, len(chains)])
+            found.append(RankNodes(tile, bounds, begin, exact, points, whole))
             starts, bounds = following, np.ones((len(following), 3), np.int64)
             bounds[:, places[own[stage]] % 3] = chains[np.ix_(starts, own[stage])]
         return found
@@ -150,16 +174,23 @@ class Tree:
         grids = self.grid(stage), self.grid(stage + 1)
         return least_before(grids, self.steps(stage), after)
 
-    def cycles(self, prefixes: Prefixes) -> FloatArray:
-        """The fewest cycles in which the lane with most points can make them, one each, [N]."""
-        tiles = self.tiles(prefixes)
-        points, whole = np.ones(len(prefixes)), np.ones(len(prefixes))
-        _first_lane(prefixes.rank, prefixes.bound, prefixes.place, tiles, self.space.problem.shape, points, whole)
-        rest = points - whole * tiles.prod(axis=0, dtype=np.float64)
-        lanes, known = self._lanes_after(prefixes.stage), self._cycles[prefixes.stage]
+    def cycles(self, stage: int, nodes: IntArray) -> FloatArray:
+        """The fewest cycles in which the lane with most points can make them, one each, with the bounds of ``nodes`` [D, N]: [N]."""
+        points, whole, tile = np.ones(nodes.shape[1]), np.ones(nodes.shape[1]), np.ones(nodes.shape[1])
+        for rank, own in zip(self._ranks, nodes, strict=True):
+            here = rank[stage]
+            if len(here.tile) > 1:
+                points *= here.points[own]
+                whole *= here.whole[own]
+                tile *= here.tile[own]
+            else:
+                points *= here.points[0]
+                whole *= here.whole[0]
+                tile *= here.tile[0]
+        lanes, known = self._lanes_after(stage), self._cycles[stage]
         if known is None:
-            return np.asarray(points / lanes)
-        return np.asarray(whole * known[self.grid(prefixes.stage).number(tiles)] + rest / lanes)
+            return points / lanes
+        return np.asarray(whole * known[self.number(stage, nodes)] + (points - whole * tile) / lanes)
 
     @cached_property
     def _cycles(self) -> list[FloatArray | None]:
@@ -185,27 +216,78 @@ class Tree:
         """The most lanes of stages to come."""
         return prod(prod(self.space.most_lanes(depth)) for depth, spatial in self.stages[stage:] if spatial)
 
-    def following(self, prefixes: Prefixes) -> Iterator[tuple[int, IntArray, Prefixes]]:
-        """All prefixes of one stage more within the fan-out, some :data:`CHUNK` combinations of bounds at a time, and for each the
-        number of the one it follows; before these, the least such number of them and of all that are to come."""
+    def following(
+        self, prefixes: Prefixes, promising: Promising | None = None
+    ) -> Iterator[tuple[int, IntArray, Prefixes]]:
+        """All prefixes of one stage more within the fan-out, of combinations of bounds that are ``promising``; some :data:`CHUNK`
+        combinations at a time, and for each prefix the number of the one it follows; before these, the least such number of
+        them and of all that are to come."""
         depth, spatial = self.stages[prefixes.stage]
-        for parent, nodes in self._nodes_after(
-            prefixes, np.arange(len(prefixes)), np.zeros((0, len(prefixes)), np.int64)
-        ):
+        for parent, nodes, lanes in _merged(self._combined(prefixes, promising)):
             ranks = (each[prefixes.stage + 1] for each in self._ranks)
             bounds = np.stack([rank.bounds[own] for rank, own in zip(ranks, nodes, strict=True)])
-            used = prefixes.lanes[parent] * (bounds[:, :, 1:].prod(axis=(0, 2)) if spatial else 1)
+            parents, parts, many = list[IntArray](), list[Prefixes](), 0
             for some, orders in self._ordered(depth, spatial, bounds):
                 each, order = np.repeat(some, len(orders)), np.tile(orders, (len(some), 1))
                 own = bounds[order, each[:, None]]
                 kind = np.where(own[:, :, 2] > 1, 2, 1) if spatial else np.zeros(order.shape, np.int64)
                 bound = np.take_along_axis(own, kind[:, :, None], axis=2)[:, :, 0]
-                yield int(parent[0]), parent[each], Prefixes(
+                parents.append(parent[each])
+                parts.append(Prefixes(
                     prefixes.stage + 1, nodes[:, each].T,
                     np.concatenate([prefixes.rank[parent[each]], order], axis=1),
                     np.concatenate([prefixes.bound[parent[each]], bound], axis=1),
-                    np.concatenate([prefixes.place[parent[each]], 3 * depth + kind], axis=1), used[each],
-                )  # fmt: skip
+                    np.concatenate([prefixes.place[parent[each]], 3 * depth + kind], axis=1), lanes[each],
+                ))  # fmt: skip
+                many += len(each)
+                if many >= CHUNK:
+                    yield int(parent[0]), np.concatenate(parents), Prefixes.joined(parts)
+                    parents, parts, many = [], [], 0
+            if many:
+                yield int(parent[0]), np.concatenate(parents), Prefixes.joined(parts)
+
+    def _combined(
+        self, prefixes: Prefixes, promising: Promising | None
+    ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+        """Promising combinations of bounds: what each follows [K], its nodes [D, K], and the product of its spatial bounds."""
+        after = prefixes.stage + 1
+        spatial = self.stages[prefixes.stage][1]
+        none = np.zeros((0, len(prefixes)), np.int64)
+        for parent, nodes in self._nodes_after(prefixes, np.arange(len(prefixes)), none):
+            lanes = prefixes.lanes[parent]
+            if spatial:
+                for rank, own in zip(self._ranks, nodes, strict=True):
+                    lanes = lanes * rank[after].bounds[own, 1:].prod(axis=1)
+            if promising is None:
+                yield parent, nodes, lanes
+                continue
+            few = np.flatnonzero(promising(parent, nodes, lanes))
+            if len(few):
+                yield parent[few], nodes[:, few], lanes[few]
+
+    def nodes(self, d: int, stage: int) -> RankNodes:
+        """The nodes of a rank at a stage."""
+        return self._ranks[d][stage]
+
+    def number(self, stage: int, nodes: IntArray) -> IntArray:
+        """The number of the tile that ``nodes`` [D, N] leave at a stage, in its grid, [N]."""
+        found = np.zeros(nodes.shape[1], np.int64)
+        for known, own in zip(self._parts_of_numbers[stage], nodes, strict=True):
+            if len(known) > 1:
+                found += known[own]
+        return found
+
+    @cached_property
+    def _parts_of_numbers(self) -> list[list[IntArray]]:
+        """By stage and rank, what each node contributes to the number of a tile."""
+        found = []
+        for stage in range(len(self.stages) + 1):
+            grid, nodes = self.grid(stage), [rank[stage].tile for rank in self._ranks]
+            found.append([
+                stride * np.searchsorted(known, own)
+                for stride, known, own in zip(grid.strides, grid.tiles, nodes, strict=True)
+            ])  # fmt: skip
+        return found
 
     def followers(self, prefixes: Prefixes) -> FloatArray:
         """How many combinations of bounds follow each prefix, [N]; the fan-out may not allow all."""
@@ -340,40 +422,50 @@ class Tree:
             left += [longer for _, _, longer in self.following(prefixes)]
 
 
-@kernel
-def _first_lane(
-    rank: IntArray,
-    bound: IntArray,
-    place: IntArray,
-    tiles: IntArray,
-    shape: IntArray,
-    points: FloatArray,
-    whole: FloatArray,
-) -> None:
-    """Multiply ``points`` by the coordinates of each rank that the first of all lanes goes through, and ``whole`` by the tiles of
-    them that are not cut short."""
-    cover = np.empty(rank.shape[1] + 1, np.int64)
-    full, times = np.empty(rank.shape[1] + 1, np.int64), np.empty(rank.shape[1] + 1, np.int64)
-    for n in range(len(rank)):
-        for d in range(len(shape)):
-            last = rank.shape[1]
-            cover[last], full[last], times[last] = tiles[d, n], tiles[d, n], 1
-            for i in range(last - 1, -1, -1):
-                own = bound[n, i] if rank[n, i] == d else 1
-                repeated = own if place[n, i] % 3 == 0 else 1
-                cover[i], full[i], times[i] = cover[i + 1] * own, full[i + 1] * repeated, times[i + 1] * repeated
-            left, made, made_whole = shape[d], 0, 0
-            for i in range(last + 1):
-                if left >= cover[i]:
-                    # whole from here on
-                    made, made_whole, left = made + full[i], made_whole + times[i], 0
-                    break
-                if i < last and rank[n, i] == d and place[n, i] % 3 == 0:
-                    times_here = left // cover[i + 1]
-                    made, made_whole = made + times_here * full[i + 1], made_whole + times_here * times[i + 1]
-                    left -= times_here * cover[i + 1]
-            points[n] *= made + left
-            whole[n] *= made_whole
+def _merged(
+    combinations: Iterator[tuple[IntArray, IntArray, FloatArray]],
+) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+    """The same, some :data:`CHUNK` at a time."""
+    kept, many = list[tuple[IntArray, IntArray, FloatArray]](), 0
+    for each in combinations:
+        kept.append(each)
+        many += len(each[0])
+        if many >= CHUNK:
+            yield _joined(kept)
+            kept, many = [], 0
+    if many:
+        yield _joined(kept)
+
+
+def _joined(some: list[tuple[IntArray, IntArray, FloatArray]]) -> tuple[IntArray, IntArray, FloatArray]:
+    parents, nodes, lanes = zip(*some, strict=True)
+    return np.concatenate(parents), np.concatenate(nodes, axis=1), np.concatenate(lanes)
+
+
+def _first_lane(bounds: IntArray, temporal: BoolArray, tile: IntArray, size: int) -> tuple[FloatArray, FloatArray]:
+    """Coordinates of a rank of some ``size`` that the first of all lanes goes through, and the tiles of them that are not cut short,
+    for loops with ``bounds`` [N, L] around tiles [N], outermost first."""
+    count, loops = bounds.shape
+    repeated = np.where(temporal, bounds, 1)
+    ones = np.ones((count, 1), np.int64)
+    # of what lies inside of each loop: coordinates that it covers, that the lane goes through, and tiles of these
+    cover = np.concatenate([np.cumprod(bounds[:, ::-1], axis=1)[:, ::-1], ones], axis=1) * tile[:, None]
+    times = np.concatenate([np.cumprod(repeated[:, ::-1], axis=1)[:, ::-1], ones], axis=1)
+    full = times * tile[:, None]
+    left = np.full(count, size)
+    points, whole, open_ = np.zeros(count), np.zeros(count), np.ones(count, np.bool_)
+    for i in range(loops + 1):
+        # whole from here on
+        ends = open_ & (left >= cover[:, i])
+        points[ends] += full[ends, i]
+        whole[ends] += times[ends, i]
+        open_ &= ~ends
+        if i < loops and temporal[i]:
+            iterations = np.where(open_, left // cover[:, i + 1], 0)
+            points += iterations * full[:, i + 1]
+            whole += iterations * times[:, i + 1]
+            left -= iterations * cover[:, i + 1]
+    return points + np.where(open_, left, 0), whole
 
 
 @kernel

@@ -20,10 +20,26 @@ from sparseloom.kernel import kernel
 from sparseloom.mapping.batch import BoolArray, IntArray
 from sparseloom.mapping.prefixes import Prefixes, Tree
 from sparseloom.mapping.steps import first_step, next_step, packed
+from sparseloom.model.loops import LEAST_SURE, Loops, after_loops, least_before
 from sparseloom.model.path import Path
-from sparseloom.model.prefix import Bits, Floor
+from sparseloom.model.prefix import Bits, Floor, Part
 
 FloatArray = NDArray[np.float64]
+
+WHOLE = (1.0, 1.0)
+"""All of what an edge moves."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """The innermost temporal loop around each of some tiles: its class ``kind`` [N], and for which share of the computes it is
+    ``sure`` [N] to replace tiles at every iteration."""
+
+    kind: IntArray
+    sure: FloatArray
+
+    def __getitem__(self, some: IntArray) -> Around:
+        return Around(self.kind[some], self.sure[some])
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +83,37 @@ class Inside:
         tables = self._least[prefixes.stage]
         if tables is None:
             return np.zeros(len(prefixes))
-        table = tables[arriving]
+        return self._mixed(tables[arriving], self.around(prefixes), self.tree.number(prefixes.stage, prefixes.node.T))
+
+    def around(self, prefixes: Prefixes) -> Around:
+        """The innermost temporal loop of each prefix."""
+        exact = np.stack([self.tree.nodes(d, prefixes.stage).exact[own] for d, own in enumerate(prefixes.node.T)])
+        kind, sure = np.zeros(len(prefixes), np.int64), np.ones(len(prefixes))
         tiles, shape = self.tree.tiles(prefixes), self.floor.problem.shape
-        around = _around(prefixes.rank, prefixes.bound, prefixes.place, tiles, shape, self.classes)
-        return np.asarray(table[around, self.tree.grid(prefixes.stage).number(tiles)])
+        _around(prefixes.rank, prefixes.bound, prefixes.place, tiles, shape, exact, self.classes, kind, sure)
+        return Around(kind, sure)
+
+    def _mixed(self, table: FloatArray, around: Around, number: IntArray) -> FloatArray:
+        """What some tiles cost at least, by a ``table`` [C, size], inside of loops ``around``."""
+        none, own = table[0, number], table[around.kind, number]
+        # infinite where nothing fits, whatever is around
+        fits = none < np.inf
+        return np.where(fits, none + around.sure * (np.where(fits, own, 0.0) - np.where(fits, none, 0.0)), np.inf)
+
+    def after_pj(
+        self, around: Around, stage: int, before: IntArray, nodes: IntArray, arriving: bool
+    ) -> FloatArray | None:
+        """As :meth:`energy_pj`, for prefixes that leave tiles number ``before`` [N] at a stage and go on with the bounds of ``nodes``
+        [D, N], in the best order; None where nothing is known."""
+        tables = self._least[stage + 1]
+        if tables is None:
+            return None
+        table, number = tables[arriving], self.tree.number(stage + 1, nodes)
+        if self.tree.stages[stage][1]:
+            return self._mixed(table, around, number)
+        found = np.empty(len(number))
+        after_loops(self._loops(stage), before, number, around.kind, around.sure, table, found)
+        return found
 
     @cached_property
     def _least(self) -> list[tuple[FloatArray, FloatArray] | None]:
@@ -85,18 +128,28 @@ class Inside:
                 if self._unknown or not self.tree.followed(stage):
                     break
                 least = self._before(stage, least)
-            inside = least.copy()
-            for depth in range(1, len(self.floor.keep)):
-                if self.tree.arrives(depth) == stage:
-                    self._arrive(depth, stage, least)
+            inside, arriving = least, [d for d in range(1, len(self.floor.keep)) if self.tree.arrives(d) == stage]
+            if arriving:
+                least = least.copy()
+            for depth in arriving:
+                self._arrive(depth, stage, least)
             found[stage] = inside, least
         return found
 
-    def covered(self, stage: int) -> tuple[list[Path], list[Path]]:
-        """The edges that are counted in what lies inside of a stage, and the others."""
+    def missing(self, around: Around, stage: int) -> list[Part]:
+        """What of the edges into levels is not counted in what lies inside of a stage, since it was paid at the loops before."""
+        parts = list[Part]()
+        for path in self.floor.held:
+            here = self._paid_alone(path)
+            # to each receiver what is replaced is paid where it arrives
+            alone = np.where(self.replaced[around.kind, path.tensor] & (here >= 0), 0.0, 1.0) if here < stage else 0.0
+            parts.append((path, (alone, 1.0 if self._paid_together(path) < stage else 0.0)))
+        return parts
+
+    def apart(self, stage: int) -> list[Part]:
+        """The edges into compute that are not counted in what lies inside of a stage."""
         known = self._least[stage] is not None
-        among = [path for path in self.floor.used if known and self._shares(path) >= stage]
-        return [*self.floor.held, *among], [path for path in self.floor.used if path not in among]
+        return [(path, WHOLE) for path in self.floor.used if not (known and self._shares(path) >= stage)]
 
     def _shares(self, path: Path) -> int:
         """The stage whose lanes share what an edge brings to compute, the one with most; -1 if there is none."""
@@ -168,18 +221,33 @@ class Inside:
         """The least before a stage from the least after it."""
         depth, spatial = self.tree.stages[stage]
         here, there = self.tree.grid(stage), self.tree.grid(stage + 1)
-        begin, to, lanes = packed(self.tree.steps(stage))
-        shape, strides = np.array(here.shape), there.strides
+        steps = self.tree.steps(stage)
+        if not spatial:
+            return least_before(self._loops(stage), (here, there), steps, after)
+        begin, to, lanes = packed(steps)
+        table = np.zeros((len(self.floor.keep[0]), prod(self._fanout(depth)) + 1))
+        for path in self.floor.used:
+            if self._shares(path) == stage:
+                table[path.tensor] += self._shared(path, depth)
         least = np.full((len(self.replaced), here.size), np.inf)
-        space = self.tree.space
-        if spatial:
-            most = np.array(space.most_lanes(depth))
-            table = np.zeros((len(self.floor.keep[0]), prod(self._fanout(depth)) + 1))
-            for path in self.floor.used:
-                if self._shares(path) == stage:
-                    table[path.tensor] += self._shared(path, depth)
-            _spread(shape, begin, to, lanes, strides, most, self.floor.problem.projections, table, after, least)
-            return least
+        most, projections = np.array(self.tree.space.most_lanes(depth)), self.floor.problem.projections
+        _spread(np.array(here.shape), begin, to, lanes, there.strides, most, projections, table, after, least)
+        return least
+
+    def _loops(self, stage: int) -> Loops:
+        """What temporal loops of a stage pay for, and the order in which they may stand."""
+        known = self._known_loops.get(stage)
+        if known is None:
+            known = self._known_loops[stage] = self._find_loops(stage)
+        return known
+
+    @cached_property
+    def _known_loops(self) -> dict[int, Loops]:
+        return {}
+
+    def _find_loops(self, stage: int) -> Loops:
+        depth, _ = self.tree.stages[stage]
+        here, there, space = self.tree.grid(stage), self.tree.grid(stage + 1), self.tree.space
         tensors = range(len(self.floor.keep[0]))
         wide, both = np.zeros((len(tensors), there.size)), np.zeros((len(tensors), here.size))
         once = np.zeros((2, len(tensors)))
@@ -195,31 +263,29 @@ class Inside:
                 once[1, t] += self.floor.narrow(path, ever, self._fewest(path, stage))[0]
         order = np.array(space.looped[depth, False])
         pinned = np.array([d not in space.free[depth, False] for d in order])
-        _lengthen(
-            shape, begin, to, strides, here.points.T.copy(), there.points.T.copy(), space.problem.shape, space.imperfect,
-            order, pinned, self.classes, self.replaced, self._replaces, wide, both, once, after, least,
+        return Loops(
+            np.array(here.shape), np.array(there.shape), here.points.T.copy(), there.points.T.copy(), space.problem.shape, space.imperfect, order, pinned, self.classes,
+            self.replaced, self._replaces, wide, both, once,
         )  # fmt: skip
-        return least
 
 
 @kernel
 def _around(
-    rank: IntArray, bound: IntArray, place: IntArray, tiles: IntArray, shape: IntArray, classes: IntArray
-) -> IntArray:
-    """The class of the innermost temporal loop of each prefix; the first where its rank's bounds waste iterations."""
-    found = np.zeros(len(rank), np.int64)
+    rank: IntArray, bound: IntArray, place: IntArray, tiles: IntArray, shape: IntArray, exact: BoolArray, classes: IntArray,
+    kind: IntArray, sure: FloatArray,
+) -> None:  # fmt: skip
     for n in range(len(rank)):
         for i in range(rank.shape[1] - 1, -1, -1):
+            d = rank[n, i]
             if bound[n, i] > 1 and place[n, i] % 3 == 0:
-                d = rank[n, i]
-                made = tiles[d, n]
-                for k in range(rank.shape[1]):
-                    if rank[n, k] == d:
-                        made *= bound[n, k]
-                if made == shape[d]:
-                    found[n] = classes[d]
+                kind[n] = classes[d]
+                if not exact[d, n]:
+                    inside = tiles[d, n]
+                    for k in range(i + 1, rank.shape[1]):
+                        if rank[n, k] == d:
+                            inside *= bound[n, k]
+                    sure[n] = max(LEAST_SURE, 1.0 - 2.0 * inside / shape[d])
                 break
-    return found
 
 
 @kernel
@@ -253,74 +319,5 @@ def _spread(
                     paid += table[t, min(sharing, table.shape[1] - 1)]
                 for c in range(len(least)):
                     least[c, g] = min(least[c, g], after[c, inner] + paid)
-            if not next_step(begin, at, child):
-                break
-
-
-@kernel
-def _lengthen(
-    shape: IntArray, begin: IntArray, to: IntArray, strides: IntArray, here: IntArray, there: IntArray, sizes: IntArray,
-    imperfect: bool, order: IntArray, pinned: BoolArray, classes: IntArray, replaced: BoolArray, replaces: BoolArray,
-    wide: FloatArray, both: FloatArray, once: FloatArray, after: FloatArray, least: FloatArray,
-) -> None:  # fmt: skip
-    """The least before temporal loops, which pay for what the innermost of them replaces: by ``wide`` what is moved to each tile
-    after them, by ``both`` to each tile before them, at least ``once`` anyway.
-
-    With imperfect bounds a loop may make two iterations or less where those around it are at their last, and then replaces
-    nothing for some; so much of the computes is taken as if it did not.
-    """
-    ranks, tensors = len(shape), len(wide)
-    at, child = np.zeros(ranks, np.int64), np.zeros(ranks, np.int64)
-    sure, moved = np.zeros(ranks), np.zeros(tensors)
-    last = np.zeros(len(replaced))
-    for g in range(least.shape[1]):
-        first_step(shape, begin, g, at, child)
-        while True:
-            inner = 0
-            for d in range(ranks):
-                inner += to[child[d]] * strides[d]
-            if after[0, inner] < np.inf:
-                any_loop = False
-                for d in range(ranks):
-                    sure[d] = 0.0
-                    tile, whole = there[inner, d], here[g, d]
-                    if tile < whole:
-                        any_loop = True
-                        sure[d] = 1.0
-                        if imperfect and (whole % tile or sizes[d] % whole):
-                            sure[d] = max(1e-12, 1.0 - 2.0 * tile / sizes[d])
-                for t in range(tensors):
-                    moved[t] = 0.0
-                    for d in range(ranks):
-                        if replaces[d, t]:
-                            moved[t] = max(moved[t], sure[d])
-                # the classes that the innermost loop may have
-                last[:] = 0.0
-                free = True
-                for i in range(len(order) - 1, -1, -1):
-                    d = order[i]
-                    if sure[d] > 0 and free:
-                        last[classes[d]] = max(last[classes[d]], sure[d])
-                        if pinned[i]:
-                            free = False
-                for before in range(len(least)):
-                    if not any_loop:
-                        total = after[before, inner]
-                        for t in range(tensors):
-                            total += wide[t, inner] if replaced[before, t] else once[1, t]
-                        least[before, g] = min(least[before, g], total)
-                        continue
-                    for c in range(len(least)):
-                        if last[c] > 0:
-                            share = last[c]
-                            total = share * after[c, inner] + (1 - share) * after[0, inner]
-                            for t in range(tensors):
-                                if replaced[c, t]:
-                                    total += share * wide[t, inner] + (1 - share) * once[0, t]
-                                elif replaced[before, t]:
-                                    total += both[t, g]
-                                else:
-                                    total += moved[t] * both[t, g] + (1 - moved[t]) * once[1, t]
-                            least[before, g] = min(least[before, g], total)
             if not next_step(begin, at, child):
                 break

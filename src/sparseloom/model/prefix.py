@@ -39,6 +39,10 @@ Bits = Table[int, FloatArray]
 """Bits of metadata of a word, [N], in the form of a level."""
 
 
+Part = tuple[Path, tuple[FloatArray | float, FloatArray | float]]
+"""An edge, and which shares are meant of what it moves to each receiver by itself, and to groups of them at once."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """Energy in pJ [N], and words that go through the read and the write ports of every level, [N, S, 2]."""
@@ -236,16 +240,16 @@ class Floor:
 
     def beyond(
         self, depth: int, stage: int, tile: IntArray, reuse: FloatArray, shared: FloatArray, copies: FloatArray,
-        paths: Sequence[Path],
+        parts: Sequence[Part],
     ) -> Cost:  # fmt: skip
-        """What some edges cost at least, those into levels further in than ``depth``.
+        """What some parts of edges cost at least, of edges into levels further in than ``depth``.
 
         ``tile`` [D, N] are coordinates in what lies inside of a ``stage``; while a word of a tensor stays, loops pass ``reuse``
         [T, N] computes that use it, and from the level of :meth:`parents` it goes to ``shared`` [T, N] receivers together;
         ``copies`` [T, N] instances of the level ``depth`` use the same word.
         """
         cost = Cost.nothing(reuse.shape[1], len(self.keep))
-        for path in paths:
+        for path, shares in parts:
             edge, t = path.edge, path.tensor
             if edge.child <= depth:
                 continue
@@ -259,8 +263,8 @@ class Floor:
             groups = copies[t] / shared[t] if edge.parent <= depth else copies[t] * self._ratio(edge.parent, depth)
             receivers = copies[t] * self._ratio(edge.child, depth)
             bits = self._bits_of(path, stage, tile)
-            for action, level, _, words in self._flows(path, (uses, uses * together), (receivers, groups)):
-                cost.energy_pj[:] += words * self._price(action, level, bits[level])
+            for action, level, merged, words in self._flows(path, (uses, uses * together), (receivers, groups)):
+                cost.energy_pj[:] += shares[merged] * words * self._price(action, level, bits[level])
                 moved = words * (1 + bits[level] / self.problem.design.architecture.levels[level].word_bits)
                 cost.port_words[:, level, READ if action == "read" else WRITE] += moved
         return cost

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -15,17 +15,20 @@ from sparseloom.errors import Fault, InputError, MappingError
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.mapping.mapspace import Mapspace
-from sparseloom.mapping.prefixes import CHUNK, Prefixes, Tree
+from sparseloom.mapping.prefixes import CHUNK, Prefixes, Promising, Tree
 from sparseloom.model.batch import evaluate_batch
 from sparseloom.model.evaluate import evaluate
-from sparseloom.model.inside import Inside
+from sparseloom.model.inside import WHOLE, Inside
 from sparseloom.model.metadata import Metadata
-from sparseloom.model.prefix import Cost, Floor, into
+from sparseloom.model.prefix import Cost, Floor, Part, into
 from sparseloom.model.room import data_held
 from sparseloom.search.dominance import Seen, comparable
 from sparseloom.search.objective import Objective, objective
 
 FloatArray = NDArray[np.float64]
+
+LISTED = 32 * CHUNK
+"""Combinations of bounds that are looked at together."""
 
 SLACK = 1e-9
 """Bounds are lowered by this share, for the rounding of their sums."""
@@ -187,12 +190,12 @@ class Search:
         else:
             # so few at a time that all can be listed at once: what waits to be listed takes much room
             many = np.cumsum(self.tree.followers(part.prefixes))
-            few = max(1, int(np.searchsorted(many, CHUNK)))
-            opened = _Opened(part[:few], self.tree.following(part.prefixes[:few]))
+            few = max(1, int(np.searchsorted(many, LISTED)))
+            opened = _Opened(part[:few], self.tree.following(part.prefixes[:few], self._promising(part[:few])))
             self.parts += [opened, *([part[few:]] if few < len(part.bound) else [])]
-            while self._lengthen(opened) and many[few - 1] <= CHUNK:
+            while self._lengthen(opened) and many[few - 1] <= LISTED:
                 pass
-            if many[few - 1] <= CHUNK:
+            if many[few - 1] <= LISTED:
                 self.parts = [each for each in self.parts if each is not opened]
         self.parts.pop(at)
         if len(rest.bound):
@@ -229,29 +232,57 @@ class Search:
 
     def _bounds(self, part: _Part) -> FloatArray:
         """What the mappings that the prefixes lead to have at least, [N]."""
+        floor, prefixes, inside = self.floors[part.keep], part.prefixes, self.insides[part.keep]
+        if part.stage:
+            least = inside.energy_pj(prefixes, part.settled < self.tree.complete[part.stage])
+            missing, apart = inside.missing(inside.around(prefixes), part.stage), inside.apart(part.stage)
+            known, more, rest = self._beyond(part, [(path, WHOLE) for path in floor.held], missing, apart)
+            cost = part.cost + Cost(np.maximum(known.energy_pj, least + more.energy_pj), known.port_words) + rest
+        else:
+            # tiles are not followed for the root: of some ways to keep tensors single edges say enough
+            (every,) = self._beyond(part, [(path, WHOLE) for path in (*floor.held, *floor.used)])
+            cost = part.cost + every
+        cycles = self._cycles(floor, part.stage, prefixes.node.T, prefixes.lanes)
+        cycles = np.maximum(cycles, floor.port_cycles(cost.port_words, self._used(prefixes)))
+        return self._value(cost.energy_pj + floor.compute_energy_pj(), cycles)
+
+    def _beyond(self, part: _Part, *groups: Sequence[Part]) -> list[Cost]:
+        """What groups of parts of edges into levels further in cost at least, edge by edge."""
         floor, prefixes = self.floors[part.keep], part.prefixes
-        reuse = floor.reuse(self.tree.passing(prefixes))
+        reuse, tiles = floor.reuse(self.tree.passing(prefixes)), self.tree.tiles(prefixes)
         shared = self.tree.shared(prefixes, self.indexes, floor.parents(part.settled))
         copies = self.tree.shared(prefixes, self.indexes, np.zeros(len(self.indexes), np.int64))
-        inside, covered, least = self.insides[part.keep], (floor.held, floor.used), np.zeros(1)
-        if part.stage:
-            # not for the root: of some ways to keep tensors that says enough
-            covered = inside.covered(part.stage)
-            least = inside.energy_pj(prefixes, part.settled < self.tree.complete[part.stage])
-        known, rest = (
-            floor.beyond(part.settled, part.stage, self.tree.tiles(prefixes), reuse, shared, copies, paths)
-            for paths in covered
-        )
-        cost = part.cost + Cost(np.maximum(known.energy_pj, least), known.port_words) + rest
-        lanes = prefixes.lanes * prod(self.fanouts[self.tree.complete[part.stage] :])
-        cycles = np.maximum(floor.cycles(lanes), floor.port_cycles(cost.port_words, self._used(prefixes)))
-        if not self.fills_lanes and floor.timed > 0:
-            cycles = np.maximum(cycles, floor.timed * self.tree.cycles(prefixes))
-        # what leads to no mapping has no finite cost
-        energy_pj = cost.energy_pj + floor.compute_energy_pj()
+        return [floor.beyond(part.settled, part.stage, tiles, reuse, shared, copies, parts) for parts in groups]
+
+    def _value(self, energy_pj: FloatArray, cycles: FloatArray) -> FloatArray:
+        """The least of the objective for bounds of energy and cycles; what leads to no mapping has no finite ones."""
         may = (energy_pj < np.inf) & (cycles < np.inf) & (cycles * (1 - SLACK) <= self.most_cycles)
         value = self.goal.of(np.where(may, energy_pj, 0.0), np.where(may, cycles, 0.0)) * (1 - SLACK)
         return np.where(may, value, np.inf)
+
+    def _promising(self, part: _Part) -> Promising:
+        """Which combinations of bounds may follow prefixes to mappings that are not worse than the best one, by what all edges inside
+        of the tile that they leave cost at least."""
+        floor, inside, stage = self.floors[part.keep], self.insides[part.keep], part.stage
+        around, arriving = inside.around(part.prefixes), part.settled < self.tree.complete[stage + 1]
+        tile = self.tree.number(stage, part.prefixes.node.T)
+        others = [*inside.missing(around, stage), *inside.apart(stage + 1)]
+        energy_pj = part.cost.energy_pj + self._beyond(part, others)[0].energy_pj + floor.compute_energy_pj()
+
+        def promising(parent: IntArray, nodes: IntArray, lanes: FloatArray) -> BoolArray:
+            least = inside.after_pj(around[parent], stage, tile[parent], nodes, arriving)
+            if least is None:
+                return np.ones(len(parent), np.bool_)
+            return self._value(energy_pj[parent] + least, self._cycles(floor, stage + 1, nodes, lanes)) <= self.best[0]
+
+        return promising
+
+    def _cycles(self, floor: Floor, stage: int, nodes: IntArray, lanes: FloatArray) -> FloatArray:
+        """The fewest cycles with the bounds of ``nodes`` [D, N] at a stage, that use so many ``lanes`` so far, [N]."""
+        cycles = floor.cycles(lanes * prod(self.fanouts[self.tree.complete[stage] :]))
+        if self.fills_lanes or not floor.timed > 0:
+            return cycles
+        return np.maximum(cycles, floor.timed * self.tree.cycles(stage, nodes))
 
     def _used(self, prefixes: Prefixes) -> FloatArray:
         """Instances of each level that are in use, at most, [S, N]; with features that put idle lanes to use, any number."""

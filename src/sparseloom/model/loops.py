@@ -1,0 +1,297 @@
+"""What the temporal loops of one level pay for, between the tiles before them and the tiles after them.
+
+Which words the loops move follows from three things: the tile before them, the tile after them, and the innermost loop, whose
+tensors are replaced at every iteration. The least over all tiles after them is found rank by rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparseloom.kernel import borrowed, inlined, kernel
+from sparseloom.mapping.batch import BoolArray, IntArray
+from sparseloom.mapping.steps import Grid, RankSteps
+
+FloatArray = NDArray[np.float64]
+
+LEAST_SURE = 1e-12
+"""Of a loop that may replace nothing."""
+
+
+class Loops(NamedTuple):
+    """The temporal loops of a level, from tiles ``here`` [G, D] to tiles ``there`` [H, D] of ranks of some ``sizes`` [D]; the former
+    are a grid of ``here_shape`` [D], the latter one of ``there_shape`` [D].
+
+    They may stand in an ``order``, outermost first, those that are ``pinned`` innermost. By rank: the ``classes`` [D], and the
+    tensors that it ``replaces`` [D, T]; by class, those ``replaced`` [C, T]. What is moved is paid by ``wide`` [T, H] for each tile
+    after them, by ``both`` [T, G] for each tile before them, and at least ``once`` [2, T] anyway.
+    """
+
+    here_shape: IntArray
+    there_shape: IntArray
+    here: IntArray
+    there: IntArray
+    sizes: IntArray
+    imperfect: bool
+    order: IntArray
+    pinned: BoolArray
+    classes: IntArray
+    replaced: BoolArray
+    replaces: BoolArray
+    wide: FloatArray
+    both: FloatArray
+    once: FloatArray
+
+
+class _Moves(NamedTuple):
+    """The steps of a rank from one tile to a smaller one, as :class:`RankSteps`, each with the share of the computes for which a
+    loop that makes it is ``sure`` to replace tiles; and the number of the ``same`` tile after the loops, -1 if there is none."""
+
+    begin: IntArray
+    after: IntArray
+    sure: FloatArray
+    same: IntArray
+
+
+def least_before(loops: Loops, grids: tuple[Grid, Grid], steps: Sequence[RankSteps], after: FloatArray) -> FloatArray:
+    """The least before temporal loops by class of those around and number of tile [C, G], from that ``after`` them [C, H]; both
+    in ``grids``.
+
+    By which ranks have a loop, and of what class the innermost is. Ranks are then apart: the best tile of each follows from those
+    of the others. With imperfect bounds that is so for one rank whose loop is innermost and one whose loop moves tensors; where
+    there are several, each gives a bound, and the largest counts.
+    """
+    moves = [_moves(loops, d, (grids[0].tiles[d], grids[1].tiles[d]), each) for d, each in enumerate(steps)]
+    least = np.full((len(loops.replaced), len(loops.here)), np.inf)
+    for before, own in enumerate(loops.replaced):
+        total = after[before] + loops.wide[own].sum(axis=0) + loops.once[1, ~own].sum()
+        np.minimum(least[before], _same(loops, moves, (), total).ravel(), out=least[before])
+    active = [d for d in loops.order.tolist() if len(moves[d].after)]
+    for count in range(1, len(active) + 1):
+        for turned in combinations(active, count):
+            for kind, leads in _innermost(loops, turned):
+                _lower(loops, moves, turned, kind, leads, after, least)
+    return least
+
+
+def _moves(loops: Loops, d: int, tiles: tuple[IntArray, IntArray], steps: RankSteps) -> _Moves:
+    size = int(loops.sizes[d])
+    before = np.repeat(np.arange(len(steps.begin) - 1), np.diff(steps.begin))
+    whole, tile = tiles[0][before], tiles[1][steps.after]
+    less = tile < whole
+    cut = (whole % tile > 0) | (size % whole > 0) if loops.imperfect else np.zeros(len(tile), np.bool_)
+    sure = np.where(cut, np.maximum(LEAST_SURE, 1 - 2 * tile / size), 1.0)
+    same = np.full(len(steps.begin) - 1, -1)
+    same[before[~less]] = steps.after[~less]
+    begin = np.concatenate([[0], np.cumsum(less)])[steps.begin]
+    return _Moves(begin, steps.after[less], sure[less], same)
+
+
+def _innermost(loops: Loops, turned: tuple[int, ...]) -> Iterator[tuple[int, list[int]]]:
+    """The classes that the innermost of the loops over some ranks may be of, and which of the ranks are of it."""
+    pinned = [d for d, fixed in zip(loops.order.tolist(), loops.pinned.tolist(), strict=True) if fixed and d in turned]
+    may = pinned[-1:] or list(turned)
+    for kind in sorted({int(loops.classes[d]) for d in may}):
+        yield kind, [d for d in may if loops.classes[d] == kind]
+
+
+def _lower(
+    loops: Loops, moves: list[_Moves], turned: tuple[int, ...], kind: int, leads: list[int], after: FloatArray,
+    least: FloatArray,
+) -> None:  # fmt: skip
+    """Lower the ``least`` to what loops over ``turned`` ranks need, the innermost over one of some ``leads``, of a class ``kind``."""
+    own = loops.replaced[kind]
+    paid = _same(loops, moves, turned, after[kind] + loops.wide[own].sum(axis=0))
+    spared = _same(loops, moves, turned, after[0] + loops.once[0, own].sum())
+    by_turned = loops.replaces[list(turned)].any(axis=0)
+    known: dict[tuple[int, ...], FloatArray] = {}
+    for before, around in enumerate(loops.replaced):
+        moved = tuple(np.flatnonzero(~own & ~around & by_turned).tolist())
+        if moved not in known:
+            bounds = (
+                _bound(loops, moves, turned, (lead, last), (paid, spared), moved)
+                for lead in leads
+                for last in _last(loops, moves, turned, moved)
+            )
+            known[moved] = np.maximum.reduce(list(bounds))
+        total = known[moved] + loops.both[~own & around].sum(axis=0) + loops.once[1, ~own & ~around].sum()
+        np.minimum(least[before], total, out=least[before])
+
+
+def _last(loops: Loops, moves: list[_Moves], turned: tuple[int, ...], moved: tuple[int, ...]) -> list[int]:
+    """Ranks whose loops move tensors, for some computes alone; -1 if there are none."""
+    return [d for d in turned if loops.replaces[d, list(moved)].any() and moves[d].sure.min() < 1] or [-1]
+
+
+def _bound(
+    loops: Loops, moves: list[_Moves], turned: tuple[int, ...], chosen: tuple[int, int], inside: tuple[FloatArray, FloatArray],
+    moved: tuple[int, ...],
+) -> FloatArray:  # fmt: skip
+    """The least, by tile before, of what is ``inside`` (for computes for which the innermost loop replaces tiles, and for the
+    others) and of what loops over ``turned`` ranks move of tensors that are ``moved``: that over the rank ``chosen`` first
+    leads, and that over the one ``chosen`` last moves tensors."""
+    (lead, last), (values, spared) = chosen, inside
+    shape = tuple(loops.here_shape.tolist())
+    by_last, others = np.zeros(len(loops.here)), np.zeros(len(loops.here))
+    for t in moved:
+        more = loops.both[t] - loops.once[1, t]
+        if last >= 0 and loops.replaces[last, t]:
+            by_last += more
+        else:
+            others += more * np.maximum.reduce([_surest(moves, d, shape) for d in turned if loops.replaces[d, t]])
+    for d in (lead, *(d for d in turned if d not in chosen), *([last] if last >= 0 else [])):
+        outer, width = int(np.prod(values.shape[:d])), int(np.prod(values.shape[d + 1 :]))
+        found = np.full((outer, shape[d], width), np.inf)
+        flat = (outer, values.shape[d], width)
+        _along(
+            values.reshape(flat), (spared if d == lead else values).reshape(flat),
+            (by_last if d == last else found).reshape(found.shape), moves[d].begin, moves[d].after, moves[d].sure,
+            d == lead, d == last, found,
+        )  # fmt: skip
+        values = found.reshape(*values.shape[:d], shape[d], *values.shape[d + 1 :])
+    return values.ravel() + others
+
+
+def _surest(moves: list[_Moves], d: int, shape: tuple[int, ...]) -> FloatArray:
+    """For which share of the computes any loop of a rank replaces tiles at least, by tile before, [G]."""
+    begin, sure = moves[d].begin, moves[d].sure
+    least = np.array([sure[begin[i] : begin[i + 1]].min(initial=1.0) for i in range(len(begin) - 1)])
+    ones = [1] * len(shape)
+    ones[d] = len(least)
+    return np.broadcast_to(least.reshape(ones), shape).ravel()
+
+
+def _same(loops: Loops, moves: list[_Moves], turned: tuple[int, ...], values: FloatArray) -> FloatArray:
+    """Values by tile after the loops [...], where ranks that are not ``turned`` keep the tile that they have before."""
+    values = values.reshape(loops.there_shape.tolist())
+    for d in range(len(moves)):
+        if d not in turned:
+            same = moves[d].same
+            values = values.take(same, axis=d)
+            if (same < 0).any():
+                values[(slice(None),) * d + (same < 0,)] = np.inf
+    return values
+
+
+@kernel
+def _along(
+    values: FloatArray, spared: FloatArray, more: FloatArray, begin: IntArray, to: IntArray, sure: FloatArray, mixes: bool,
+    adds: bool, found: FloatArray,
+) -> None:  # fmt: skip
+    """The least over the steps of one rank, the axis in the middle: what some computes are spared is mixed in, or more added for the
+    others, by the share for which the loop is sure."""
+    for a in range(len(values)):
+        for i in range(found.shape[1]):
+            for j in range(begin[i], begin[i + 1]):
+                k, share = to[j], sure[j]
+                for q in range(found.shape[2]):
+                    value = values[a, k, q]
+                    # nothing fits where it is infinite, whatever is spared
+                    if mixes and share < 1 and value < np.inf:
+                        value = share * value + (1 - share) * spared[a, k, q]
+                    if adds:
+                        value += share * more[a, i, q]
+                    found[a, i, q] = min(found[a, i, q], value)
+
+
+@kernel
+def after_loops(
+    loops: Loops,
+    before: IntArray,
+    number: IntArray,
+    kind: IntArray,
+    share: FloatArray,
+    after: FloatArray,
+    found: FloatArray,
+) -> None:
+    """The least with temporal loops from tiles ``before`` [N] to tiles ``number`` [N], inside of loops of some ``kind`` [N] that
+    replace tiles for a ``share`` [N] of the computes."""
+    here, there, sizes, order, pinned, classes, replaced, replaces, wide, both, once = _borrowed(loops)
+    sure, moved, last = np.zeros(len(sizes)), np.zeros(len(wide)), np.zeros(len(replaced))
+    for n in range(len(found)):
+        g, inner = before[n], number[n]
+        if after[0, inner] == np.inf:
+            found[n] = np.inf
+            continue
+        any_loop = _turned(
+            here, there, sizes, order, pinned, classes, replaces, loops.imperfect, g, inner, sure, moved, last
+        )
+        none = _paid(replaced, wide, both, once, 0, g, inner, any_loop, moved, last, after)
+        own = _paid(replaced, wide, both, once, kind[n], g, inner, any_loop, moved, last, after)
+        found[n] = none + share[n] * (own - none)
+
+
+@inlined
+def _borrowed(loops: Loops) -> tuple[Any, ...]:
+    return (
+        borrowed(loops.here), borrowed(loops.there), borrowed(loops.sizes), borrowed(loops.order), borrowed(loops.pinned),
+        borrowed(loops.classes), borrowed(loops.replaced), borrowed(loops.replaces), borrowed(loops.wide), borrowed(loops.both),
+        borrowed(loops.once),
+    )  # fmt: skip
+
+
+@inlined
+def _turned(
+    here: IntArray, there: IntArray, sizes: IntArray, order: IntArray, pinned: BoolArray, classes: IntArray,
+    replaces: BoolArray, imperfect: bool, g: int, inner: int, sure: FloatArray, moved: FloatArray, last: FloatArray,
+) -> bool:  # fmt: skip
+    """Whether there is any loop from one tile to another; for which share of the computes each rank's loop is ``sure`` to replace
+    tiles at every iteration, each tensor is ``moved`` by some, and the innermost loop may be of a class and do so, as ``last``.
+
+    With imperfect bounds a loop may make two iterations or less where those around it are at their last, and then replaces
+    nothing for some; so much of the computes is taken as if it did not.
+    """
+    any_loop = False
+    for d in range(len(sure)):
+        sure[d] = 0.0
+        tile, whole = there[inner, d], here[g, d]
+        if tile < whole:
+            any_loop = True
+            sure[d] = 1.0
+            if imperfect and (whole % tile or sizes[d] % whole):
+                sure[d] = max(LEAST_SURE, 1.0 - 2.0 * tile / sizes[d])
+    for t in range(len(moved)):
+        moved[t] = 0.0
+        for d in range(len(sure)):
+            if replaces[d, t]:
+                moved[t] = max(moved[t], sure[d])
+    last[:] = 0.0
+    for i in range(len(order) - 1, -1, -1):
+        d = order[i]
+        if sure[d] > 0:
+            last[classes[d]] = max(last[classes[d]], sure[d])
+            if pinned[i]:
+                break
+    return any_loop
+
+
+@inlined
+def _paid(
+    replaced: BoolArray, wide: FloatArray, both: FloatArray, once: FloatArray, before: int, g: int, inner: int,
+    any_loop: bool, moved: FloatArray, last: FloatArray, after: FloatArray,
+) -> float:  # fmt: skip
+    """The least of all classes of the innermost loop, inside of loops of class ``before``."""
+    least: float = np.inf
+    if not any_loop:
+        least = after[before, inner]
+        for t in range(len(moved)):
+            least += wide[t, inner] if replaced[before, t] else once[1, t]
+        return least
+    for c in range(len(last)):
+        if last[c] > 0:
+            share = last[c]
+            total = share * after[c, inner] + (1 - share) * after[0, inner]
+            for t in range(len(moved)):
+                if replaced[c, t]:
+                    total += share * wide[t, inner] + (1 - share) * once[0, t]
+                elif replaced[before, t]:
+                    total += both[t, g]
+                else:
+                    total += moved[t] * both[t, g] + (1 - moved[t]) * once[1, t]
+            least = min(least, total)
+    return least
