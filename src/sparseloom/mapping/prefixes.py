@@ -161,13 +161,17 @@ class Tree:
 
     def steps(self, stage: int) -> list[RankSteps]:
         """What may be left of each rank after a stage, by what was before."""
-        found = []
-        for d, rank in enumerate(self._ranks):
-            before, after = rank[stage], rank[stage + 1]
-            parent = np.repeat(np.arange(len(before.tile)), np.diff(before.begin))
-            known = self.grid(stage).tiles[d], self.grid(stage + 1).tiles[d]
-            found.append(rank_steps(before.tile[parent], after.tile, after.bounds[:, 1:], known))
-        return found
+        return self._steps[stage]
+
+    @cached_property
+    def _steps(self) -> list[list[RankSteps]]:
+        return [[self._rank_steps(d, stage) for d in range(len(self._ranks))] for stage in range(len(self.stages))]
+
+    def _rank_steps(self, d: int, stage: int) -> RankSteps:
+        before, after = self._ranks[d][stage : stage + 2]
+        parent = np.repeat(np.arange(len(before.tile)), np.diff(before.begin))
+        known = self.grid(stage).tiles[d], self.grid(stage + 1).tiles[d]
+        return rank_steps(before.tile[parent], after.tile, after.bounds[:, 1:], known)
 
     def least_before(self, stage: int, after: FloatArray) -> FloatArray:
         """The least that some values of tiles after a stage come to for those before it, both by number."""
@@ -209,8 +213,11 @@ class Tree:
 
     def followed(self, stage: int) -> bool:
         """Whether the tiles before a stage, and what may follow each, are few enough to look at one by one."""
-        few = self.grid(stage).size <= MOST_POINTS
-        return few and prod(len(each.after) for each in self.steps(stage)) <= MOST_STEPS
+        size, steps = self.grid(stage).size, self.steps(stage)
+        if self.stages[stage][1]:
+            return size <= MOST_POINTS and prod(len(each.after) for each in steps) <= MOST_STEPS
+        turned = sum(len(each.after) > len(each.begin) - 1 for each in steps)
+        return size << turned <= MOST_POINTS << 3
 
     def _lanes_after(self, stage: int) -> int:
         """The most lanes of stages to come."""

@@ -23,7 +23,7 @@ MOST_STEPS = 30_000_000
 """Steps from tile to tile that are followed at one stage at most; of wider stages nothing is known."""
 
 
-MOST_POINTS = 200_000
+MOST_POINTS = 1_200_000
 """Combinations of tiles at one stage that are looked at one by one."""
 
 
@@ -94,12 +94,11 @@ def packed(steps: Sequence[RankSteps]) -> tuple[IntArray, IntArray, IntArray]:
 def least_before(grids: tuple[Grid, Grid], steps: Sequence[RankSteps], after: FloatArray) -> FloatArray:
     """The least value ``after`` a stage, by number of tile, that steps lead to from each tile before it."""
     here, there = grids
-    begin, to, _ = packed(steps)
     # rank by rank: steps of one do not depend on those of the others
     values = after.reshape(there.shape)
-    for d in range(len(steps)):
-        rows = [values.take(to[begin[d, i] : begin[d, i + 1]], axis=d).min(axis=d) for i in range(here.shape[d])]
-        values = np.stack(rows, axis=d)
+    for d, each in enumerate(steps):
+        if len(each.after) > 1 or here.shape[d] != there.shape[d]:
+            values = np.minimum.reduceat(values.take(each.after, axis=d), each.begin[:-1], axis=d)
     return np.asarray(values.ravel())
 
 
@@ -112,41 +111,38 @@ def cycles_before(
     ``inside``: what is left of a tile that its bounds do not divide keeps them all busy.
     """
     here, there = grids
-    begin, to, lanes = packed(steps)
-    least = np.full(here.size, np.inf)
-    limits = np.array(most if most is not None else (0, 0))
-    _cycles(
-        np.array(here.shape), begin, to, lanes, there.strides, here.points.T.copy(), there.points.T.copy(), limits, inside,
-        after, least,
-    )  # fmt: skip
-    return least
+    if most is not None:
+        begin, to, lanes = packed(steps)
+        least = np.full(here.size, np.inf)
+        _share(np.array(here.shape), begin, to, lanes, there.strides, np.array(most), after, least)
+        return least
+    # cycles beyond those of lanes that are all busy are made once for each whole tile: a product over ranks
+    beyond = (after - there.points.prod(axis=0, dtype=np.float64) / inside).reshape(there.shape)
+    for d, each in enumerate(steps):
+        before = np.repeat(np.arange(here.shape[d]), np.diff(each.begin))
+        times = (here.tiles[d][before] // there.tiles[d][each.after]).reshape([-1, *[1] * (len(steps) - d - 1)])
+        beyond = np.minimum.reduceat(times * beyond.take(each.after, axis=d), each.begin[:-1], axis=d)
+    return np.asarray(here.points.prod(axis=0, dtype=np.float64) / inside + beyond.ravel())
 
 
 @kernel
-def _cycles(
-    shape: IntArray, begin: IntArray, to: IntArray, lanes: IntArray, strides: IntArray, here: IntArray, there: IntArray,
-    most: IntArray, inside: int, after: FloatArray, least: FloatArray,
+def _share(
+    shape: IntArray, begin: IntArray, to: IntArray, lanes: IntArray, strides: IntArray, most: IntArray, after: FloatArray,
+    least: FloatArray,
 ) -> None:  # fmt: skip
+    """The least after spatial loops within ``most`` lanes."""
     ranks = len(shape)
     at, child = np.zeros(ranks, np.int64), np.zeros(ranks, np.int64)
     for g in range(len(least)):
         first_step(shape, begin, g, at, child)
         while True:
             x, y, inner = 1, 1, 0
-            whole, tiles, tile = 1.0, 1.0, 1.0
             for d in range(ranks):
                 inner += to[child[d]] * strides[d]
                 x *= lanes[child[d], 0]
                 y *= lanes[child[d], 1]
-            if most[0]:
-                if x <= most[0] and y <= most[1]:
-                    least[g] = min(least[g], after[inner])
-            else:
-                for d in range(ranks):
-                    whole *= here[g, d]
-                    tile *= there[inner, d]
-                    tiles *= here[g, d] // there[inner, d]
-                least[g] = min(least[g], tiles * after[inner] + (whole - tiles * tile) / inside)
+            if x <= most[0] and y <= most[1]:
+                least[g] = min(least[g], after[inner])
             if not next_step(begin, at, child):
                 break
 

@@ -22,12 +22,9 @@ from sparseloom.mapping.prefixes import Prefixes, Tree
 from sparseloom.mapping.steps import first_step, next_step, packed
 from sparseloom.model.loops import LEAST_SURE, Loops, after_loops, least_before
 from sparseloom.model.path import Path
-from sparseloom.model.prefix import Bits, Floor, Part
+from sparseloom.model.prefix import Bits, Floor
 
 FloatArray = NDArray[np.float64]
-
-WHOLE = (1.0, 1.0)
-"""All of what an edge moves."""
 
 
 @dataclass(frozen=True)
@@ -136,20 +133,21 @@ class Inside:
             found[stage] = inside, least
         return found
 
-    def missing(self, around: Around, stage: int) -> list[Part]:
-        """What of the edges into levels is not counted in what lies inside of a stage, since it was paid at the loops before."""
-        parts = list[Part]()
+    def missing(self, around: Around, stage: int) -> list[tuple[FloatArray | float, float]]:
+        """By edge into a level, whether what it moves to each receiver by itself, and to groups of them at once, is not counted in
+        what lies inside of a stage, since it was paid at the loops before: 1 or 0."""
+        found = list[tuple[FloatArray | float, float]]()
         for path in self.floor.held:
             here = self._paid_alone(path)
             # to each receiver what is replaced is paid where it arrives
             alone = np.where(self.replaced[around.kind, path.tensor] & (here >= 0), 0.0, 1.0) if here < stage else 0.0
-            parts.append((path, (alone, 1.0 if self._paid_together(path) < stage else 0.0)))
-        return parts
+            found.append((alone, 1.0 if self._paid_together(path) < stage else 0.0))
+        return found
 
-    def apart(self, stage: int) -> list[Part]:
+    def apart(self, stage: int) -> list[Path]:
         """The edges into compute that are not counted in what lies inside of a stage."""
         known = self._least[stage] is not None
-        return [(path, WHOLE) for path in self.floor.used if not (known and self._shares(path) >= stage)]
+        return [path for path in self.floor.used if not (known and self._shares(path) >= stage)]
 
     def _shares(self, path: Path) -> int:
         """The stage whose lanes share what an edge brings to compute, the one with most; -1 if there is none."""

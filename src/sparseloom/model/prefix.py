@@ -39,10 +39,6 @@ Bits = Table[int, FloatArray]
 """Bits of metadata of a word, [N], in the form of a level."""
 
 
-Part = tuple[Path, tuple[FloatArray | float, FloatArray | float]]
-"""An edge, and which shares are meant of what it moves to each receiver by itself, and to groups of them at once."""
-
-
 @dataclass(frozen=True)
 class Cost:
     """Energy in pJ [N], and words that go through the read and the write ports of every level, [N, S, 2]."""
@@ -240,20 +236,23 @@ class Floor:
 
     def beyond(
         self, depth: int, stage: int, tile: IntArray, reuse: FloatArray, shared: FloatArray, copies: FloatArray,
-        parts: Sequence[Part],
-    ) -> Cost:  # fmt: skip
-        """What some parts of edges cost at least, of edges into levels further in than ``depth``.
+        paths: Sequence[Path],
+    ) -> tuple[list[tuple[FloatArray, FloatArray]], FloatArray]:  # fmt: skip
+        """What some edges cost at least, those into levels further in than ``depth``: of each the energy in pJ [N] of what moves to
+        each receiver by itself, and of what moves to groups of them at once; and the words through all ports [N, S, 2].
 
         ``tile`` [D, N] are coordinates in what lies inside of a ``stage``; while a word of a tensor stays, loops pass ``reuse``
         [T, N] computes that use it, and from the level of :meth:`parents` it goes to ``shared`` [T, N] receivers together;
         ``copies`` [T, N] instances of the level ``depth`` use the same word.
         """
-        cost = Cost.nothing(reuse.shape[1], len(self.keep))
-        for path, shares in parts:
+        count = reuse.shape[1]
+        port_words, energies = np.zeros((count, len(self.keep), 2)), list[tuple[FloatArray, FloatArray]]()
+        for path in paths:
             edge, t = path.edge, path.tensor
+            energies.append((np.zeros(count), np.zeros(count)))
             if edge.child <= depth:
                 continue
-            uses = reuse[t] if edge.hold else np.ones(reuse.shape[1])
+            uses = reuse[t] if edge.hold else np.ones(count)
             together = shared[t] if edge.parent <= depth else 1.0
             if not edge.hold:
                 lanes = self._units[-1] // self._units[max(edge.parent, min(depth, len(self.keep)))]
@@ -264,10 +263,10 @@ class Floor:
             receivers = copies[t] * self._ratio(edge.child, depth)
             bits = self._bits_of(path, stage, tile)
             for action, level, merged, words in self._flows(path, (uses, uses * together), (receivers, groups)):
-                cost.energy_pj[:] += shares[merged] * words * self._price(action, level, bits[level])
+                energies[-1][merged][:] += words * self._price(action, level, bits[level])
                 moved = words * (1 + bits[level] / self.problem.design.architecture.levels[level].word_bits)
-                cost.port_words[:, level, READ if action == "read" else WRITE] += moved
-        return cost
+                port_words[:, level, READ if action == "read" else WRITE] += moved
+        return energies, port_words
 
     @cached_property
     def held(self) -> list[Path]:

@@ -18,9 +18,10 @@ from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.mapping.prefixes import CHUNK, Prefixes, Promising, Tree
 from sparseloom.model.batch import evaluate_batch
 from sparseloom.model.evaluate import evaluate
-from sparseloom.model.inside import WHOLE, Inside
+from sparseloom.model.inside import Inside
 from sparseloom.model.metadata import Metadata
-from sparseloom.model.prefix import Cost, Floor, Part, into
+from sparseloom.model.path import Path
+from sparseloom.model.prefix import Cost, Floor, into
 from sparseloom.model.room import data_held
 from sparseloom.search.dominance import Seen, comparable
 from sparseloom.search.objective import Objective, objective
@@ -234,25 +235,28 @@ class Search:
         """What the mappings that the prefixes lead to have at least, [N]."""
         floor, prefixes, inside = self.floors[part.keep], part.prefixes, self.insides[part.keep]
         if part.stage:
+            apart = inside.apart(part.stage)
+            energies, port_words = self._beyond(part, [*floor.held, *apart])
+            missing = inside.missing(inside.around(prefixes), part.stage)
             least = inside.energy_pj(prefixes, part.settled < self.tree.complete[part.stage])
-            missing, apart = inside.missing(inside.around(prefixes), part.stage), inside.apart(part.stage)
-            known, more, rest = self._beyond(part, [(path, WHOLE) for path in floor.held], missing, apart)
-            cost = part.cost + Cost(np.maximum(known.energy_pj, least + more.energy_pj), known.port_words) + rest
+            least += sum(a * alone + b * wide for (a, b), (alone, wide) in zip(missing, energies, strict=False))
+            held = len(floor.held)
+            energy_pj = np.maximum(_total(energies[:held]), least) + _total(energies[held:])
         else:
             # tiles are not followed for the root: of some ways to keep tensors single edges say enough
-            (every,) = self._beyond(part, [(path, WHOLE) for path in (*floor.held, *floor.used)])
-            cost = part.cost + every
+            energies, port_words = self._beyond(part, [*floor.held, *floor.used])
+            energy_pj = _total(energies)
         cycles = self._cycles(floor, part.stage, prefixes.node.T, prefixes.lanes)
-        cycles = np.maximum(cycles, floor.port_cycles(cost.port_words, self._used(prefixes)))
-        return self._value(cost.energy_pj + floor.compute_energy_pj(), cycles)
+        cycles = np.maximum(cycles, floor.port_cycles(part.cost.port_words + port_words, self._used(prefixes)))
+        return self._value(part.cost.energy_pj + energy_pj + floor.compute_energy_pj(), cycles)
 
-    def _beyond(self, part: _Part, *groups: Sequence[Part]) -> list[Cost]:
-        """What groups of parts of edges into levels further in cost at least, edge by edge."""
+    def _beyond(self, part: _Part, paths: Sequence[Path]) -> tuple[list[tuple[FloatArray, FloatArray]], FloatArray]:
+        """What some edges into levels further in cost at least, edge by edge (see :meth:`Floor.beyond`)."""
         floor, prefixes = self.floors[part.keep], part.prefixes
         reuse, tiles = floor.reuse(self.tree.passing(prefixes)), self.tree.tiles(prefixes)
         shared = self.tree.shared(prefixes, self.indexes, floor.parents(part.settled))
         copies = self.tree.shared(prefixes, self.indexes, np.zeros(len(self.indexes), np.int64))
-        return [floor.beyond(part.settled, part.stage, tiles, reuse, shared, copies, parts) for parts in groups]
+        return floor.beyond(part.settled, part.stage, tiles, reuse, shared, copies, paths)
 
     def _value(self, energy_pj: FloatArray, cycles: FloatArray) -> FloatArray:
         """The least of the objective for bounds of energy and cycles; what leads to no mapping has no finite ones."""
@@ -266,8 +270,10 @@ class Search:
         floor, inside, stage = self.floors[part.keep], self.insides[part.keep], part.stage
         around, arriving = inside.around(part.prefixes), part.settled < self.tree.complete[stage + 1]
         tile = self.tree.number(stage, part.prefixes.node.T)
-        others = [*inside.missing(around, stage), *inside.apart(stage + 1)]
-        energy_pj = part.cost.energy_pj + self._beyond(part, others)[0].energy_pj + floor.compute_energy_pj()
+        energies, _ = self._beyond(part, [*floor.held, *inside.apart(stage + 1)])
+        missing = [*inside.missing(around, stage), *[(1.0, 1.0)] * len(inside.apart(stage + 1))]
+        others = sum(a * alone + b * wide for (a, b), (alone, wide) in zip(missing, energies, strict=True))
+        energy_pj = part.cost.energy_pj + others + floor.compute_energy_pj()
 
         def promising(parent: IntArray, nodes: IntArray, lanes: FloatArray) -> BoolArray:
             least = inside.after_pj(around[parent], stage, tile[parent], nodes, arriving)
@@ -342,6 +348,10 @@ class Search:
         if key < self.best:
             self.best = (key[0], key[1], key[2])
             self.mapping = batch.mapping(self.problem, int(fit[first]))
+
+
+def _total(energies: Sequence[tuple[FloatArray, FloatArray]]) -> FloatArray:
+    return sum((alone + wide for alone, wide in energies), np.zeros(1))
 
 
 def best_mapping(
