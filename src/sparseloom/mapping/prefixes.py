@@ -20,7 +20,16 @@ from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
 from sparseloom.kernel import inlined, kernel
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch
 from sparseloom.mapping.mapspace import Mapspace
-from sparseloom.mapping.steps import MOST_POINTS, MOST_STEPS, Grid, RankSteps, cycles_before, least_before, rank_steps
+from sparseloom.mapping.steps import (
+    MOST_STEPS,
+    MOST_WORK,
+    Grid,
+    RankSteps,
+    idle_before,
+    least_before,
+    rank_steps,
+    sure_of,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -67,14 +76,16 @@ class RankNodes:
     """The nodes of one stage of one rank: its bounds so far, and coordinates ``tile`` [M] in a tile of what is inside.
 
     ``bounds`` [M, 3] are those of the last stage: temporal, along X, along Y. The nodes that may follow node m are ``begin[m]`` up
-    to ``begin[m + 1]`` of the next stage. ``exact`` [M]: no iteration is cut short. The first of all lanes goes through ``points``
-    [M] coordinates, in ``whole`` [M] tiles and others that are cut short.
+    to ``begin[m + 1]`` of the next stage. ``exact`` [M]: no iteration is cut short; ``sure`` [M]: for which share of the computes a
+    temporal loop just outside of the tile replaces tiles at least. The first of all lanes goes through ``points`` [M] coordinates,
+    in ``whole`` [M] tiles and others that are cut short.
     """
 
     tile: IntArray
     bounds: IntArray
     begin: IntArray
     exact: BoolArray
+    sure: FloatArray
     points: FloatArray
     whole: FloatArray
 
@@ -122,15 +133,16 @@ class Tree:
             so_far = np.concatenate([_NONE, *own[:stage]])
             made = chains[np.ix_(starts, so_far)]
             exact = tile * made.prod(axis=1) == size
+            sure = sure_of(tile, size, exact)
             points, whole = _first_lane(made, places[so_far] % 3 == 0, tile, size)
             if stage == len(own):
-                found.append(RankNodes(tile, bounds, _NONE, exact, points, whole))
+                found.append(RankNodes(tile, bounds, _NONE, exact, sure, points, whole))
                 break
             here = np.column_stack([chains[:, own[stage]], inside[:, stage + 1]])
             first[1:] |= (here[1:] != here[:-1]).any(axis=1)
             following = np.flatnonzero(first)
             begin = np.searchsorted(following, [*starts, len(chains)])
-            found.append(RankNodes(tile, bounds, begin, exact, points, whole))
+            found.append(RankNodes(tile, bounds, begin, exact, sure, points, whole))
             starts, bounds = following, np.ones((len(following), 3), np.int64)
             bounds[:, places[own[stage]] % 3] = chains[np.ix_(starts, own[stage])]
         return found
@@ -157,7 +169,7 @@ class Tree:
     @cached_property
     def _grids(self) -> list[Grid]:
         stages = range(len(self.stages) + 1)
-        return [Grid(tuple(np.unique(rank[stage].tile) for rank in self._ranks)) for stage in stages]
+        return [Grid.of([rank[stage].tile for rank in self._ranks]) for stage in stages]
 
     def steps(self, stage: int) -> list[RankSteps]:
         """What may be left of each rank after a stage, by what was before."""
@@ -171,7 +183,8 @@ class Tree:
         before, after = self._ranks[d][stage : stage + 2]
         parent = np.repeat(np.arange(len(before.tile)), np.diff(before.begin))
         known = self.grid(stage).tiles[d], self.grid(stage + 1).tiles[d]
-        return rank_steps(before.tile[parent], after.tile, after.bounds[:, 1:], known)
+        size = int(self.space.problem.shape[d])
+        return rank_steps(before.tile[parent], after.tile, after.bounds[:, 1:], after.bounds[:, 0] > 1, size, known)
 
     def least_before(self, stage: int, after: FloatArray) -> FloatArray:
         """The least that some values of tiles after a stage come to for those before it, both by number."""
@@ -179,27 +192,20 @@ class Tree:
         return least_before(grids, self.steps(stage), after)
 
     def cycles(self, stage: int, nodes: IntArray) -> FloatArray:
-        """The fewest cycles in which the lane with most points can make them, one each, with the bounds of ``nodes`` [D, N]: [N]."""
-        points, whole, tile = np.ones(nodes.shape[1]), np.ones(nodes.shape[1]), np.ones(nodes.shape[1])
+        """The fewest cycles in which the lane with most points can make them, one each, with bounds of ``nodes`` [D, N]: [N]."""
+        points, whole = np.ones(nodes.shape[1]), np.ones(nodes.shape[1])
         for rank, own in zip(self._ranks, nodes, strict=True):
             here = rank[stage]
-            if len(here.tile) > 1:
-                points *= here.points[own]
-                whole *= here.whole[own]
-                tile *= here.tile[own]
-            else:
-                points *= here.points[0]
-                whole *= here.whole[0]
-                tile *= here.tile[0]
-        lanes, known = self._lanes_after(stage), self._cycles[stage]
-        if known is None:
-            return points / lanes
-        return np.asarray(whole * known[self.number(stage, nodes)] + (points - whole * tile) / lanes)
+            points *= here.points[own]
+            whole *= here.whole[own] * here.tile[own]
+        idle, found = self._idle[stage], points / self._lanes_after(stage)
+        return np.asarray(found if idle is None else found + whole * idle[self.number(stage, nodes)])
 
     @cached_property
-    def _cycles(self) -> list[FloatArray | None]:
-        """The fewest cycles of a tile by stage, and its number in the grid; None where there are too many to look at."""
-        found: list[FloatArray | None] = [np.ones(1)]
+    def _idle(self) -> list[FloatArray | None]:
+        """By stage, the fewest cycles of a tile for each point, beyond those if all lanes were busy, by its number in the grid; None
+        where there are too many to look at."""
+        found: list[FloatArray | None] = [np.zeros(1)]
         for stage in range(len(self.stages) - 1, -1, -1):
             depth, spatial = self.stages[stage]
             after = found[-1]
@@ -207,17 +213,17 @@ class Tree:
                 found.append(None)
                 continue
             most = self.space.most_lanes(depth) if spatial else None
+            lanes = self._lanes_after(stage), self._lanes_after(stage + 1)
             grids = self.grid(stage), self.grid(stage + 1)
-            found.append(cycles_before(grids, self.steps(stage), most, self._lanes_after(stage + 1), after))
+            found.append(idle_before(grids, self.steps(stage), most, lanes, after))
         return found[::-1]
 
     def followed(self, stage: int) -> bool:
         """Whether the tiles before a stage, and what may follow each, are few enough to look at one by one."""
         size, steps = self.grid(stage).size, self.steps(stage)
         if self.stages[stage][1]:
-            return size <= MOST_POINTS and prod(len(each.after) for each in steps) <= MOST_STEPS
-        turned = sum(len(each.after) > len(each.begin) - 1 for each in steps)
-        return size << turned <= MOST_POINTS << 3
+            return prod(len(each.after) for each in steps) <= MOST_STEPS
+        return size << sum(bool(each.turned.any()) for each in steps) <= MOST_WORK
 
     def _lanes_after(self, stage: int) -> int:
         """The most lanes of stages to come."""

@@ -1,7 +1,8 @@
 """Tiles from stage to stage: what may be left of each rank after every stage of a mapping, whatever loops led there.
 
 Many prefixes of mappings leave the same tile. What can be said of all that lies inside of it is found out once, for every point of
-a grid that has an axis for each rank and the tiles that are possible at a stage along it.
+a grid that has an axis for each rank and the tiles that are possible at a stage along it. Where these are too many, tiles of nearly
+the same size share a point: what is said of it holds for all of them.
 """
 
 from __future__ import annotations
@@ -10,41 +11,79 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.kernel import kernel
-from sparseloom.mapping.batch import IntArray
+from sparseloom.mapping.batch import BoolArray, IntArray
 
 FloatArray = NDArray[np.float64]
 
 MOST_STEPS = 30_000_000
-"""Steps from tile to tile that are followed at one stage at most; of wider stages nothing is known."""
+"""Combinations of spatial steps from tile to tile that are followed at one stage at most; of wider stages nothing is known."""
 
+MOST_POINTS = 250_000
+"""Points of a grid, about; where there are more combinations of tiles, some share one."""
 
-MOST_POINTS = 1_200_000
-"""Combinations of tiles at one stage that are looked at one by one."""
+MOST_WORK = 8_000_000
+"""Points of a grid, for each choice of ranks with temporal loops, that are looked at."""
+
+EXACT = 12
+"""Tiles of so many coordinates and fewer do not share a point with others."""
+
+COARSE = 1.5
+"""Where larger tiles share a point with others of so many times their size, small ones do too."""
+
+LEAST_SURE = 1e-12
+"""Of a loop that may replace nothing."""
 
 
 @dataclass(frozen=True)
 class RankSteps:
     """The tiles of one rank before a stage and after it.
 
-    From tile number i before, rows ``begin[i]`` up to ``begin[i + 1]`` lead to tile number ``after`` with so many ``lanes`` along X
-    and along Y, [N, 2], the fewest that do."""
+    From tile number i before, rows ``begin[i]`` up to ``begin[i + 1]`` lead to tile number ``after``, [N]. Of all steps between tiles
+    with these numbers: the fewest ``lanes`` along X and along Y [N, 2]; whether a temporal loop has ``turned``, so that the tile
+    is smaller, and for which share of the computes at least it is ``sure`` to replace tiles; the least share of the tile before
+    that whole tiles after it make (``whole``), and that one of them makes (``one``).
+    """
 
     begin: IntArray
     after: IntArray
     lanes: IntArray
+    turned: BoolArray
+    sure: FloatArray
+    whole: FloatArray
+    one: FloatArray
 
 
 @dataclass(frozen=True)
 class Grid:
     """The tiles of each rank at a stage, in rising order, and the numbers of their combinations: those of the last rank vary
-    fastest."""
+    fastest. Of all that are ``known`` a tile that is not among them has the number of the next larger one."""
 
     tiles: tuple[IntArray, ...]
+    known: tuple[IntArray, ...]
+
+    @classmethod
+    def of(cls, tiles: Sequence[IntArray]) -> Grid:
+        """The grid of the tiles [N] of each rank that are possible."""
+        known, ratio = tuple(np.unique(each) for each in tiles), 1.0
+        kept = known
+        while prod(map(len, kept)) > MOST_POINTS:
+            ratio *= 1.02
+            kept = tuple(_thinned(each, ratio) for each in known)
+        return cls(kept, known)
+
+    @cached_property
+    def first(self) -> tuple[IntArray, ...]:
+        """Which of the ``known`` tiles is the smallest with each number, by rank."""
+        return tuple(
+            np.searchsorted(known, [0, *few[:-1]], side="right")
+            for known, few in zip(self.known, self.tiles, strict=True)
+        )
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -61,8 +100,14 @@ class Grid:
 
     @cached_property
     def points(self) -> IntArray:
-        """The tiles of all combinations, [D, size]."""
+        """The largest tiles of all combinations, [D, size]."""
         return np.stack([each.ravel() for each in np.meshgrid(*self.tiles, indexing="ij")])
+
+    @cached_property
+    def smallest(self) -> IntArray:
+        """The smallest tiles of all combinations, [D, size]."""
+        least = (known[first] for known, first in zip(self.known, self.first, strict=True))
+        return np.stack([each.ravel() for each in np.meshgrid(*least, indexing="ij")])
 
     def number(self, tiles: IntArray) -> IntArray:
         """The numbers of some combinations [D, N], [N]."""
@@ -70,16 +115,43 @@ class Grid:
         return np.asarray(self.strides @ np.stack(at))
 
 
-def rank_steps(before: IntArray, after: IntArray, lanes: IntArray, known: tuple[IntArray, IntArray]) -> RankSteps:
-    """Steps between tiles ``before`` and ``after`` [N] with ``lanes`` [N, 2], of the tiles ``known`` on both sides."""
-    rows = np.column_stack([np.searchsorted(known[0], before), np.searchsorted(known[1], after), lanes])
-    rows = rows[np.lexsort(rows.T[::-1])]
-    # of steps along the same axis the one with the fewest lanes
-    kinds = np.column_stack([rows[:, :2], rows[:, 2:] > 1])
-    _, first = np.unique(kinds, axis=0, return_index=True)
-    rows = rows[np.sort(first)]
-    begin = np.searchsorted(rows[:, 0], np.arange(len(known[0]) + 1))
-    return RankSteps(begin, rows[:, 1], rows[:, 2:])
+def _thinned(tiles: IntArray, ratio: float) -> IntArray:
+    """Those of rising tiles that are not followed by one up to so many times as large, of more than a few coordinates."""
+    kept = [int(tiles[-1])]
+    for tile in tiles[-2::-1].tolist():
+        if tile * ratio < kept[-1] or (tile <= EXACT and ratio < COARSE):
+            kept.append(tile)
+    return np.array(kept[::-1])
+
+
+def rank_steps(
+    before: IntArray, after: IntArray, lanes: IntArray, turned: BoolArray, size: int, known: tuple[IntArray, IntArray]
+) -> RankSteps:
+    """Steps between tiles ``before`` and ``after`` [N] of a rank of some ``size``, with ``lanes`` [N, 2], by the tiles ``known`` on
+    both sides."""
+    exact = (before % after == 0) & (size % before == 0)
+    sure = sure_of(after, size, exact)
+    rows = np.column_stack([np.searchsorted(known[0], before), np.searchsorted(known[1], after), turned, lanes > 1])
+    order = np.lexsort(rows.T[::-1])
+    rows = rows[order]
+    first = np.flatnonzero(np.r_[True, (rows[1:] != rows[:-1]).any(axis=1)])
+
+    def least(values: FloatArray | IntArray) -> Any:
+        return np.minimum.reduceat(values[order], first, axis=0)
+
+    begin = np.searchsorted(rows[first, 0], np.arange(len(known[0]) + 1))
+    return RankSteps(
+        begin, rows[first, 1], least(lanes), rows[first, 2] > 0, least(sure), least(before // after * after / before),
+        least(after / before),
+    )  # fmt: skip
+
+
+def sure_of(tile: IntArray, size: int, exact: BoolArray) -> FloatArray:
+    """For which share of the computes a loop around tiles [N] of a rank of some ``size`` replaces tiles at every iteration, at least.
+
+    Where bounds cut iterations short, it may make two or less, and then replace nothing for some.
+    """
+    return np.where(exact, 1.0, np.maximum(LEAST_SURE, 1 - 2 * tile / size))
 
 
 def packed(steps: Sequence[RankSteps]) -> tuple[IntArray, IntArray, IntArray]:
@@ -93,56 +165,71 @@ def packed(steps: Sequence[RankSteps]) -> tuple[IntArray, IntArray, IntArray]:
 
 def least_before(grids: tuple[Grid, Grid], steps: Sequence[RankSteps], after: FloatArray) -> FloatArray:
     """The least value ``after`` a stage, by number of tile, that steps lead to from each tile before it."""
-    here, there = grids
     # rank by rank: steps of one do not depend on those of the others
-    values = after.reshape(there.shape)
+    values = after.reshape(grids[1].shape)
     for d, each in enumerate(steps):
-        if len(each.after) > 1 or here.shape[d] != there.shape[d]:
-            values = np.minimum.reduceat(values.take(each.after, axis=d), each.begin[:-1], axis=d)
+        values = along(values, d, each.begin, each.after, np.ones(len(each.after)))
     return np.asarray(values.ravel())
 
 
-def cycles_before(
-    grids: tuple[Grid, Grid], steps: Sequence[RankSteps], most: tuple[int, int] | None, inside: int, after: FloatArray
-) -> FloatArray:
-    """The fewest cycles that a whole tile takes the lane with most of it, before a stage, from those after it, by number.
+def along(values: FloatArray, d: int, begin: IntArray, after: IntArray, times: FloatArray) -> FloatArray:
+    """The least of so many ``times`` [N] the values that the steps of one rank lead to, by its tile before; it is axis ``d``."""
+    outer, width = prod(values.shape[:d]), prod(values.shape[d + 1 :])
+    found = np.full((outer, len(begin) - 1, width), np.inf)
+    _along(values.reshape(outer, values.shape[d], width), begin, after, times, found)
+    return found.reshape(*values.shape[:d], len(begin) - 1, *values.shape[d + 1 :])
 
-    ``most``: the lanes along X and Y of a spatial stage; None for temporal loops, inside of which there are so many lanes
-    ``inside``: what is left of a tile that its bounds do not divide keeps them all busy.
+
+@kernel
+def _along(values: FloatArray, begin: IntArray, after: IntArray, times: FloatArray, found: FloatArray) -> None:
+    for a in range(len(values)):
+        for i in range(found.shape[1]):
+            for j in range(begin[i], begin[i + 1]):
+                for q in range(found.shape[2]):
+                    found[a, i, q] = min(found[a, i, q], times[j] * values[a, after[j], q])
+
+
+def idle_before(
+    grids: tuple[Grid, Grid], steps: Sequence[RankSteps], most: tuple[int, int] | None, inside: tuple[int, int],
+    after: FloatArray,
+) -> FloatArray:  # fmt: skip
+    """The fewest cycles that a tile takes the lane with most of it, for each of its points, beyond those if all lanes were busy: before
+    a stage from those after it, by number.
+
+    ``most``: the lanes along X and Y of a spatial stage; None for temporal loops, which leave what their bounds do not divide to
+    lanes that are all busy. ``inside``: the lanes before and after the stage.
     """
     here, there = grids
-    if most is not None:
-        begin, to, lanes = packed(steps)
-        least = np.full(here.size, np.inf)
-        _share(np.array(here.shape), begin, to, lanes, there.strides, np.array(most), after, least)
-        return least
-    # cycles beyond those of lanes that are all busy are made once for each whole tile: a product over ranks
-    beyond = (after - there.points.prod(axis=0, dtype=np.float64) / inside).reshape(there.shape)
-    for d, each in enumerate(steps):
-        before = np.repeat(np.arange(here.shape[d]), np.diff(each.begin))
-        times = (here.tiles[d][before] // there.tiles[d][each.after]).reshape([-1, *[1] * (len(steps) - d - 1)])
-        beyond = np.minimum.reduceat(times * beyond.take(each.after, axis=d), each.begin[:-1], axis=d)
-    return np.asarray(here.points.prod(axis=0, dtype=np.float64) / inside + beyond.ravel())
+    if most is None:
+        values = after.reshape(there.shape)
+        for d, each in enumerate(steps):
+            values = along(values, d, each.begin, each.after, each.whole)
+        return values.ravel()
+    begin, to, lanes = packed(steps)
+    least, part = np.full(here.size, np.inf), np.concatenate([each.one for each in steps])
+    _share(np.array(here.shape), begin, to, lanes, part, there.strides, np.array(most), after + 1 / inside[1], least)
+    return np.maximum(least - 1 / inside[0], 0.0)
 
 
 @kernel
 def _share(
-    shape: IntArray, begin: IntArray, to: IntArray, lanes: IntArray, strides: IntArray, most: IntArray, after: FloatArray,
-    least: FloatArray,
+    shape: IntArray, begin: IntArray, to: IntArray, lanes: IntArray, part: FloatArray, strides: IntArray, most: IntArray,
+    after: FloatArray, least: FloatArray,
 ) -> None:  # fmt: skip
-    """The least after spatial loops within ``most`` lanes."""
+    """The least for each point with spatial loops within ``most`` lanes, of which each gets a part of the points."""
     ranks = len(shape)
     at, child = np.zeros(ranks, np.int64), np.zeros(ranks, np.int64)
     for g in range(len(least)):
         first_step(shape, begin, g, at, child)
         while True:
-            x, y, inner = 1, 1, 0
+            x, y, inner, own = 1, 1, 0, 1.0
             for d in range(ranks):
                 inner += to[child[d]] * strides[d]
                 x *= lanes[child[d], 0]
                 y *= lanes[child[d], 1]
+                own *= part[child[d]]
             if x <= most[0] and y <= most[1]:
-                least[g] = min(least[g], after[inner])
+                least[g] = min(least[g], own * after[inner])
             if not next_step(begin, at, child):
                 break
 

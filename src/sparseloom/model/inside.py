@@ -19,8 +19,8 @@ from sparseloom.arch.features import POSITION_SKIPPING
 from sparseloom.kernel import kernel
 from sparseloom.mapping.batch import BoolArray, IntArray
 from sparseloom.mapping.prefixes import Prefixes, Tree
-from sparseloom.mapping.steps import first_step, next_step, packed
-from sparseloom.model.loops import LEAST_SURE, Loops, after_loops, least_before
+from sparseloom.mapping.steps import LEAST_SURE, first_step, next_step, packed
+from sparseloom.model.loops import Loops, after_loops, least_before
 from sparseloom.model.path import Path
 from sparseloom.model.prefix import Bits, Floor
 
@@ -108,8 +108,11 @@ class Inside:
         table, number = tables[arriving], self.tree.number(stage + 1, nodes)
         if self.tree.stages[stage][1]:
             return self._mixed(table, around, number)
+        here = [self.tree.nodes(d, stage + 1) for d in range(len(nodes))]
+        turned = np.stack([rank.bounds[own, 0] > 1 for rank, own in zip(here, nodes, strict=True)])
+        sure = np.stack([rank.sure[own] for rank, own in zip(here, nodes, strict=True)])
         found = np.empty(len(number))
-        after_loops(self._loops(stage), before, number, around.kind, around.sure, table, found)
+        after_loops(self._loops(stage), before, number, turned, sure, around.kind, around.sure, table, found)
         return found
 
     @cached_property
@@ -221,7 +224,7 @@ class Inside:
         here, there = self.tree.grid(stage), self.tree.grid(stage + 1)
         steps = self.tree.steps(stage)
         if not spatial:
-            return least_before(self._loops(stage), (here, there), steps, after)
+            return least_before(self._loops(stage), steps, after)
         begin, to, lanes = packed(steps)
         table = np.zeros((len(self.floor.keep[0]), prod(self._fanout(depth)) + 1))
         for path in self.floor.used:
@@ -262,8 +265,8 @@ class Inside:
         order = np.array(space.looped[depth, False])
         pinned = np.array([d not in space.free[depth, False] for d in order])
         return Loops(
-            np.array(here.shape), np.array(there.shape), here.points.T.copy(), there.points.T.copy(), space.problem.shape, space.imperfect, order, pinned, self.classes,
-            self.replaced, self._replaces, wide, both, once,
+            np.array(here.shape), np.array(there.shape), order, pinned, self.classes, self.replaced, self._replaces, wide, both,
+            once,
         )  # fmt: skip
 
 

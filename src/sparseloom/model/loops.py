@@ -8,24 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.kernel import borrowed, inlined, kernel
 from sparseloom.mapping.batch import BoolArray, IntArray
-from sparseloom.mapping.steps import Grid, RankSteps
+from sparseloom.mapping.steps import RankSteps, along
 
 FloatArray = NDArray[np.float64]
 
-LEAST_SURE = 1e-12
-"""Of a loop that may replace nothing."""
-
 
 class Loops(NamedTuple):
-    """The temporal loops of a level, from tiles ``here`` [G, D] to tiles ``there`` [H, D] of ranks of some ``sizes`` [D]; the former
-    are a grid of ``here_shape`` [D], the latter one of ``there_shape`` [D].
+    """The temporal loops of a level, from a grid of tiles of ``here_shape`` [D] to one of ``there_shape`` [D].
 
     They may stand in an ``order``, outermost first, those that are ``pinned`` innermost. By rank: the ``classes`` [D], and the
     tensors that it ``replaces`` [D, T]; by class, those ``replaced`` [C, T]. What is moved is paid by ``wide`` [T, H] for each tile
@@ -34,10 +30,6 @@ class Loops(NamedTuple):
 
     here_shape: IntArray
     there_shape: IntArray
-    here: IntArray
-    there: IntArray
-    sizes: IntArray
-    imperfect: bool
     order: IntArray
     pinned: BoolArray
     classes: IntArray
@@ -48,48 +40,36 @@ class Loops(NamedTuple):
     once: FloatArray
 
 
-class _Moves(NamedTuple):
-    """The steps of a rank from one tile to a smaller one, as :class:`RankSteps`, each with the share of the computes for which a
-    loop that makes it is ``sure`` to replace tiles; and the number of the ``same`` tile after the loops, -1 if there is none."""
-
-    begin: IntArray
-    after: IntArray
-    sure: FloatArray
-    same: IntArray
-
-
-def least_before(loops: Loops, grids: tuple[Grid, Grid], steps: Sequence[RankSteps], after: FloatArray) -> FloatArray:
-    """The least before temporal loops by class of those around and number of tile [C, G], from that ``after`` them [C, H]; both
-    in ``grids``.
+def least_before(loops: Loops, steps: Sequence[RankSteps], after: FloatArray) -> FloatArray:
+    """The least before temporal loops by class of those around and number of tile [C, G], from that ``after`` them [C, H].
 
     By which ranks have a loop, and of what class the innermost is. Ranks are then apart: the best tile of each follows from those
     of the others. With imperfect bounds that is so for one rank whose loop is innermost and one whose loop moves tensors; where
     there are several, each gives a bound, and the largest counts.
     """
-    moves = [_moves(loops, d, (grids[0].tiles[d], grids[1].tiles[d]), each) for d, each in enumerate(steps)]
-    least = np.full((len(loops.replaced), len(loops.here)), np.inf)
+    still, turning = [_some(each, ~each.turned) for each in steps], [_some(each, each.turned) for each in steps]
+    least = np.full((len(loops.replaced), loops.both.shape[1]), np.inf)
     for before, own in enumerate(loops.replaced):
         total = after[before] + loops.wide[own].sum(axis=0) + loops.once[1, ~own].sum()
-        np.minimum(least[before], _same(loops, moves, (), total).ravel(), out=least[before])
-    active = [d for d in loops.order.tolist() if len(moves[d].after)]
+        np.minimum(least[before], _same(loops, still, (), total).ravel(), out=least[before])
+    active = [d for d in loops.order.tolist() if len(turning[d].after)]
     for count in range(1, len(active) + 1):
         for turned in combinations(active, count):
             for kind, leads in _innermost(loops, turned):
-                _lower(loops, moves, turned, kind, leads, after, least)
+                _lower(loops, (still, turning), turned, kind, leads, after, least)
     return least
 
 
-def _moves(loops: Loops, d: int, tiles: tuple[IntArray, IntArray], steps: RankSteps) -> _Moves:
-    size = int(loops.sizes[d])
-    before = np.repeat(np.arange(len(steps.begin) - 1), np.diff(steps.begin))
-    whole, tile = tiles[0][before], tiles[1][steps.after]
-    less = tile < whole
-    cut = (whole % tile > 0) | (size % whole > 0) if loops.imperfect else np.zeros(len(tile), np.bool_)
-    sure = np.where(cut, np.maximum(LEAST_SURE, 1 - 2 * tile / size), 1.0)
-    same = np.full(len(steps.begin) - 1, -1)
-    same[before[~less]] = steps.after[~less]
-    begin = np.concatenate([[0], np.cumsum(less)])[steps.begin]
-    return _Moves(begin, steps.after[less], sure[less], same)
+class _Some(NamedTuple):
+    """Some of the steps of a rank, as :class:`RankSteps`."""
+
+    begin: IntArray
+    after: IntArray
+    sure: FloatArray
+
+
+def _some(steps: RankSteps, those: BoolArray) -> _Some:
+    return _Some(np.concatenate([[0], np.cumsum(those)])[steps.begin], steps.after[those], steps.sure[those])
 
 
 def _innermost(loops: Loops, turned: tuple[int, ...]) -> Iterator[tuple[int, list[int]]]:
@@ -101,13 +81,13 @@ def _innermost(loops: Loops, turned: tuple[int, ...]) -> Iterator[tuple[int, lis
 
 
 def _lower(
-    loops: Loops, moves: list[_Moves], turned: tuple[int, ...], kind: int, leads: list[int], after: FloatArray,
-    least: FloatArray,
+    loops: Loops, steps: tuple[list[_Some], list[_Some]], turned: tuple[int, ...], kind: int, leads: list[int],
+    after: FloatArray, least: FloatArray,
 ) -> None:  # fmt: skip
     """Lower the ``least`` to what loops over ``turned`` ranks need, the innermost over one of some ``leads``, of a class ``kind``."""
-    own = loops.replaced[kind]
-    paid = _same(loops, moves, turned, after[kind] + loops.wide[own].sum(axis=0))
-    spared = _same(loops, moves, turned, after[0] + loops.once[0, own].sum())
+    own, (still, moves) = loops.replaced[kind], steps
+    paid = _same(loops, still, turned, after[kind] + loops.wide[own].sum(axis=0))
+    spared = _same(loops, still, turned, after[0] + loops.once[0, own].sum())
     by_turned = loops.replaces[list(turned)].any(axis=0)
     known: dict[tuple[int, ...], FloatArray] = {}
     for before, around in enumerate(loops.replaced):
@@ -123,13 +103,13 @@ def _lower(
         np.minimum(least[before], total, out=least[before])
 
 
-def _last(loops: Loops, moves: list[_Moves], turned: tuple[int, ...], moved: tuple[int, ...]) -> list[int]:
+def _last(loops: Loops, moves: list[_Some], turned: tuple[int, ...], moved: tuple[int, ...]) -> list[int]:
     """Ranks whose loops move tensors, for some computes alone; -1 if there are none."""
     return [d for d in turned if loops.replaces[d, list(moved)].any() and moves[d].sure.min() < 1] or [-1]
 
 
 def _bound(
-    loops: Loops, moves: list[_Moves], turned: tuple[int, ...], chosen: tuple[int, int], inside: tuple[FloatArray, FloatArray],
+    loops: Loops, moves: list[_Some], turned: tuple[int, ...], chosen: tuple[int, int], inside: tuple[FloatArray, FloatArray],
     moved: tuple[int, ...],
 ) -> FloatArray:  # fmt: skip
     """The least, by tile before, of what is ``inside`` (for computes for which the innermost loop replaces tiles, and for the
@@ -137,7 +117,7 @@ def _bound(
     leads, and that over the one ``chosen`` last moves tensors."""
     (lead, last), (values, spared) = chosen, inside
     shape = tuple(loops.here_shape.tolist())
-    by_last, others = np.zeros(len(loops.here)), np.zeros(len(loops.here))
+    by_last, others = np.zeros(loops.both.shape[1]), np.zeros(loops.both.shape[1])
     for t in moved:
         more = loops.both[t] - loops.once[1, t]
         if last >= 0 and loops.replaces[last, t]:
@@ -145,6 +125,9 @@ def _bound(
         else:
             others += more * np.maximum.reduce([_surest(moves, d, shape) for d in turned if loops.replaces[d, t]])
     for d in (lead, *(d for d in turned if d not in chosen), *([last] if last >= 0 else [])):
+        if d not in chosen:
+            values = along(values, d, moves[d].begin, moves[d].after, np.ones(len(moves[d].after)))
+            continue
         outer, width = int(np.prod(values.shape[:d])), int(np.prod(values.shape[d + 1 :]))
         found = np.full((outer, shape[d], width), np.inf)
         flat = (outer, values.shape[d], width)
@@ -157,7 +140,7 @@ def _bound(
     return values.ravel() + others
 
 
-def _surest(moves: list[_Moves], d: int, shape: tuple[int, ...]) -> FloatArray:
+def _surest(moves: list[_Some], d: int, shape: tuple[int, ...]) -> FloatArray:
     """For which share of the computes any loop of a rank replaces tiles at least, by tile before, [G]."""
     begin, sure = moves[d].begin, moves[d].sure
     least = np.array([sure[begin[i] : begin[i + 1]].min(initial=1.0) for i in range(len(begin) - 1)])
@@ -166,15 +149,12 @@ def _surest(moves: list[_Moves], d: int, shape: tuple[int, ...]) -> FloatArray:
     return np.broadcast_to(least.reshape(ones), shape).ravel()
 
 
-def _same(loops: Loops, moves: list[_Moves], turned: tuple[int, ...], values: FloatArray) -> FloatArray:
+def _same(loops: Loops, still: list[_Some], turned: tuple[int, ...], values: FloatArray) -> FloatArray:
     """Values by tile after the loops [...], where ranks that are not ``turned`` keep the tile that they have before."""
     values = values.reshape(loops.there_shape.tolist())
-    for d in range(len(moves)):
+    for d, each in enumerate(still):
         if d not in turned:
-            same = moves[d].same
-            values = values.take(same, axis=d)
-            if (same < 0).any():
-                values[(slice(None),) * d + (same < 0,)] = np.inf
+            values = along(values, d, each.begin, each.after, np.ones(len(each.after)))
     return values
 
 
@@ -201,73 +181,37 @@ def _along(
 
 @kernel
 def after_loops(
-    loops: Loops,
-    before: IntArray,
-    number: IntArray,
-    kind: IntArray,
-    share: FloatArray,
-    after: FloatArray,
-    found: FloatArray,
-) -> None:
-    """The least with temporal loops from tiles ``before`` [N] to tiles ``number`` [N], inside of loops of some ``kind`` [N] that
-    replace tiles for a ``share`` [N] of the computes."""
-    here, there, sizes, order, pinned, classes, replaced, replaces, wide, both, once = _borrowed(loops)
-    sure, moved, last = np.zeros(len(sizes)), np.zeros(len(wide)), np.zeros(len(replaced))
+    loops: Loops, before: IntArray, number: IntArray, turned: BoolArray, sure: FloatArray, kind: IntArray, share: FloatArray,
+    after: FloatArray, found: FloatArray,
+) -> None:  # fmt: skip
+    """The least with temporal loops from tiles ``before`` [N] to tiles ``number`` [N], over ranks that are ``turned`` [D, N] and are so
+    ``sure`` [D, N] to replace tiles, inside of loops of some ``kind`` [N] that do so for a ``share`` [N] of the computes."""
+    order, pinned, classes = borrowed(loops.order), borrowed(loops.pinned), borrowed(loops.classes)
+    replaced, replaces = borrowed(loops.replaced), borrowed(loops.replaces)
+    wide, both, once = borrowed(loops.wide), borrowed(loops.both), borrowed(loops.once)
+    moved, last = np.zeros(len(wide)), np.zeros(len(replaced))
     for n in range(len(found)):
         g, inner = before[n], number[n]
         if after[0, inner] == np.inf:
             found[n] = np.inf
             continue
-        any_loop = _turned(
-            here, there, sizes, order, pinned, classes, replaces, loops.imperfect, g, inner, sure, moved, last
-        )
+        moved[:] = 0.0
+        last[:] = 0.0
+        any_loop, free = False, True
+        for i in range(len(order) - 1, -1, -1):
+            d = order[i]
+            if turned[d, n]:
+                any_loop = True
+                for t in range(len(moved)):
+                    if replaces[d, t]:
+                        moved[t] = max(moved[t], sure[d, n])
+                # the classes that the innermost loop may have
+                if free:
+                    last[classes[d]] = max(last[classes[d]], sure[d, n])
+                    free = not pinned[i]
         none = _paid(replaced, wide, both, once, 0, g, inner, any_loop, moved, last, after)
         own = _paid(replaced, wide, both, once, kind[n], g, inner, any_loop, moved, last, after)
         found[n] = none + share[n] * (own - none)
-
-
-@inlined
-def _borrowed(loops: Loops) -> tuple[Any, ...]:
-    return (
-        borrowed(loops.here), borrowed(loops.there), borrowed(loops.sizes), borrowed(loops.order), borrowed(loops.pinned),
-        borrowed(loops.classes), borrowed(loops.replaced), borrowed(loops.replaces), borrowed(loops.wide), borrowed(loops.both),
-        borrowed(loops.once),
-    )  # fmt: skip
-
-
-@inlined
-def _turned(
-    here: IntArray, there: IntArray, sizes: IntArray, order: IntArray, pinned: BoolArray, classes: IntArray,
-    replaces: BoolArray, imperfect: bool, g: int, inner: int, sure: FloatArray, moved: FloatArray, last: FloatArray,
-) -> bool:  # fmt: skip
-    """Whether there is any loop from one tile to another; for which share of the computes each rank's loop is ``sure`` to replace
-    tiles at every iteration, each tensor is ``moved`` by some, and the innermost loop may be of a class and do so, as ``last``.
-
-    With imperfect bounds a loop may make two iterations or less where those around it are at their last, and then replaces
-    nothing for some; so much of the computes is taken as if it did not.
-    """
-    any_loop = False
-    for d in range(len(sure)):
-        sure[d] = 0.0
-        tile, whole = there[inner, d], here[g, d]
-        if tile < whole:
-            any_loop = True
-            sure[d] = 1.0
-            if imperfect and (whole % tile or sizes[d] % whole):
-                sure[d] = max(LEAST_SURE, 1.0 - 2.0 * tile / sizes[d])
-    for t in range(len(moved)):
-        moved[t] = 0.0
-        for d in range(len(sure)):
-            if replaces[d, t]:
-                moved[t] = max(moved[t], sure[d])
-    last[:] = 0.0
-    for i in range(len(order) - 1, -1, -1):
-        d = order[i]
-        if sure[d] > 0:
-            last[classes[d]] = max(last[classes[d]], sure[d])
-            if pinned[i]:
-                break
-    return any_loop
 
 
 @inlined

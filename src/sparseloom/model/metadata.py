@@ -11,10 +11,11 @@ from sparseloom.fibertree.fiber import bind, single_coordinate
 from sparseloom.fibertree.format import Format
 from sparseloom.mapping.batch import IntArray, Problem, extents_of
 from sparseloom.mapping.prefixes import Tree
+from sparseloom.mapping.steps import Grid
 
 FloatArray = NDArray[np.float64]
 
-MOST_TILES = 20_000
+MOST_TILES = 100_000
 """Different tiles of a tensor whose metadata are looked at; of more nothing is said."""
 
 
@@ -41,21 +42,24 @@ class Metadata:
         problem = self.problem
         form, density = problem.format_of(depth, t), problem.densities[t]
         if child == len(problem.design.architecture.levels):
-            tiles: tuple[IntArray, ...] = (np.ones(1, np.int64),) * len(problem.ranks)
+            grid = Grid.of((np.ones(1, np.int64),) * len(problem.ranks))
         else:
-            tiles = self.tree.grid(self.tree.arrives(child)).tiles
-        shape = tuple(len(each) for each in tiles)
-        size = int(np.prod(shape))
+            grid = self.tree.grid(self.tree.arrives(child))
         leads = any(problem.tensors[t] in leaders for saf in problem.design.features.safs for _, leaders in saf.ways)
         if form is None or leads or self._slides(t) or density.coordinate_dependent:
-            return np.zeros(size)
-        own = [each if problem.projection(t)[:, d].any() else each[:1] for d, each in enumerate(tiles)]
+            return np.zeros(grid.size)
+        among = problem.projection(t).sum(axis=0) > 0
+        own = [each if among[d] else each[:1] for d, each in enumerate(grid.known)]
         names = problem.rank_names(t)
         points = np.stack([each.ravel() for each in np.meshgrid(*own, indexing="ij")])
         if points.shape[1] > MOST_TILES:
-            return np.zeros(size)
+            return np.zeros(grid.size)
         each = self._per_word(t, form, names, extents_of(problem.projection(t), points)[: len(names)])
-        return np.broadcast_to(each.reshape([len(some) for some in own]), shape).ravel()
+        each = each.reshape([len(some) for some in own])
+        for d in np.flatnonzero(among):
+            # tiles that share a number
+            each = np.minimum.reduceat(each, grid.first[d], axis=d)
+        return np.broadcast_to(each, grid.shape).ravel()
 
     def _per_word(self, t: int, form: Format, names: tuple[str, ...], extents: IntArray) -> FloatArray:
         """Bits for each word of tiles of some ``extents`` [ranks, N]. Upper ranks of one coordinate may have been read before."""

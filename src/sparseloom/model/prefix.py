@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem, of_problem
 from sparseloom.mapping.prefixes import Tree
-from sparseloom.mapping.steps import MOST_POINTS
 from sparseloom.model.activity import brought, taken
 from sparseloom.model.classes import ClassSource
 from sparseloom.model.events import Events
@@ -352,7 +351,7 @@ class Floor:
 
     def fits(self, depth: int) -> BoolArray:
         """Which tiles, by number, a level can hold when all loops outside of it are there."""
-        return data_held(self.problem, self.keep, depth, self.tree.grid(self.tree.arrives(depth)).points).fits
+        return data_held(self.problem, self.keep, depth, self.tree.grid(self.tree.arrives(depth)).smallest).fits
 
     def bits(self, path: Path, stage: int) -> Bits:
         """By level at the ends of an edge, the least bits of metadata of a word in its form, by number of the tile left at a
@@ -376,14 +375,11 @@ class Floor:
         return {depth: np.where(fits, self.metadata.bits(path.tensor, depth, child), np.inf) for depth in ends}
 
     def _bits_of(self, path: Path, stage: int, tile: IntArray) -> dict[int, FloatArray | float]:
-        """The least bits of metadata of a word for prefixes that leave tiles [D, N] at a stage; 0 where none fits, and where there
-        are too many tiles to look at."""
+        """The least bits of metadata of a word for prefixes that leave tiles [D, N] at a stage; 0 where none fits."""
         parent, child = path.edge.parent, path.edge.child
         if not path.edge.hold:
             return {parent: float(self.metadata.bits(path.tensor, parent, child)[0])}
         stage = min(stage, self.tree.arrives(child))
-        if max(self.tree.grid(each).size for each in range(stage, self.tree.arrives(child) + 1)) > MOST_POINTS:
-            return {parent: 0.0, child: 0.0}
         numbers = self.tree.grid(stage).number(tile)
         found = {depth: each[numbers] for depth, each in self.bits(path, stage).items()}
         return {depth: np.where(each < np.inf, each, 0.0) for depth, each in found.items()}

@@ -14,7 +14,6 @@ from sparseloom.errors import Fault, MappingError
 from sparseloom.mapping.constraints import Constraints, LevelConstraints, Limit
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.mapping.prefixes import Tree
-from sparseloom.mapping.steps import MOST_POINTS
 from sparseloom.model.microarch import Holding
 from sparseloom.model.room import data_held
 
@@ -72,9 +71,6 @@ def _together(space: Mapspace) -> Fault:
     levels = space.problem.design.architecture.levels
     what = f"none of {space.size:,} mappings fits: each level could hold the smallest tiles, not all of them together"
     needed = needs(space)
-    if needed is None:
-        names = ", ".join(f"{lv.name} ({lv.capacity_words:,} words)" for lv in levels if lv.capacity_words is not None)
-        return Fault(what, fix=f"enlarge {names}, or loosen the constraints that make tiles large")
     short = {depth: words for depth, words in needed.items() if words > (levels[depth].capacity_words or 0)}
     if not short:
         what = f"none of {space.size:,} mappings fits: data would, not with their metadata and within the lanes"
@@ -95,12 +91,10 @@ def _together(space: Mapspace) -> Fault:
 _SEVERAL = "enlarge several levels, or loosen several constraints"
 
 
-def needs(space: Mapspace) -> dict[int, float] | None:
+def needs(space: Mapspace) -> dict[int, float]:
     """By level with a capacity, the words that it has to hold at least while all others hold their tiles, infinite where they
-    cannot; None where there are too many tiles to look at. Metadata and lanes are not looked at."""
+    cannot. Metadata and lanes are not looked at."""
     tree = Tree(space)
-    if max(tree.grid(stage).size for stage in range(len(tree.stages) + 1)) > MOST_POINTS:
-        return None
     depths = [d for d, lv in enumerate(space.problem.design.architecture.levels) if lv.capacity_words is not None]
     return {depth: min(_need(tree, keep, depth) for keep in space.keeps) for depth in depths}
 
@@ -114,7 +108,7 @@ def _need(tree: Tree, keep: NDArray[np.bool_], wanted: int) -> float:
         for depth in range(len(keep)):
             if tree.arrives(depth) != stage or not keep[depth].any():
                 continue
-            holding = data_held(tree.space.problem, keep, depth, tree.grid(stage).points)
+            holding = data_held(tree.space.problem, keep, depth, tree.grid(stage).smallest)
             if depth == wanted:
                 least = np.maximum(least, sum(holding.held.values(), np.zeros(len(least))))
             else:
@@ -124,7 +118,7 @@ def _need(tree: Tree, keep: NDArray[np.bool_], wanted: int) -> float:
 
 def _data_fit(space: Mapspace) -> bool:
     needed, levels = needs(space), space.problem.design.architecture.levels
-    return needed is not None and all(words <= (levels[depth].capacity_words or 0) for depth, words in needed.items())
+    return all(words <= (levels[depth].capacity_words or 0) for depth, words in needed.items())
 
 
 def _any_of(space: Mapspace, enough: Callable[[Mapspace], bool]) -> str:
