@@ -190,7 +190,11 @@ def broken_bounds(space: Mapspace, name: str) -> list[str]:
         return values
 
     for keep in range(len(space.keeps)):
-        least(_Part(keep, state.tree.root, 0, Cost.nothing(1, len(space.levels)), np.zeros(1)))
+        root = _Part(keep, state.tree.root, 0, Cost.nothing(1, len(space.levels)), np.zeros(1))
+        early = state._bounds(root)
+        state.followed.add(keep)
+        values = least(root)
+        broken.extend(f"root: {early} > {values}" for _ in np.flatnonzero(early > values))
     return broken
 
 

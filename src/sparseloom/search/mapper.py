@@ -116,7 +116,7 @@ class _Opened:
 @dataclass
 class Search:
     """The state of a search: what is left to look into, the ``stage`` at which the next step goes on, and the best mapping of those
-    that take at most ``most_cycles``."""
+    that take at most ``most_cycles``; of which ways to keep tensors tiles are ``followed``, by number."""
 
     tree: Tree
     goal: Objective
@@ -127,6 +127,7 @@ class Search:
     valid: int = 0
     stage: int = 0
     most_cycles: float = np.inf
+    followed: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         space = self.tree.space
@@ -181,6 +182,12 @@ class Search:
             if not self._lengthen(part):
                 self.parts.pop(at)
             return
+        if not part.stage and part.keep not in self.followed:
+            # of some ways to keep tensors single edges say enough, without what follows from tiles
+            self.followed.add(part.keep)
+            self._add(part)
+            self.parts.pop(at)
+            return
         rest, part = part[CHUNK:], part[:CHUNK]
         self.stage = part.stage
         part = part[part.bound <= self.best[0]]
@@ -234,7 +241,7 @@ class Search:
     def _bounds(self, part: _Part) -> FloatArray:
         """What the mappings that the prefixes lead to have at least, [N]."""
         floor, prefixes, inside = self.floors[part.keep], part.prefixes, self.insides[part.keep]
-        if part.stage:
+        if part.keep in self.followed:
             apart = inside.apart(part.stage)
             energies, port_words = self._beyond(part, [*floor.held, *apart])
             missing = inside.missing(inside.around(prefixes), part.stage)
@@ -243,7 +250,6 @@ class Search:
             held = len(floor.held)
             energy_pj = np.maximum(_total(energies[:held]), least) + _total(energies[held:])
         else:
-            # tiles are not followed for the root: of some ways to keep tensors single edges say enough
             energies, port_words = self._beyond(part, [*floor.held, *floor.used])
             energy_pj = _total(energies)
         cycles = self._cycles(floor, part.stage, prefixes.node.T, prefixes.lanes)
