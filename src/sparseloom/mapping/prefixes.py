@@ -76,15 +76,13 @@ class RankNodes:
     """The nodes of one stage of one rank: its bounds so far, and coordinates ``tile`` [M] in a tile of what is inside.
 
     ``bounds`` [M, 3] are those of the last stage: temporal, along X, along Y. The nodes that may follow node m are ``begin[m]`` up
-    to ``begin[m + 1]`` of the next stage. ``exact`` [M]: no iteration is cut short; ``sure`` [M]: for which share of the computes a
-    temporal loop just outside of the tile replaces tiles at least. The first of all lanes goes through ``points`` [M] coordinates,
-    in ``whole`` [M] tiles and others that are cut short.
+    to ``begin[m + 1]`` of the next stage. A temporal loop of the last stage is ``sure`` [M] to replace tiles for some share of the
+    computes. The first of all lanes goes through ``points`` [M] coordinates, in ``whole`` [M] tiles and others that are cut short.
     """
 
     tile: IntArray
     bounds: IntArray
     begin: IntArray
-    exact: BoolArray
     sure: FloatArray
     points: FloatArray
     whole: FloatArray
@@ -111,6 +109,15 @@ class Tree:
         return (*(depth for depth, _ in self.stages), len(self.space.problem.design.architecture.levels))
 
     @cached_property
+    def spread(self) -> BoolArray:
+        """Whether spatial loops of a level, or of one further in, may run over a rank, [S, D]."""
+        looped = np.zeros((len(self.space.levels), len(self.space.problem.ranks)), np.bool_)
+        for (depth, spatial), ranks in self.space.looped.items():
+            if spatial:
+                looped[: depth + 1, list(ranks)] = True
+        return looped
+
+    @cached_property
     def _ranks(self) -> list[list[RankNodes]]:
         """By rank and stage."""
         return [self._nodes(d) for d in range(len(self.space.problem.ranks))]
@@ -132,17 +139,17 @@ class Tree:
             tile = np.minimum(inside[starts, stage], size)
             so_far = np.concatenate([_NONE, *own[:stage]])
             made = chains[np.ix_(starts, so_far)]
-            exact = tile * made.prod(axis=1) == size
-            sure = sure_of(tile, size, exact)
+            around = np.minimum(tile * bounds[:, 0], size)
+            sure = sure_of(around, tile, size, bool(stage and self.spread[self.stages[stage - 1][0], d]))
             points, whole = _first_lane(made, places[so_far] % 3 == 0, tile, size)
             if stage == len(own):
-                found.append(RankNodes(tile, bounds, _NONE, exact, sure, points, whole))
+                found.append(RankNodes(tile, bounds, _NONE, sure, points, whole))
                 break
             here = np.column_stack([chains[:, own[stage]], inside[:, stage + 1]])
             first[1:] |= (here[1:] != here[:-1]).any(axis=1)
             following = np.flatnonzero(first)
             begin = np.searchsorted(following, [*starts, len(chains)])
-            found.append(RankNodes(tile, bounds, begin, exact, sure, points, whole))
+            found.append(RankNodes(tile, bounds, begin, sure, points, whole))
             starts, bounds = following, np.ones((len(following), 3), np.int64)
             bounds[:, places[own[stage]] % 3] = chains[np.ix_(starts, own[stage])]
         return found
@@ -183,8 +190,8 @@ class Tree:
         before, after = self._ranks[d][stage : stage + 2]
         parent = np.repeat(np.arange(len(before.tile)), np.diff(before.begin))
         known = self.grid(stage).tiles[d], self.grid(stage + 1).tiles[d]
-        size = int(self.space.problem.shape[d])
-        return rank_steps(before.tile[parent], after.tile, after.bounds[:, 1:], after.bounds[:, 0] > 1, size, known)
+        turned = after.bounds[:, 0] > 1
+        return rank_steps(before.tile[parent], after.tile, after.bounds[:, 1:], turned, after.sure, known)
 
     def least_before(self, stage: int, after: FloatArray) -> FloatArray:
         """The least that some values of tiles after a stage come to for those before it, both by number."""

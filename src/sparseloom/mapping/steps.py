@@ -125,12 +125,15 @@ def _thinned(tiles: IntArray, ratio: float) -> IntArray:
 
 
 def rank_steps(
-    before: IntArray, after: IntArray, lanes: IntArray, turned: BoolArray, size: int, known: tuple[IntArray, IntArray]
+    before: IntArray,
+    after: IntArray,
+    lanes: IntArray,
+    turned: BoolArray,
+    sure: FloatArray,
+    known: tuple[IntArray, IntArray],
 ) -> RankSteps:
-    """Steps between tiles ``before`` and ``after`` [N] of a rank of some ``size``, with ``lanes`` [N, 2], by the tiles ``known`` on
-    both sides."""
-    exact = (before % after == 0) & (size % before == 0)
-    sure = sure_of(after, size, exact)
+    """Steps between tiles ``before`` and ``after`` [N] of a rank, with ``lanes`` [N, 2], by the tiles ``known`` on both sides; where a
+    temporal loop has ``turned``, and for which share of the computes it is ``sure`` to replace tiles."""
     rows = np.column_stack([np.searchsorted(known[0], before), np.searchsorted(known[1], after), turned, lanes > 1])
     order = np.lexsort(rows.T[::-1])
     rows = rows[order]
@@ -146,12 +149,17 @@ def rank_steps(
     )  # fmt: skip
 
 
-def sure_of(tile: IntArray, size: int, exact: BoolArray) -> FloatArray:
-    """For which share of the computes a loop around tiles [N] of a rank of some ``size`` replaces tiles at every iteration, at least.
+def sure_of(whole: IntArray, tile: IntArray, size: int, spread: bool) -> FloatArray:
+    """For which share of the computes a temporal loop around tiles [N], which goes through ``whole`` [N] of a rank's coordinates, replaces
+    tiles at every iteration, at least.
 
-    Where bounds cut iterations short, it may make two or less, and then replace nothing for some.
+    It does so wherever it makes two iterations. Where loops around it are at their last, it may make one; and where lanes further
+    in share the rank (``spread``), those that have no work in its last iteration keep their tile, which may be all but one.
     """
-    return np.where(exact, 1.0, np.maximum(LEAST_SURE, 1 - 2 * tile / size))
+    last = size % whole
+    last = np.where(last == 0, whole, last)
+    kept = np.where(last <= tile, last, np.maximum(2 * tile - last, 0) if spread else 0)
+    return np.maximum(LEAST_SURE, 1 - kept / size)
 
 
 def packed(steps: Sequence[RankSteps]) -> tuple[IntArray, IntArray, IntArray]:

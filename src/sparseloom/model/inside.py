@@ -84,10 +84,9 @@ class Inside:
 
     def around(self, prefixes: Prefixes) -> Around:
         """The innermost temporal loop of each prefix."""
-        exact = np.stack([self.tree.nodes(d, prefixes.stage).exact[own] for d, own in enumerate(prefixes.node.T)])
         kind, sure = np.zeros(len(prefixes), np.int64), np.ones(len(prefixes))
         tiles, shape = self.tree.tiles(prefixes), self.floor.problem.shape
-        _around(prefixes.rank, prefixes.bound, prefixes.place, tiles, shape, exact, self.classes, kind, sure)
+        _around(prefixes.rank, prefixes.bound, prefixes.place, tiles, shape, self.tree.spread, self.classes, kind, sure)
         return Around(kind, sure)
 
     def _mixed(self, table: FloatArray, around: Around, number: IntArray) -> FloatArray:
@@ -272,20 +271,29 @@ class Inside:
 
 @kernel
 def _around(
-    rank: IntArray, bound: IntArray, place: IntArray, tiles: IntArray, shape: IntArray, exact: BoolArray, classes: IntArray,
+    rank: IntArray, bound: IntArray, place: IntArray, tiles: IntArray, shape: IntArray, spread: BoolArray, classes: IntArray,
     kind: IntArray, sure: FloatArray,
 ) -> None:  # fmt: skip
+    """The class of the innermost temporal loop of each prefix, and its share as in :func:`sparseloom.mapping.steps.sure_of`."""
     for n in range(len(rank)):
         for i in range(rank.shape[1] - 1, -1, -1):
             d = rank[n, i]
             if bound[n, i] > 1 and place[n, i] % 3 == 0:
                 kind[n] = classes[d]
-                if not exact[d, n]:
-                    inside = tiles[d, n]
-                    for k in range(i + 1, rank.shape[1]):
-                        if rank[n, k] == d:
-                            inside *= bound[n, k]
-                    sure[n] = max(LEAST_SURE, 1.0 - 2.0 * inside / shape[d])
+                tile = tiles[d, n]
+                for k in range(i + 1, rank.shape[1]):
+                    if rank[n, k] == d:
+                        tile *= bound[n, k]
+                whole = min(tile * bound[n, i], shape[d])
+                last = shape[d] % whole
+                if last == 0:
+                    last = whole
+                kept = 0
+                if last <= tile:
+                    kept = last
+                elif spread[place[n, i] // 3, d]:
+                    kept = max(2 * tile - last, 0)
+                sure[n] = max(LEAST_SURE, 1.0 - kept / shape[d])
                 break
 
 

@@ -171,8 +171,12 @@ class Search:
 
     def step(self) -> None:
         """Look into the most promising prefixes: of those that the last step made, down to mappings, then of all."""
+        at = min(range(len(self.parts)), key=lambda k: self.parts[k].least)
+        if self._follow(self.parts[at]):
+            self.parts.pop(at)
+            return
         below = [k for k, part in enumerate(self.parts) if isinstance(part, _Part) and part.stage == self.stage]
-        at = min(below or range(len(self.parts)), key=lambda k: self.parts[k].least)
+        at = min(below, key=lambda k: self.parts[k].least, default=at)
         part = self.parts[at]
         # what was looked into leaves the list last, so that an interrupt loses nothing
         if part.least > self.best[0]:
@@ -181,12 +185,6 @@ class Search:
         if isinstance(part, _Opened):
             if not self._lengthen(part):
                 self.parts.pop(at)
-            return
-        if not part.stage and part.keep not in self.followed:
-            # of some ways to keep tensors single edges say enough, without what follows from tiles
-            self.followed.add(part.keep)
-            self._add(part)
-            self.parts.pop(at)
             return
         rest, part = part[CHUNK:], part[:CHUNK]
         self.stage = part.stage
@@ -208,6 +206,14 @@ class Search:
         self.parts.pop(at)
         if len(rest.bound):
             self.parts.append(rest)
+
+    def _follow(self, part: _Part | _Opened) -> bool:
+        """Bound a way to keep tensors by its tiles, if that was not done; of some single edges say enough."""
+        if not isinstance(part, _Part) or part.stage or part.keep in self.followed or part.least > self.best[0]:
+            return False
+        self.followed.add(part.keep)
+        self._add(part)
+        return True
 
     def _lengthen(self, opened: _Opened) -> bool:
         """Make some of the prefixes of a part longer; returns whether there were any left."""
