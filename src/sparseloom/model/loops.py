@@ -87,95 +87,57 @@ def _lower(
     """Lower the ``least`` to what loops over ``turned`` ranks need, the innermost over one of some ``leads``, of a class ``kind``."""
     own, (still, moves) = loops.replaced[kind], steps
     paid = _same(loops, still, turned, after[kind] + loops.wide[own].sum(axis=0))
-    spared = _same(loops, still, turned, after[0] + loops.once[1, own].sum())
+    spared = _same(loops, still, turned, after[0] + loops.once[0, own].sum())
     by_turned = loops.replaces[list(turned)].any(axis=0)
-    known: dict[bytes, FloatArray] = {}
+    known: dict[tuple[int, ...], FloatArray] = {}
     for before, around in enumerate(loops.replaced):
-        key = (around & (own | by_turned)).tobytes()
-        if key not in known:
-            moved = tuple(np.flatnonzero(~around & by_turned).tolist())
+        moved = tuple(np.flatnonzero(~own & ~around & by_turned).tolist())
+        if moved not in known:
             bounds = (
-                _bound(loops, moves, turned, (lead, last), (paid, spared), (own, around))
+                _bound(loops, moves, turned, (lead, last), (paid, spared), moved)
                 for lead in leads
-                for last in _last(loops, moves, turned, (lead, moved))
+                for last in _last(loops, moves, turned, moved)
             )
-            known[key] = np.maximum.reduce(list(bounds))
-        total = known[key] + loops.both[~own & around].sum(axis=0) + loops.once[1, ~own & ~around].sum()
+            known[moved] = np.maximum.reduce(list(bounds))
+        total = known[moved] + loops.both[~own & around].sum(axis=0) + loops.once[1, ~own & ~around].sum()
         np.minimum(least[before], total, out=least[before])
 
 
-def _last(loops: Loops, moves: list[_Some], turned: tuple[int, ...], choice: tuple[int, tuple[int, ...]]) -> list[int]:
-    """Ranks but the one that leads whose loops move some tensors, for some computes alone; -1 if there are none."""
-    lead, moved = choice
-    some = [d for d in turned if d != lead and loops.replaces[d, list(moved)].any() and moves[d].sure.min() < 1]
-    return some or [-1]
+def _last(loops: Loops, moves: list[_Some], turned: tuple[int, ...], moved: tuple[int, ...]) -> list[int]:
+    """Ranks whose loops move tensors, for some computes alone; -1 if there are none."""
+    return [d for d in turned if loops.replaces[d, list(moved)].any() and moves[d].sure.min() < 1] or [-1]
 
 
 def _bound(
     loops: Loops, moves: list[_Some], turned: tuple[int, ...], chosen: tuple[int, int], inside: tuple[FloatArray, FloatArray],
-    tensors: tuple[BoolArray, BoolArray],
+    moved: tuple[int, ...],
 ) -> FloatArray:  # fmt: skip
     """The least, by tile before, of what is ``inside`` (for computes for which the innermost loop replaces tiles, and for the
-    others) and of what loops over ``turned`` ranks move: that over the rank ``chosen`` first is the innermost, and that over the one
-    ``chosen`` last moves what it does not replace.
-
-    ``tensors`` are those that the innermost loop replaces, and those that loops around replace in any case.
-    """
-    (lead, last), (own, around) = chosen, tensors
+    others) and of what loops over ``turned`` ranks move of tensors that are ``moved``: that over the rank ``chosen`` first
+    leads, and that over the one ``chosen`` last moves tensors."""
+    (lead, last), (values, spared) = chosen, inside
     shape = tuple(loops.here_shape.tolist())
-    # paid by tensors that are moved: for all computes, for those for which the last is sure, the lead is not, both
-    always, by_last, spared, by_both = np.zeros((4, loops.both.shape[1]))
-    for t, more in enumerate(loops.both - loops.once[1, :, None]):
-        others = [d for d in turned if loops.replaces[d, t] and d != lead]
-        if own[t] and around[t]:
-            spared += more
-        elif last in others:
-            (by_both if own[t] else by_last)[:] += more
-        elif others and not around[t]:
-            surest = np.maximum.reduce([_surest(moves, d, shape) for d in others])
-            (spared if own[t] else always)[:] += more * surest
-    values = []
-    for each in inside if moves[lead].sure.min() < 1 else inside[:1]:
-        for d in turned:
-            if d not in chosen:
-                each = along(each, d, moves[d].begin, moves[d].after, np.ones(len(moves[d].after)))
-        values.append(_apart(each, lead, last))
-    found = np.full(_apart(always.reshape(shape), lead, last).shape, np.inf)
-    more = np.stack([_apart(part.reshape(shape), lead, last) for part in (by_last, spared, by_both)])
-    first, second = moves[lead], moves[last] if last >= 0 else _IDLE
-    _jointly(
-        values[0],
-        values[-1],
-        more,
-        first.begin,
-        first.after,
-        first.sure,
-        second.begin,
-        second.after,
-        second.sure,
-        found,
-    )
-    return _together(found, shape, lead, last) + always
-
-
-_IDLE = _Some(np.array([0, 1]), np.array([0]), np.array([0.0]))
-"""The step of a rank that there is not."""
-
-
-def _apart(values: FloatArray, lead: int, last: int) -> FloatArray:
-    """With the axes of two ranks at the end, the others as one [R, lead, last]; one of a single step where there is no ``last``."""
-    if last < 0:
-        moved = np.moveaxis(values, lead, -1)[..., None]
-    else:
-        moved = np.moveaxis(values, (lead, last), (-2, -1))
-    return np.ascontiguousarray(moved).reshape(-1, *moved.shape[-2:])
-
-
-def _together(values: FloatArray, shape: tuple[int, ...], lead: int, last: int) -> FloatArray:
-    """The inverse of :func:`_apart`, flat."""
-    ends = [lead, *([last] if last >= 0 else [])]
-    rest = [size for d, size in enumerate(shape) if d not in ends]
-    return np.moveaxis(values.reshape(*rest, *(shape[d] for d in ends)), range(-len(ends), 0), ends).ravel()
+    by_last, others = np.zeros(loops.both.shape[1]), np.zeros(loops.both.shape[1])
+    for t in moved:
+        more = loops.both[t] - loops.once[1, t]
+        if last >= 0 and loops.replaces[last, t]:
+            by_last += more
+        else:
+            others += more * np.maximum.reduce([_surest(moves, d, shape) for d in turned if loops.replaces[d, t]])
+    for d in (lead, *(d for d in turned if d not in chosen), *([last] if last >= 0 else [])):
+        if d not in chosen:
+            values = along(values, d, moves[d].begin, moves[d].after, np.ones(len(moves[d].after)))
+            continue
+        outer, width = int(np.prod(values.shape[:d])), int(np.prod(values.shape[d + 1 :]))
+        found = np.full((outer, shape[d], width), np.inf)
+        flat = (outer, values.shape[d], width)
+        _along(
+            values.reshape(flat), (spared if d == lead else values).reshape(flat),
+            (by_last if d == last else found).reshape(found.shape), moves[d].begin, moves[d].after, moves[d].sure,
+            d == lead, d == last, found,
+        )  # fmt: skip
+        values = found.reshape(*values.shape[:d], shape[d], *values.shape[d + 1 :])
+    return values.ravel() + others
 
 
 def _surest(moves: list[_Some], d: int, shape: tuple[int, ...]) -> FloatArray:
@@ -197,28 +159,24 @@ def _same(loops: Loops, still: list[_Some], turned: tuple[int, ...], values: Flo
 
 
 @kernel
-def _jointly(
-    paid: FloatArray, spared: FloatArray, more: FloatArray, begin: IntArray, to: IntArray, sure: FloatArray,
-    last_begin: IntArray, last_to: IntArray, last_sure: FloatArray, found: FloatArray,
+def _along(
+    values: FloatArray, spared: FloatArray, more: FloatArray, begin: IntArray, to: IntArray, sure: FloatArray, mixes: bool,
+    adds: bool, found: FloatArray,
 ) -> None:  # fmt: skip
-    """The least over the steps of two ranks, the last two axes: of what is ``paid`` where the loop of the first replaces tiles and
-    ``spared`` elsewhere, and of what is paid ``more``: where the loop of the second moves tensors, where the first does not
-    replace them, and where both is so."""
-    for r in range(len(found)):
+    """The least over the steps of one rank, the axis in the middle: what some computes are spared is mixed in, or more added for the
+    others, by the share for which the loop is sure."""
+    for a in range(len(values)):
         for i in range(found.shape[1]):
-            for k in range(found.shape[2]):
-                least, by_last, by_spared, by_both = np.inf, more[0, r, i, k], more[1, r, i, k], more[2, r, i, k]
-                for j in range(begin[i], begin[i + 1]):
-                    left = 1 - sure[j]
-                    for m in range(last_begin[k], last_begin[k + 1]):
-                        value = paid[r, to[j], last_to[m]]
-                        # nothing fits where it is infinite, whatever is spared
-                        if left > 0 and value < np.inf:
-                            value = sure[j] * value + left * (
-                                spared[r, to[j], last_to[m]] + by_spared + last_sure[m] * by_both
-                            )
-                        least = min(least, value + last_sure[m] * by_last)
-                found[r, i, k] = least
+            for j in range(begin[i], begin[i + 1]):
+                k, share = to[j], sure[j]
+                for q in range(found.shape[2]):
+                    value = values[a, k, q]
+                    # nothing fits where it is infinite, whatever is spared
+                    if mixes and share < 1 and value < np.inf:
+                        value = share * value + (1 - share) * spared[a, k, q]
+                    if adds:
+                        value += share * more[a, i, q]
+                    found[a, i, q] = min(found[a, i, q], value)
 
 
 @kernel
@@ -251,16 +209,15 @@ def after_loops(
                 if free:
                     last[classes[d]] = max(last[classes[d]], sure[d, n])
                     free = not pinned[i]
-        args = (classes, replaced, replaces, wide, both, once, turned, sure, n, g, inner, any_loop, moved, last, after)
-        none, own = _paid(0, *args), _paid(kind[n], *args)
+        none = _paid(replaced, wide, both, once, 0, g, inner, any_loop, moved, last, after)
+        own = _paid(replaced, wide, both, once, kind[n], g, inner, any_loop, moved, last, after)
         found[n] = none + share[n] * (own - none)
 
 
 @inlined
 def _paid(
-    before: int, classes: IntArray, replaced: BoolArray, replaces: BoolArray, wide: FloatArray, both: FloatArray,
-    once: FloatArray, turned: BoolArray, sure: FloatArray, n: int, g: int, inner: int, any_loop: bool, moved: FloatArray,
-    last: FloatArray, after: FloatArray,
+    replaced: BoolArray, wide: FloatArray, both: FloatArray, once: FloatArray, before: int, g: int, inner: int,
+    any_loop: bool, moved: FloatArray, last: FloatArray, after: FloatArray,
 ) -> float:  # fmt: skip
     """The least of all classes of the innermost loop, inside of loops of class ``before``."""
     least: float = np.inf
@@ -275,14 +232,7 @@ def _paid(
             total = share * after[c, inner] + (1 - share) * after[0, inner]
             for t in range(len(moved)):
                 if replaced[c, t]:
-                    total += share * wide[t, inner]
-                    if share < 1:
-                        # where it does not replace them, loops of other classes may
-                        others = 1.0 if replaced[before, t] else 0.0
-                        for d in range(len(classes)):
-                            if turned[d, n] and classes[d] != c and replaces[d, t]:
-                                others = max(others, sure[d, n])
-                        total += (1 - share) * (others * both[t, g] + (1 - others) * once[1, t])
+                    total += share * wide[t, inner] + (1 - share) * once[0, t]
                 elif replaced[before, t]:
                     total += both[t, g]
                 else:
