@@ -209,15 +209,16 @@ def after_loops(
                 if free:
                     last[classes[d]] = max(last[classes[d]], sure[d, n])
                     free = not pinned[i]
-        none = _paid(replaced, wide, both, once, 0, g, inner, any_loop, moved, last, after)
-        own = _paid(replaced, wide, both, once, kind[n], g, inner, any_loop, moved, last, after)
+        args = (classes, replaced, replaces, wide, both, once, turned, sure, n, g, inner, any_loop, moved, last, after)
+        none, own = _paid(0, *args), _paid(kind[n], *args)
         found[n] = none + share[n] * (own - none)
 
 
 @inlined
 def _paid(
-    replaced: BoolArray, wide: FloatArray, both: FloatArray, once: FloatArray, before: int, g: int, inner: int,
-    any_loop: bool, moved: FloatArray, last: FloatArray, after: FloatArray,
+    before: int, classes: IntArray, replaced: BoolArray, replaces: BoolArray, wide: FloatArray, both: FloatArray,
+    once: FloatArray, turned: BoolArray, sure: FloatArray, n: int, g: int, inner: int, any_loop: bool, moved: FloatArray,
+    last: FloatArray, after: FloatArray,
 ) -> float:  # fmt: skip
     """The least of all classes of the innermost loop, inside of loops of class ``before``."""
     least: float = np.inf
@@ -232,7 +233,14 @@ def _paid(
             total = share * after[c, inner] + (1 - share) * after[0, inner]
             for t in range(len(moved)):
                 if replaced[c, t]:
-                    total += share * wide[t, inner] + (1 - share) * once[0, t]
+                    total += share * wide[t, inner]
+                    if share < 1:
+                        # where it does not replace them, loops of other classes may
+                        others = 1.0 if replaced[before, t] else 0.0
+                        for d in range(len(classes)):
+                            if turned[d, n] and classes[d] != c and replaces[d, t]:
+                                others = max(others, sure[d, n])
+                        total += (1 - share) * (others * both[t, g] + (1 - others) * once[1, t])
                 elif replaced[before, t]:
                     total += both[t, g]
                 else:
