@@ -30,14 +30,14 @@ UNLIMITED = 1 << 62
 
 @dataclass(frozen=True, eq=False)
 class Mapspace:
-    """The mappings of ``problem`` that ``constraints`` allow, with ``imperfect`` bounds or perfect ones alone.
+    """The mappings of ``problem`` that ``constraints`` allow, with ``imperfect`` bounds, of all ranks or of some, or perfect ones alone.
 
     Raises MappingError, with what is in the way, where the constraints contradict each other, the design or the workload.
     """
 
     problem: Problem
     constraints: Constraints = NONE
-    imperfect: bool = False
+    imperfect: bool | frozenset[str] = False
 
     def __post_init__(self) -> None:
         faults = [*_unknown(self.problem, self.constraints), *_unkept(self)]
@@ -63,7 +63,7 @@ class Mapspace:
         found = []
         for d, rank in enumerate(self.problem.ranks):
             try:
-                rows = chains(int(self.problem.shape[d]), self._limits(d), self.imperfect, self._axes)
+                rows = chains(int(self.problem.shape[d]), self._limits(d), self._cut(rank), self._axes)
             except MappingError as error:
                 raise MappingError(
                     [replace(fault, what=f"rank {rank}: {fault.what}") for fault in error.faults]
@@ -74,6 +74,10 @@ class Mapspace:
                 rows = rows[rows[:, spread].prod(axis=1) >= least]
             found.append(rows)
         return tuple(found)
+
+    def _cut(self, rank: str) -> bool:
+        """Whether the bounds of a rank may cut iterations short."""
+        return self.imperfect if isinstance(self.imperfect, bool) else rank in self.imperfect
 
     @cached_property
     def keeps(self) -> tuple[BoolArray, ...]:
@@ -271,6 +275,6 @@ def _no_chain(space: Mapspace, d: int) -> Iterator[Fault]:
         for kind, limits in (("temporal", level.temporal), ("spatial", level.spatial)):
             if rank in limits:
                 parts.append(f"{name} {kind} {limits[rank]}")
-    bounds = "imperfect" if space.imperfect else "perfect"
+    bounds = "imperfect" if space._cut(rank) else "perfect"
     what = f"rank {rank}: no {bounds} bounds cover its {size} coordinates within {'; '.join(parts) or 'the fan-outs'}"
     yield Fault(what, path=rank, fix="loosen one of these, change the rank's shape, or allow imperfect bounds")

@@ -17,7 +17,7 @@ from sparseloom.mapping.batch import BoolArray, IntArray, Problem
 FloatArray = NDArray[np.float64]
 
 
-def comparable(problem: Problem, imperfect: bool) -> bool:
+def comparable(problem: Problem, imperfect: bool | frozenset[str]) -> bool:
     """Whether what is said above holds: without imperfect bounds, sliding windows, features of storage, formats whose upper ranks
     move by themselves, and metadata that may not fit."""
     architecture, features = problem.design.architecture, problem.design.features

@@ -394,22 +394,26 @@ def best_mapping(
                 told = now
                 watch(state.found(now - start))
 
-    state = Search(Tree(space, apart=True), goal, most_cycles=most_cycles)
-    state.beat(below)
-    stopped = False
+    def begun(space: Mapspace, known: Search | None) -> Search:
+        state = Search(Tree(space, apart=True), goal, most_cycles=most_cycles)
+        if known is not None:
+            state.know(known.found())
+        state.beat(below)
+        return state
+
+    state, stopped = None, False
     try:
-        if space.imperfect and (perfect := perfect_of(space)) is not None:
-            # few mappings with good ones among them, which all are of the wider space, too
-            few = Search(Tree(perfect, apart=True), goal, most_cycles=most_cycles)
-            few.beat(below)
-            try:
-                run(few, start + budget_s / 2)
-            finally:
-                state.know(few.found())
-                state.beat(below)
+        # few mappings with good ones among them, which all are of the wider space, too
+        inner = narrower(space)
+        for k, narrow in enumerate(inner):
+            now = time.perf_counter()
+            state = begun(narrow, state)
+            run(state, now + max(0.0, start + budget_s / 2 - now) / (len(inner) - k))
+        state = begun(space, state)
         run(state, start + budget_s)
     except KeyboardInterrupt:
         stopped = True
+    state = state if state is not None and state.tree.space is space else begun(space, state)
     best = replace(state.found(time.perf_counter() - start), interrupted=stopped)
     return best if best.mapping is None else exact(space, goal, best)
 
@@ -429,6 +433,16 @@ def perfect_of(space: Mapspace) -> Mapspace | None:
         return Mapspace(space.problem, space.constraints)
     except MappingError:
         return None
+
+
+def narrower(space: Mapspace) -> list[Mapspace]:
+    """Mapspaces within one with imperfect bounds, the narrowest first: with perfect bounds, and with imperfect ones of one rank."""
+    if not space.imperfect or (perfect := perfect_of(space)) is None:
+        return []
+    pairs = zip(space.problem.ranks, space.chains, perfect.chains, strict=True)
+    cut = [rank for rank, own, others in pairs if len(own) > len(others)]
+    some = [Mapspace(space.problem, space.constraints, frozenset({rank})) for rank in cut]
+    return [perfect, *some] if len(cut) > 1 else [perfect]
 
 
 WATCH_S = 0.2
