@@ -421,11 +421,11 @@ class Tree:
         _pass(prefixes.rank, prefixes.bound, prefixes.place, problem.projections, problem.shape, found)
         return found
 
-    def shared(self, prefixes: Prefixes, indexes: BoolArray, parents: IntArray) -> FloatArray:
-        """Receivers that one word of each tensor goes to together, [T, N]: the product of spatial bounds, of levels from
-        ``parents`` [T] on, over ranks that do not index it."""
-        found = np.ones((len(indexes), len(prefixes)))
-        _share(prefixes.rank, prefixes.bound, prefixes.place, indexes, parents, found)
+    def shared(self, prefixes: Prefixes, parents: IntArray) -> FloatArray:
+        """Receivers that one word of each tensor goes to together, at most, [T, N]: the lanes of levels from ``parents`` [T] on, but
+        for those along the longest rank of each of its indexes."""
+        found = np.ones((len(parents), len(prefixes)))
+        _share(prefixes.rank, prefixes.bound, prefixes.place, self.space.problem.projections, parents, found)
         return found
 
     def mappings(self, keep: BoolArray) -> Iterator[MappingBatch]:
@@ -526,11 +526,21 @@ def _leaves(projection: IntArray, d: int, times: int, inside: FloatArray) -> boo
 
 @kernel
 def _share(
-    rank: IntArray, bound: IntArray, place: IntArray, indexes: BoolArray, parents: IntArray, found: FloatArray
+    rank: IntArray, bound: IntArray, place: IntArray, projections: IntArray, parents: IntArray, found: FloatArray
 ) -> None:
-    """Multiply the receivers of each tensor by the bounds of spatial loops that it is shared over, see :meth:`Tree.shared`."""
+    """Multiply the receivers of each tensor by the lanes that share its words, see :meth:`Tree.shared`."""
+    lanes = np.empty(projections.shape[2])
     for n in range(len(rank)):
-        for i in range(rank.shape[1]):
-            for t in range(len(indexes) if place[n, i] % 3 else 0):
-                if place[n, i] // 3 >= parents[t] and not indexes[t, rank[n, i]]:
+        for t in range(len(projections)):
+            lanes[:] = 1
+            for i in range(rank.shape[1]):
+                if place[n, i] % 3 and place[n, i] // 3 >= parents[t]:
+                    lanes[rank[n, i]] *= bound[n, i]
                     found[t, n] *= bound[n, i]
+            for row in projections[t]:
+                # places of a window overlap
+                longest = 1.0
+                for d in range(len(lanes)):
+                    if row[d]:
+                        longest = max(longest, lanes[d])
+                found[t, n] /= longest

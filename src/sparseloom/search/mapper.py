@@ -212,7 +212,9 @@ class Search:
         if not isinstance(part, _Part) or part.stage or part.keep in self.followed or part.least > self.best[0]:
             return False
         self.followed.add(part.keep)
-        self._add(part)
+        bound = self._bounds(part)
+        if bound[0] <= self.best[0] and bound[0] < np.inf:
+            self.parts.append(replace(part, bound=bound))
         return True
 
     def _lengthen(self, opened: _Opened) -> bool:
@@ -266,8 +268,8 @@ class Search:
         """What some edges into levels further in cost at least, edge by edge (see :meth:`Floor.beyond`)."""
         floor, prefixes = self.floors[part.keep], part.prefixes
         reuse, tiles = floor.reuse(self.tree.passing(prefixes)), self.tree.tiles(prefixes)
-        shared = self.tree.shared(prefixes, self.indexes, floor.parents(part.settled))
-        copies = self.tree.shared(prefixes, self.indexes, np.zeros(len(self.indexes), np.int64))
+        shared = self.tree.shared(prefixes, floor.parents(part.settled))
+        copies = self.tree.shared(prefixes, np.zeros(len(self.indexes), np.int64))
         return floor.beyond(part.settled, part.stage, tiles, reuse, shared, copies, paths)
 
     def _value(self, energy_pj: FloatArray, cycles: FloatArray) -> FloatArray:
@@ -322,7 +324,7 @@ class Search:
         tiles = tree.tiles(prefixes)
         passing = tree.passing(prefixes) / tiles
         again = np.where(self.indexes[:, :, None], 1.0, passing).prod(axis=1)
-        shared = tree.shared(prefixes, self.indexes, self.floors[part.keep].parents(part.settled))
+        shared = tree.shared(prefixes, self.floors[part.keep].parents(part.settled))
         spatial = np.where(prefixes.place % 3 > 0, prefixes.bound, 1)
         of_levels = [
             np.where(prefixes.place // 3 == depth, spatial, 1).prod(axis=1) for depth in range(len(self.fanouts))
