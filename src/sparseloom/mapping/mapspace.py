@@ -30,7 +30,8 @@ UNLIMITED = 1 << 62
 
 @dataclass(frozen=True, eq=False)
 class Mapspace:
-    """The mappings of ``problem`` that ``constraints`` allow, with ``imperfect`` bounds, of all ranks or of some, or perfect ones alone.
+    """The mappings of ``problem`` that ``constraints`` allow, with ``imperfect`` bounds, of all ranks or of some, or perfect
+    ones alone.
 
     Raises MappingError, with what is in the way, where the constraints contradict each other, the design or the workload.
     """

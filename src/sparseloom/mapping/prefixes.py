@@ -37,8 +37,8 @@ CHUNK = 8192
 """Prefixes that are made together, about."""
 
 Promising = Callable[[IntArray, IntArray, FloatArray], BoolArray]
-"""Which combinations of bounds are worth being made prefixes of, [K]: of each the number of the prefix that it follows [K], a node of
-each rank [D, K], and the product of its spatial bounds [K]."""
+"""Which combinations of bounds are worth being made prefixes of, [K]: of each the number of the prefix that it follows [K], a
+node of each rank [D, K], and the product of its spatial bounds [K]."""
 
 
 @dataclass(frozen=True)
@@ -210,8 +210,8 @@ class Tree:
 
     @cached_property
     def _idle(self) -> list[FloatArray | None]:
-        """By stage, the fewest cycles of a tile for each point, beyond those if all lanes were busy, by its number in the grid; None
-        where there are too many to look at."""
+        """By stage, the fewest cycles of a tile for each point, beyond those if all lanes were busy, by its number in the grid;
+        None where there are too many to look at."""
         found: list[FloatArray | None] = [np.zeros(1)]
         for stage in range(len(self.stages) - 1, -1, -1):
             depth, spatial = self.stages[stage]
@@ -422,8 +422,8 @@ class Tree:
         return found
 
     def shared(self, prefixes: Prefixes, parents: IntArray) -> FloatArray:
-        """Receivers that one word of each tensor goes to together, at most, [T, N]: the lanes of levels from ``parents`` [T] on, but
-        for those along the longest rank of each of its indexes."""
+        """Receivers that one word of each tensor goes to together, at most, [T, N]: the lanes of levels from ``parents`` [T]
+        on, but for those along the longest rank of each of its indexes."""
         found = np.ones((len(parents), len(prefixes)))
         _share(prefixes.rank, prefixes.bound, prefixes.place, self.space.problem.projections, parents, found)
         return found
@@ -463,7 +463,8 @@ def _joined(some: list[tuple[IntArray, IntArray, FloatArray]]) -> tuple[IntArray
 
 
 def _first_lane(bounds: IntArray, temporal: BoolArray, tile: IntArray, size: int) -> tuple[FloatArray, FloatArray]:
-    """Coordinates of a rank of some ``size`` that the first of all lanes goes through, and the tiles of them that are not cut short,
+    """Coordinates of a rank of some ``size`` that the first of all lanes goes through, and the tiles of them that are not cut
+    short,
     for loops with ``bounds`` [N, L] around tiles [N], outermost first."""
     count, loops = bounds.shape
     repeated = np.where(temporal, bounds, 1)

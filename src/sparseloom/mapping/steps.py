@@ -44,10 +44,10 @@ LEAST_SURE = 1e-12
 class RankSteps:
     """The tiles of one rank before a stage and after it.
 
-    From tile number i before, rows ``begin[i]`` up to ``begin[i + 1]`` lead to tile number ``after``, [N]. Of all steps between tiles
-    with these numbers: the fewest ``lanes`` along X and along Y [N, 2]; whether a temporal loop has ``turned``, so that the tile
-    is smaller, and for which share of the computes at least it is ``sure`` to replace tiles; the least share of the tile before
-    that whole tiles after it make (``whole``), and that one of them makes (``one``).
+    From tile number i before, rows ``begin[i]`` up to ``begin[i + 1]`` lead to tile number ``after``, [N]. Of all steps between
+    tiles with these numbers: the fewest ``lanes`` along X and along Y [N, 2]; whether a temporal loop has ``turned``, so that
+    the tile is smaller, and for which share of the computes at least it is ``sure`` to replace tiles; the least share of the
+    tile before that whole tiles after it make (``whole``), and that one of them makes (``one``).
     """
 
     begin: IntArray
@@ -132,8 +132,8 @@ def rank_steps(
     sure: FloatArray,
     known: tuple[IntArray, IntArray],
 ) -> RankSteps:
-    """Steps between tiles ``before`` and ``after`` [N] of a rank, with ``lanes`` [N, 2], by the tiles ``known`` on both sides; where a
-    temporal loop has ``turned``, and for which share of the computes it is ``sure`` to replace tiles."""
+    """Steps between tiles ``before`` and ``after`` [N] of a rank, with ``lanes`` [N, 2], by the tiles ``known`` on both sides;
+    where a temporal loop has ``turned``, and for which share of the computes it is ``sure`` to replace tiles."""
     rows = np.column_stack([np.searchsorted(known[0], before), np.searchsorted(known[1], after), turned, lanes > 1])
     order = np.lexsort(rows.T[::-1])
     rows = rows[order]
@@ -150,8 +150,8 @@ def rank_steps(
 
 
 def sure_of(whole: IntArray, tile: IntArray, size: int, spread: bool) -> FloatArray:
-    """For which share of the computes a temporal loop around tiles [N], which goes through ``whole`` [N] of a rank's coordinates, replaces
-    tiles at every iteration, at least.
+    """For which share of the computes a temporal loop around tiles [N], which goes through ``whole`` [N] of a rank's
+    coordinates, replaces tiles at every iteration, at least.
 
     It does so wherever it makes two iterations. Where loops around it are at their last, it may make one; and where lanes further
     in share the rank (``spread``), those that have no work in its last iteration keep their tile, which may be all but one.
@@ -201,8 +201,8 @@ def idle_before(
     grids: tuple[Grid, Grid], steps: Sequence[RankSteps], most: tuple[int, int] | None, inside: tuple[int, int],
     after: FloatArray,
 ) -> FloatArray:  # fmt: skip
-    """The fewest cycles that a tile takes the lane with most of it, for each of its points, beyond those if all lanes were busy: before
-    a stage from those after it, by number.
+    """The fewest cycles that a tile takes the lane with most of it, for each of its points, beyond those if all lanes were
+    busy: before a stage from those after it, by number.
 
     ``most``: the lanes along X and Y of a spatial stage; None for temporal loops, which leave what their bounds do not divide to
     lanes that are all busy. ``inside``: the lanes before and after the stage.

@@ -99,8 +99,8 @@ class Inside:
     def after_pj(
         self, around: Around, stage: int, before: IntArray, nodes: IntArray, arriving: bool
     ) -> FloatArray | None:
-        """As :meth:`energy_pj`, for prefixes that leave tiles number ``before`` [N] at a stage and go on with the bounds of ``nodes``
-        [D, N], in the best order; None where nothing is known."""
+        """As :meth:`energy_pj`, for prefixes that leave tiles number ``before`` [N] at a stage and go on with the bounds of
+        ``nodes`` [D, N], in the best order; None where nothing is known."""
         tables = self._least[stage + 1]
         if tables is None:
             return None

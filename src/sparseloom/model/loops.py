@@ -84,7 +84,8 @@ def _lower(
     loops: Loops, steps: tuple[list[_Some], list[_Some]], turned: tuple[int, ...], kind: int, leads: list[int],
     after: FloatArray, least: FloatArray,
 ) -> None:  # fmt: skip
-    """Lower the ``least`` to what loops over ``turned`` ranks need, the innermost over one of some ``leads``, of a class ``kind``."""
+    """Lower the ``least`` to what loops over ``turned`` ranks need, the innermost over one of some ``leads``, of a class
+    ``kind``."""
     own, (still, moves) = loops.replaced[kind], steps
     paid = _same(loops, still, turned, after[kind] + loops.wide[own].sum(axis=0))
     spared = _same(loops, still, turned, after[0] + loops.once[0, own].sum())
@@ -163,8 +164,8 @@ def _along(
     values: FloatArray, spared: FloatArray, more: FloatArray, begin: IntArray, to: IntArray, sure: FloatArray, mixes: bool,
     adds: bool, found: FloatArray,
 ) -> None:  # fmt: skip
-    """The least over the steps of one rank, the axis in the middle: what some computes are spared is mixed in, or more added for the
-    others, by the share for which the loop is sure."""
+    """The least over the steps of one rank, the axis in the middle: what some computes are spared is mixed in, or more added
+    for the others, by the share for which the loop is sure."""
     for a in range(len(values)):
         for i in range(found.shape[1]):
             for j in range(begin[i], begin[i + 1]):
@@ -184,8 +185,9 @@ def after_loops(
     loops: Loops, before: IntArray, number: IntArray, turned: BoolArray, sure: FloatArray, kind: IntArray, share: FloatArray,
     after: FloatArray, found: FloatArray,
 ) -> None:  # fmt: skip
-    """The least with temporal loops from tiles ``before`` [N] to tiles ``number`` [N], over ranks that are ``turned`` [D, N] and are so
-    ``sure`` [D, N] to replace tiles, inside of loops of some ``kind`` [N] that do so for a ``share`` [N] of the computes."""
+    """The least with temporal loops from tiles ``before`` [N] to tiles ``number`` [N], over ranks that are ``turned`` [D, N]
+    and are so ``sure`` [D, N] to replace tiles, inside of loops of some ``kind`` [N] that do so for a ``share`` [N] of the
+    computes."""
     order, pinned, classes = borrowed(loops.order), borrowed(loops.pinned), borrowed(loops.classes)
     replaced, replaces = borrowed(loops.replaced), borrowed(loops.replaces)
     wide, both, once = borrowed(loops.wide), borrowed(loops.both), borrowed(loops.once)

@@ -279,8 +279,8 @@ class Search:
         return np.where(may, value, np.inf)
 
     def _promising(self, part: _Part) -> Promising:
-        """Which combinations of bounds may follow prefixes to mappings that are not worse than the best one, by what all edges inside
-        of the tile that they leave cost at least."""
+        """Which combinations of bounds may follow prefixes to mappings that are not worse than the best one, by what all edges
+        inside of the tile that they leave cost at least."""
         floor, inside, stage = self.floors[part.keep], self.insides[part.keep], part.stage
         around, arriving = inside.around(part.prefixes), part.settled < self.tree.complete[stage + 1]
         tile = self.tree.number(stage, part.prefixes.node.T)
