@@ -17,6 +17,7 @@ from sparseloom.arch.hierarchy import Architecture, ComputeLevel, Network, Stora
 from sparseloom.errors import InputError, MappingError
 from sparseloom.fibertree.density import Uniform
 from sparseloom.fibertree.format import Format
+from sparseloom.mapping import steps
 from sparseloom.mapping.batch import MappingBatch, Problem
 from sparseloom.mapping.constraints import Constraints, LevelConstraints, Limit
 from sparseloom.mapping.mapspace import Mapspace
@@ -203,6 +204,16 @@ def broken_bounds(space: Mapspace, name: str) -> list[str]:
 def test_no_mapping_is_better_than_the_bound_of_any_prefix_of_it(space, name) -> None:
     assume(space.size <= 1000)
     assert broken_bounds(space, name) == []
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.one_of(spaces(), nests(), nests(), windows()), st.sampled_from(sorted(OBJECTIVES)), st.integers(8, 64))
+def test_bounds_hold_where_tiles_share_points_of_a_grid(space, name, most) -> None:
+    assume(space.size <= 1000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "MOST_POINTS", most)
+        patch.setattr(steps, "EXACT", 1)
+        assert broken_bounds(space, name) == []
 
 
 def test_receivers_idle_in_a_last_iteration_keep_their_tile_in_the_bound() -> None:
