@@ -20,6 +20,7 @@ from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
 from sparseloom.kernel import inlined, kernel
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch
 from sparseloom.mapping.mapspace import Mapspace
+from sparseloom.mapping.nodes import RankNodes, rank_nodes
 from sparseloom.mapping.steps import (
     MOST_STEPS,
     MOST_WORK,
@@ -28,7 +29,6 @@ from sparseloom.mapping.steps import (
     idle_before,
     least_before,
     rank_steps,
-    sure_of,
 )
 
 FloatArray = NDArray[np.float64]
@@ -71,26 +71,6 @@ class Prefixes:
         return cls(parts[0].stage, *map(np.concatenate, arrays))
 
 
-@dataclass(frozen=True)
-class RankNodes:
-    """The nodes of one stage of one rank: its bounds so far, and coordinates ``tile`` [M] in a tile of what is inside.
-
-    ``bounds`` [M, 3] are those of the last stage: temporal, along X, along Y. The nodes that may follow node m are ``begin[m]`` up
-    to ``begin[m + 1]`` of the next stage. A temporal loop of the last stage is ``sure`` [M] to replace tiles for some share of the
-    computes. The first of all lanes goes through ``points`` [M] coordinates, in ``whole`` [M] tiles and others that are cut short.
-    """
-
-    tile: IntArray
-    bounds: IntArray
-    begin: IntArray
-    sure: FloatArray
-    points: FloatArray
-    whole: FloatArray
-
-
-_NONE = np.zeros(0, np.int64)
-
-
 @dataclass(frozen=True, eq=False)
 class Tree:
     """The prefixes of a mapspace; ``apart``: of those that do not differ in what tensors see of the order of loops, the first."""
@@ -120,39 +100,11 @@ class Tree:
     @cached_property
     def _ranks(self) -> list[list[RankNodes]]:
         """By rank and stage."""
-        return [self._nodes(d) for d in range(len(self.space.problem.ranks))]
-
-    def _nodes(self, d: int) -> list[RankNodes]:
-        chains, places = self.space.chains[d], np.array(self.space.places)
-        own = [np.flatnonzero((places // 3 == depth) & ((places % 3 > 0) == spatial)) for depth, spatial in self.stages]
-        inside = np.ones((len(chains), len(own) + 1), np.int64)
-        for stage in range(len(own) - 1, -1, -1):
-            inside[:, stage] = inside[:, stage + 1] * chains[:, own[stage]].prod(axis=1)
-        # sorted so that the chains that begin with a node stand together
-        keys = [key for stage, some in enumerate(own) for key in (*chains[:, some].T, inside[:, stage + 1])]
-        order = np.lexsort(keys[::-1]) if keys else np.arange(len(chains))
-        chains, inside = chains[order], inside[order]
-        first = np.arange(len(chains)) == 0
-        starts, bounds = np.flatnonzero(first), np.ones((1, 3), np.int64)
-        found, size = list[RankNodes](), int(self.space.problem.shape[d])
-        for stage in range(len(own) + 1):
-            tile = np.minimum(inside[starts, stage], size)
-            so_far = np.concatenate([_NONE, *own[:stage]])
-            made = chains[np.ix_(starts, so_far)]
-            around = np.minimum(tile * bounds[:, 0], size)
-            sure = sure_of(around, tile, size, bool(stage and self.spread[self.stages[stage - 1][0], d]))
-            points, whole = _first_lane(made, places[so_far] % 3 == 0, tile, size)
-            if stage == len(own):
-                found.append(RankNodes(tile, bounds, _NONE, sure, points, whole))
-                break
-            here = np.column_stack([chains[:, own[stage]], inside[:, stage + 1]])
-            first[1:] |= (here[1:] != here[:-1]).any(axis=1)
-            following = np.flatnonzero(first)
-            begin = np.searchsorted(following, [*starts, len(chains)])
-            found.append(RankNodes(tile, bounds, begin, sure, points, whole))
-            starts, bounds = following, np.ones((len(following), 3), np.int64)
-            bounds[:, places[own[stage]] % 3] = chains[np.ix_(starts, own[stage])]
-        return found
+        places, sizes = np.array(self.space.places), self.space.problem.shape.tolist()
+        return [
+            rank_nodes(chains, places, self.stages, size, self.spread[:, d])
+            for d, (chains, size) in enumerate(zip(self.space.chains, sizes, strict=True))
+        ]
 
     @property
     def root(self) -> Prefixes:
@@ -460,33 +412,6 @@ def _merged(
 def _joined(some: list[tuple[IntArray, IntArray, FloatArray]]) -> tuple[IntArray, IntArray, FloatArray]:
     parents, nodes, lanes = zip(*some, strict=True)
     return np.concatenate(parents), np.concatenate(nodes, axis=1), np.concatenate(lanes)
-
-
-def _first_lane(bounds: IntArray, temporal: BoolArray, tile: IntArray, size: int) -> tuple[FloatArray, FloatArray]:
-    """Coordinates of a rank of some ``size`` that the first of all lanes goes through, and the tiles of them that are not cut
-    short,
-    for loops with ``bounds`` [N, L] around tiles [N], outermost first."""
-    count, loops = bounds.shape
-    repeated = np.where(temporal, bounds, 1)
-    ones = np.ones((count, 1), np.int64)
-    # of what lies inside of each loop: coordinates that it covers, that the lane goes through, and tiles of these
-    cover = np.concatenate([np.cumprod(bounds[:, ::-1], axis=1)[:, ::-1], ones], axis=1) * tile[:, None]
-    times = np.concatenate([np.cumprod(repeated[:, ::-1], axis=1)[:, ::-1], ones], axis=1)
-    full = times * tile[:, None]
-    left = np.full(count, size)
-    points, whole, open_ = np.zeros(count), np.zeros(count), np.ones(count, np.bool_)
-    for i in range(loops + 1):
-        # whole from here on
-        ends = open_ & (left >= cover[:, i])
-        points[ends] += full[ends, i]
-        whole[ends] += times[ends, i]
-        open_ &= ~ends
-        if i < loops and temporal[i]:
-            iterations = np.where(open_, left // cover[:, i + 1], 0)
-            points += iterations * full[:, i + 1]
-            whole += iterations * times[:, i + 1]
-            left -= iterations * cover[:, i + 1]
-    return points + np.where(open_, left, 0), whole
 
 
 @kernel

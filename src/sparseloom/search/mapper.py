@@ -394,7 +394,9 @@ def best_mapping(
             state.step()
             if watch is not None and now - told > WATCH_S:
                 told = now
-                watch(state.found(now - start))
+                found = state.found(now - start)
+                # what bounds a part of the mappings does not bound all
+                watch(found if state.tree.space is space else replace(found, bound=0.0, size=space.size))
 
     def begun(space: Mapspace, known: Search | None) -> Search:
         state = Search(Tree(space, apart=True), goal, most_cycles=most_cycles)
