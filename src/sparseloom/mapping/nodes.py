@@ -37,8 +37,7 @@ def rank_nodes(
     chains: IntArray, places: IntArray, stages: Sequence[tuple[int, bool]], size: int, spread: BoolArray
 ) -> list[RankNodes]:
     """The nodes of a rank of some ``size`` at each stage, from its ``chains`` [N, places]; ``spread`` [S]: whether lanes of a
-    level, or
-    of one further in, may share it."""
+    level, or of one further in, may share it."""
     own = [np.flatnonzero((places // 3 == depth) & ((places % 3 > 0) == spatial)) for depth, spatial in stages]
     inside = np.ones((len(chains), len(own) + 1), np.int64)
     for stage in range(len(own) - 1, -1, -1):
