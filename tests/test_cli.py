@@ -379,15 +379,21 @@ def test_the_demo_runs_and_says_how_to_repeat_it(run) -> None:
     assert out.startswith(run(*repeat[1:])[1])
 
 
-def test_the_mapping_that_map_writes_evaluates_to_the_same_result(run, tmp_path: Path) -> None:
+def mapped(run, tmp_path: Path, text: str):
+    """What `map` says and writes of a case with some constraints: the case's and the mapping's file, the JSON, and the text."""
     files = tmp_path / "toy.yaml", tmp_path / "limits.yaml"
-    files[0].write_text(TOY)
+    files[0].write_text(text)
     files[1].write_text("constraints: {levels: [{level: G, keep: [A, B], temporal: {K: 2..6}}]}")
-    best, found, again = (tmp_path / name for name in ("best.yaml", "found.json", "again.json"))
+    best, found = tmp_path / "best.yaml", tmp_path / "found.json"
     code, out, errors = run("map", *files, "-o", best, "--json", found)
     assert code == 0, errors
+    return files, best, json.loads(found.read_text()), out
+
+
+def test_the_mapping_that_map_writes_evaluates_to_the_same_result(run, tmp_path: Path) -> None:
+    files, best, said, out = mapped(run, tmp_path, TOY)
+    again = tmp_path / "again.json"
     assert "optimal in this mapspace" in out
-    said = json.loads(found.read_text())
     assert said["proven"]
     assert run("evaluate", files[0], best, "--json", again)[0] == 0
     assert json.loads(again.read_text()) == said["result"]
@@ -586,13 +592,8 @@ OPEN = TOY.replace("capacity_words: 24", "capacity_words: {choose: [2, 12, 24]}"
 
 
 def test_what_is_chosen_is_written_as_a_case_that_evaluates_to_the_same_result(run, tmp_path: Path) -> None:
-    files = tmp_path / "open.yaml", tmp_path / "limits.yaml"
-    files[0].write_text(OPEN)
-    files[1].write_text("constraints: {levels: [{level: G, keep: [A, B], temporal: {K: 2..6}}]}")
-    best, found, again = (tmp_path / name for name in ("best.yaml", "found.json", "again.json"))
-    code, out, errors = run("map", *files, "-o", best, "--json", found)
-    assert code == 0, errors
-    said = json.loads(found.read_text())
+    _, best, said, out = mapped(run, tmp_path, OPEN)
+    again = tmp_path / "again.json"
     assert said["choices"] == {"levels[1].capacity_words": "24", "levels[1].skipping": "[B <- A]"}
     assert "# levels[1].capacity_words: 24\n# levels[1].skipping: [B <- A]\n" in best.read_text()
     assert run("evaluate", best, "--json", again)[0] == 0

@@ -107,8 +107,10 @@ def _watched() -> Iterator[Callable[[object], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    yield lambda found: print(f"\r{found}\033[K", end="", file=sys.stderr)
-    print(file=sys.stderr)
+    try:
+        yield lambda found: print(f"\r{found}\033[K", end="", file=sys.stderr)
+    finally:
+        print(file=sys.stderr)
 
 
 def map_network(network: Network, request: Request, jobs: int) -> int:
@@ -144,7 +146,6 @@ def map_network(network: Network, request: Request, jobs: int) -> int:
 
 def with_densities(network: Network, density: float | None, densities: str, structured: bool) -> Network:
     """A network with what the options say of its tensors."""
-
     known = zoo.load_densities(densities).layers if densities else {}
     operands = {tensor.name for layer in network.layers for tensor in layer.einsum.operands}
     network = network.with_densities(known, dict.fromkeys(operands, density) if density is not None else None)

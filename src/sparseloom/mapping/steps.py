@@ -149,7 +149,7 @@ def rank_steps(
     )  # fmt: skip
 
 
-def sure_of(whole: IntArray, tile: IntArray, size: int, spread: bool) -> FloatArray:
+def sure_of(whole: IntArray, tile: IntArray, size: int | IntArray, spread: bool | BoolArray) -> FloatArray:
     """For which share of the computes a temporal loop around tiles [N], which goes through ``whole`` [N] of a rank's
     coordinates, replaces tiles at every iteration, at least.
 
@@ -158,7 +158,7 @@ def sure_of(whole: IntArray, tile: IntArray, size: int, spread: bool) -> FloatAr
     """
     last = size % whole
     last = np.where(last == 0, whole, last)
-    kept = np.where(last <= tile, last, np.maximum(2 * tile - last, 0) if spread else 0)
+    kept = np.where(last <= tile, last, np.where(spread, np.maximum(2 * tile - last, 0), 0))
     return np.maximum(LEAST_SURE, 1 - kept / size)
 
 

@@ -19,7 +19,7 @@ from sparseloom.arch.features import POSITION_SKIPPING
 from sparseloom.kernel import kernel
 from sparseloom.mapping.batch import BoolArray, IntArray
 from sparseloom.mapping.prefixes import Prefixes, Tree
-from sparseloom.mapping.steps import LEAST_SURE, first_step, next_step, packed
+from sparseloom.mapping.steps import first_step, next_step, packed, sure_of
 from sparseloom.model.loops import Loops, after_loops, least_before
 from sparseloom.model.path import Path
 from sparseloom.model.prefix import Bits, Floor
@@ -84,10 +84,12 @@ class Inside:
 
     def around(self, prefixes: Prefixes) -> Around:
         """The innermost temporal loop of each prefix."""
-        kind, sure = np.zeros(len(prefixes), np.int64), np.ones(len(prefixes))
-        tiles, shape = self.tree.tiles(prefixes), self.floor.problem.shape
-        _around(prefixes.rank, prefixes.bound, prefixes.place, tiles, shape, self.tree.spread, self.classes, kind, sure)
-        return Around(kind, sure)
+        shape = self.floor.problem.shape
+        rank, level, tile, whole = _innermost(
+            prefixes.rank, prefixes.bound, prefixes.place, self.tree.tiles(prefixes), shape
+        )
+        sure = sure_of(whole, tile, shape[rank], self.tree.spread[level, rank])
+        return Around(np.where(rank < 0, 0, self.classes[rank]), np.where(rank < 0, 1.0, sure))
 
     def _mixed(self, table: FloatArray, around: Around, number: IntArray) -> FloatArray:
         """What some tiles cost at least, by a ``table`` [C, size], inside of loops ``around``."""
@@ -270,31 +272,23 @@ class Inside:
 
 
 @kernel
-def _around(
-    rank: IntArray, bound: IntArray, place: IntArray, tiles: IntArray, shape: IntArray, spread: BoolArray, classes: IntArray,
-    kind: IntArray, sure: FloatArray,
-) -> None:  # fmt: skip
-    """The class of the innermost temporal loop of each prefix, and its share as in :func:`sparseloom.mapping.steps.sure_of`."""
+def _innermost(rank: IntArray, bound: IntArray, place: IntArray, tiles: IntArray, shape: IntArray) -> IntArray:
+    """The innermost temporal loop of each prefix: its rank, -1 if there is none, its level, and the coordinates of the rank that
+    one iteration and all of them go through, [4, N]."""
+    found = np.ones((4, len(rank)), np.int64)
     for n in range(len(rank)):
+        found[0, n], found[1, n] = -1, 0
         for i in range(rank.shape[1] - 1, -1, -1):
             d = rank[n, i]
             if bound[n, i] > 1 and place[n, i] % 3 == 0:
-                kind[n] = classes[d]
                 tile = tiles[d, n]
                 for k in range(i + 1, rank.shape[1]):
                     if rank[n, k] == d:
                         tile *= bound[n, k]
-                whole = min(tile * bound[n, i], shape[d])
-                last = shape[d] % whole
-                if last == 0:
-                    last = whole
-                kept = 0
-                if last <= tile:
-                    kept = last
-                elif spread[place[n, i] // 3, d]:
-                    kept = max(2 * tile - last, 0)
-                sure[n] = max(LEAST_SURE, 1.0 - kept / shape[d])
+                found[0, n], found[1, n] = d, place[n, i] // 3
+                found[2, n], found[3, n] = tile, min(tile * bound[n, i], shape[d])
                 break
+    return found
 
 
 @kernel

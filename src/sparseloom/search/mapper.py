@@ -284,8 +284,9 @@ class Search:
         floor, inside, stage = self.floors[part.keep], self.insides[part.keep], part.stage
         around, arriving = inside.around(part.prefixes), part.settled < self.tree.complete[stage + 1]
         tile = self.tree.number(stage, part.prefixes.node.T)
-        energies, _ = self._beyond(part, [*floor.held, *inside.apart(stage + 1)])
-        missing = [*inside.missing(around, stage), *[(1.0, 1.0)] * len(inside.apart(stage + 1))]
+        apart = inside.apart(stage + 1)
+        energies, _ = self._beyond(part, [*floor.held, *apart])
+        missing = [*inside.missing(around, stage), *[(1.0, 1.0)] * len(apart)]
         others = sum(a * alone + b * wide for (a, b), (alone, wide) in zip(missing, energies, strict=True))
         energy_pj = part.cost.energy_pj + others + floor.compute_energy_pj()
 
