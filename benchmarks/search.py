@@ -39,7 +39,7 @@ def rates(timed: Callable[[Callable[[], object]], tuple[list[float], float]]) ->
     )
     yield "|---|---|---|---|---|---|---|---|"
     for name, space in _mapspaces():
-        batches = list(_some(space, 100_000))
+        batches = _some(space, 100_000)
         count = sum(map(len, batches))
         problem = space.problem
         times, loop = timed(lambda b=batches, p=problem: _valid(Problem(p.workload, p.design), b))
@@ -70,13 +70,20 @@ def _mapspaces() -> Iterator[tuple[str, Mapspace]]:
             yield f"{name}, dense", Mapspace(Problem(dense, bare), case.constraints)
 
 
-def _some(space: Mapspace, count: int) -> Iterator[MappingBatch]:
-    tree, left = Tree(space), count
-    for batch in (each for keep in space.keeps for each in tree.mappings(keep)):
-        yield batch[:left]
-        left -= len(batch)
+def _some(space: Mapspace, count: int) -> list[MappingBatch]:
+    """The first ``count`` mappings, in one batch for each choice of what is kept."""
+    tree, found, left = Tree(space), list[MappingBatch](), count
+    for keep in space.keeps:
+        parts = list[MappingBatch]()
+        for batch in tree.mappings(keep):
+            parts.append(batch[:left])
+            left -= len(parts[-1])
+            if left <= 0:
+                break
+        found += [MappingBatch.joined(parts)] if parts else []
         if left <= 0:
-            return
+            break
+    return found
 
 
 def _valid(problem: Problem, batches: list[MappingBatch]) -> int:

@@ -40,10 +40,11 @@ def counted(case: Case) -> tuple[Activity, Activity, bool]:
     """What the classes of a mapping give, what its events do, and whether the classes leave it to them."""
     problem = Problem(case.workload, case.design)
     batch = MappingBatch.of(problem, [case.mapping])
-    nests, thinning, irregular = lay_out(problem, batch), thin(problem, batch), np.zeros(1, np.bool_)
-    by_class = activity(Filter(problem, ClassSource(problem, nests, irregular)), batch, nests, thinning)
+    nests, thinning = lay_out(problem, batch), thin(problem, batch)
+    source = ClassSource.of(problem, nests)
+    by_class = activity(Filter(problem, source), batch, nests, thinning)
     events = Events(nests.loops[0, :, : nests.count[0]], problem.shape)
-    return by_class, activity(Filter(problem, events), batch, nests, thinning), bool(irregular[0])
+    return by_class, activity(Filter(problem, events), batch, nests, thinning), source.irregular.size > 0
 
 
 MACHINE = """

@@ -214,6 +214,14 @@ class MappingBatch:
     def __getitem__(self, part: slice) -> MappingBatch:
         return MappingBatch(self.rank[part], self.bound[part], self.place[part], self.keep, self.stream)
 
+    @classmethod
+    def joined(cls, parts: Sequence[MappingBatch]) -> MappingBatch:
+        """Batches that keep the same tensors at the same levels, one after the other."""
+        rank, bound, place = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("rank", "bound", "place")
+        )
+        return cls(rank, bound, place, parts[0].keep, parts[0].stream)
+
     def mapping(self, problem: Problem, b: int) -> Mapping:
         """Mapping ``b`` by itself."""
         slots = zip(self.rank[b].tolist(), self.bound[b].tolist(), self.place[b].tolist(), strict=True)
@@ -244,18 +252,9 @@ class MappingBatch:
             if held.shape != (levels, len(problem.tensors)):
                 what = f"{name} has shape {held.shape}, there are {levels} levels and {len(problem.tensors)} tensors"
                 faults.append(Fault(what, path=name, fix="give one row for each level"))
-        for name, values, least, most in (("rank", self.rank, 0, ranks), ("place", self.place, 0, 3 * levels)):
-            if values.size and (values.min() < least or values.max() >= most):
-                wrong = (values < least) | (values >= most)
-                faults.append(_first_fault(name, values, wrong, f"numbers from {least} to {most - 1}"))
-        if self.bound.size and self.bound.min() < 1:
-            faults.append(_first_fault("bound", self.bound, self.bound < 1, "at least one iteration"))
+        if not _in_order(self.rank, self.bound, self.place, ranks, 3 * levels):
+            faults += self._disorder(ranks, 3 * levels)
         if not faults:
-            if (self.place[:, 1:] < self.place[:, :-1]).any():
-                outwards = np.diff(self.place // 3, axis=1, prepend=0) < 0
-                if outwards.any():
-                    wanted = "slots from the outermost level inwards"
-                    faults.append(_first_fault("place", self.place, outwards, wanted))
             for t in np.flatnonzero(~self.keep[0]):
                 what = (
                     f"{problem.tensors[t]} is not kept at the outermost level, {problem.design.architecture.names[0]}"
@@ -263,6 +262,18 @@ class MappingBatch:
                 faults.append(Fault(what, path="keep", fix="keep every tensor there"))
         if faults:
             raise MappingError(faults)
+
+    def _disorder(self, ranks: int, places: int) -> Iterator[Fault]:
+        """What :func:`_in_order` finds, said."""
+        for name, values, least, most in (("rank", self.rank, 0, ranks), ("place", self.place, 0, places)):
+            wrong = (values < least) | (values >= most)
+            if wrong.any():
+                yield _first_fault(name, values, wrong, f"numbers from {least} to {most - 1}")
+        if (self.bound < 1).any():
+            yield _first_fault("bound", self.bound, self.bound < 1, "at least one iteration")
+        outwards = np.diff(self.place // 3, axis=1, prepend=0) < 0
+        if outwards.any():
+            yield _first_fault("place", self.place, outwards, "slots from the outermost level inwards")
 
     @classmethod
     def of(cls, problem: Problem, mappings: Sequence[Mapping]) -> MappingBatch:
@@ -287,6 +298,18 @@ class MappingBatch:
                 table[:, b, : len(rows)] = np.array(rows).T
                 table[2, b, len(rows) :] = rows[-1][2]
         return cls(table[0], table[1], table[2], *_kept(problem, mappings[0]))
+
+
+@kernel
+def _in_order(rank: IntArray, bound: IntArray, place: IntArray, ranks: int, places: int) -> bool:
+    """Whether all slots have a rank, at least one iteration and a place, and the levels of these go inwards."""
+    fine = True
+    for b in range(len(bound)):
+        level = 0
+        for i in range(bound.shape[1]):
+            fine &= 0 <= rank[b, i] < ranks and bound[b, i] >= 1 and level <= place[b, i] // 3 and place[b, i] < places
+            level = place[b, i] // 3
+    return fine
 
 
 KINDS = ("", "X", "Y")

@@ -211,9 +211,16 @@ def within_fanout(problem: Problem, lanes: FloatArray, shares: FloatArray) -> ND
     """Whether there are as many lanes as spatial loops need, [B]: the shares [S, 2, B] (see :func:`lane_shares`) of ``lanes``
     [B, S, 2], the product of a level's bounds along X and Y."""
     limits = np.array([problem.design.architecture.fanout(depth) for depth in range(lanes.shape[1])])
+    return np.asarray(_within(lanes, shares, limits))
+
+
+@kernel
+def _within(lanes: FloatArray, shares: FloatArray, limits: IntArray) -> NDArray[np.bool_]:
     fits = np.ones(len(lanes), np.bool_)
-    for depth, axis in np.ndindex(limits.shape):
-        fits &= np.round(lanes[:, depth, axis] * shares[depth, axis]) <= limits[depth, axis]
+    for b in range(len(lanes)):
+        for depth in range(len(limits)):
+            for axis in range(2):
+                fits[b] &= np.round(lanes[b, depth, axis] * shares[depth, axis, b]) <= limits[depth, axis]
     return fits
 
 

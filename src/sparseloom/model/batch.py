@@ -17,14 +17,15 @@ from sparseloom.model.activity import Activity, activity
 from sparseloom.model.classes import ClassSource
 from sparseloom.model.computes import Computes
 from sparseloom.model.events import Events
+from sparseloom.model.gather import Moved
 from sparseloom.model.microarch import Share, holdings, price, prices_of, whole_cycles
 from sparseloom.model.nests import Nests, lay_out
 from sparseloom.model.sparse import Filter
 
 FloatArray = NDArray[np.float64]
 
-CHUNK = 8192
-"""Mappings evaluated at a time, so that their arrays stay in the processor's cache."""
+CHUNK = 20_000
+"""Mappings evaluated at a time: enough for many of them to be alike, few enough for their arrays to stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,10 @@ def in_chunks(problem: Problem, batch: MappingBatch, size: int = CHUNK) -> Itera
 
 def _chunk(problem: Problem, batch: MappingBatch) -> Evaluations:
     nests = lay_out(problem, batch)
-    irregular = np.zeros(len(batch), np.bool_)
-    source = ClassSource(problem, nests, irregular)
+    source = ClassSource.of(problem, nests)
     found = _priced(problem, nests, activity(Filter(problem, source), batch, nests, thin(problem, batch)))
-    if irregular.any():
-        at = np.flatnonzero(irregular)
+    at = source.irregular
+    if at.size:
         found = _replaced(found, at, joined([by_events(problem, batch[b : b + 1]) for b in at]))
     return found
 
@@ -123,6 +123,8 @@ AValue = TypeVar("AValue")
 def _combined(parts: Sequence[AValue], by: Callable[[list[FloatArray]], FloatArray]) -> AValue:
     """A value made of values of one type, their arrays combined by ``by``."""
     first: Any = parts[0]
+    if isinstance(first, Moved):
+        return cast(AValue, Moved(by([part.table for part in cast(Sequence[Moved], parts)])))
     if isinstance(first, np.ndarray):
         return cast(AValue, by(cast(list[FloatArray], list(parts))))
     if isinstance(first, Mapping):

@@ -8,7 +8,7 @@ the two together. Few mappings do not fit the form (``irregular``) and are left 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sparseloom.mapping.batch import BoolArray, IntArray, Problem, extents_of
 from sparseloom.memory import remembered
+from sparseloom.model.alike import alike, alike_in_tiles
 from sparseloom.model.edge import Box, Edge, Wanted
 from sparseloom.model.nests import Nests, mean_tiles, nominal_tiles
 from sparseloom.model.products import emit_batch
@@ -79,36 +80,86 @@ MOST_BITS = 60
 """Ranks, and judges of an edge, that the kernels tell apart as bits of an integer."""
 
 
+MANY = 64
+"""Mappings from which on it is worth the time to find those that are alike."""
+
+
 @dataclass(frozen=True)
 class ClassSource:
-    """The transfers of a batch as a source of rows. ``irregular`` [B] is set for mappings that do not fit the form, as edges
-    are asked for."""
+    """The transfers of a batch as a source of rows, or of ``some`` of its mappings. ``marked`` [B] is set for mappings that do not
+    fit the form, as edges are asked for. ``kinds`` are the sources of mappings that stand for all those :meth:`alike`."""
 
     problem: Problem
     nests: Nests
-    irregular: BoolArray = field(repr=False)
+    some: IntArray
+    marked: BoolArray = field(repr=False)
+    kinds: list[tuple[ClassSource, IntArray]] = field(default_factory=list, repr=False)
+
+    @classmethod
+    def of(cls, problem: Problem, nests: Nests) -> ClassSource:
+        """The transfers of all ``nests``."""
+        count = len(nests.count)
+        return cls(problem, nests, np.arange(count), np.zeros(count, np.bool_))
 
     @property
     def mappings(self) -> int:
-        return len(self.nests.count)
+        return len(self.some)
+
+    @property
+    def irregular(self) -> IntArray:
+        """The mappings that were found not to fit the form."""
+        found = self.marked.copy()
+        for few, which in self.kinds:
+            if few.marked.any():
+                found |= few.marked[few.some][which]
+        return np.flatnonzero(found)
+
+    def alike(self, edge: Edge, wanted: Wanted, levels: Sequence[int] = ()) -> tuple[ClassSource, IntArray | None]:
+        """The source of the mappings that differ to an edge, or in their tiles at ``levels``, and which of those each mapping is
+        like, [B]; None: itself."""
+        if self.mappings < MANY or self._unfit(wanted):
+            return self, None
+        task = task_of(self.problem, edge, wanted, _before(edge, wanted))
+        return self._first_of(alike(self.nests, self.some, task, np.array(levels, np.int64)))
+
+    def alike_in_tiles(self, edge: Edge, wanted: Wanted) -> tuple[ClassSource, IntArray | None]:
+        """As :meth:`alike`, as far as the child's tiles go."""
+        if self.mappings < MANY:
+            return self, None
+        if self._crossed(edge, wanted).size:
+            task = task_of(self.problem, edge, wanted, False)
+            return self._first_of(alike(self.nests, self.some, task, np.array([edge.child])))
+        indexed = np.asarray(edge.projection.any(axis=0))
+        return self._first_of(alike_in_tiles(self.nests, self.some, edge.child, indexed))
+
+    def _first_of(self, kinds: tuple[IntArray, IntArray] | None) -> tuple[ClassSource, IntArray | None]:
+        if kinds is None:
+            return self, None
+        first, which = kinds
+        few = ClassSource(self.problem, self.nests, self.some[first], np.zeros_like(self.marked))
+        self.kinds.append((few, which))
+        return few, which
 
     def transfers(self, edge: Edge, wanted: Wanted) -> Iterator[Classes]:
         """All classes of an edge."""
-        unknown = wanted.offsets is not None and wanted.offsets.any()
-        if unknown or max(len(wanted.judges), len(self.problem.ranks)) > MOST_BITS:
-            self.irregular[:] = True
-        yield self._classes(edge, wanted, edge.hold or len(wanted.watch) > 0)
+        if self._unfit(wanted):
+            self.marked[self.some] = True
+        yield self._classes(edge, wanted, _before(edge, wanted), self.some)
 
-    def _classes(self, edge: Edge, wanted: Wanted, before: bool, some: IntArray | None = None) -> Classes:
-        """The classes of an edge in all mappings or ``some``, which are numbered anew; ``before`` tells whether the transfer before
+    def _unfit(self, wanted: Wanted) -> bool:
+        """Whether no mapping fits the form."""
+        unknown = wanted.offsets is not None and bool(wanted.offsets.any())
+        return unknown or max(len(wanted.judges), len(self.problem.ranks)) > MOST_BITS
+
+    def _classes(self, edge: Edge, wanted: Wanted, before: bool, some: IntArray) -> Classes:
+        """The classes of an edge in ``some`` of all mappings, which are numbered anew; ``before`` tells whether the transfer before
         may matter."""
-        some = self._every if some is None else some
         task = task_of(self.problem, edge, wanted, before)
         (ranks, dims), size = edge.projection.shape, 4 * len(some) + 64
         counts, table = np.empty((4, size)), np.empty((task.width, size), np.int64)
         done = used = 0
         while True:
-            done, used = emit_batch(some, *self.nests[:6], *task, counts, table, done, used, self.irregular)
+            done, used = emit_batch(some, *self.nests[:6], *task, counts, table, done, used, self.marked)
             if done == len(some):
                 break
             counts, table = (np.concatenate([known, np.empty_like(known)], axis=1) for known in (counts, table))
@@ -123,15 +174,12 @@ class ClassSource:
         projection = edge.projection
         extents = extents_of(projection, self.nominal(edge.child))
         means = extents_of(projection, self._means[edge.child])
-        box, points, times = (
-            (np.zeros(extents.shape, np.int64), extents),
-            np.multiply.reduce(means, axis=0),
-            self._once,
-        )
+        once, every = np.ones(self.mappings), np.arange(self.mappings)
+        box, points, times = (np.zeros(extents.shape, np.int64), extents), np.multiply.reduce(means, axis=0), once
         listed = self._crossed(edge, wanted)
         if not listed.size:
-            return box, points, times, self._every
-        rows = self._classes(edge, wanted, False, listed)
+            return box, points, times, every
+        rows = self._classes(edge, wanted, False, self.some[listed])
         mapping = np.concatenate([np.delete(np.arange(self.mappings), listed), listed[rows.mapping]])
         order = np.argsort(mapping, kind="stable")
 
@@ -149,23 +197,15 @@ class ClassSource:
         ranks = _cut_ranks(edge, wanted)
         if ranks is None:
             return np.arange(self.mappings)
-        return np.flatnonzero(~self.nests.aligned[:, ranks].all(axis=1)) if ranks else _NONE
+        return np.flatnonzero(~self.nests.aligned[self.some][:, ranks].all(axis=1)) if ranks else _NONE
 
     def nominal(self, level: int) -> IntArray:
         return np.asarray(self._nominal[level])
 
     @cached_property
-    def _every(self) -> IntArray:
-        return np.arange(self.mappings)
-
-    @cached_property
-    def _once(self) -> FloatArray:
-        return np.ones(self.mappings)
-
-    @cached_property
     def _nominal(self) -> IntArray:
         """Coordinates of a tile of every level, at most the shape, [S + 1, D, B]."""
-        return np.asarray(nominal_tiles(self.nests.tile, self.problem.shape))
+        return np.asarray(nominal_tiles(self.nests.tile[self.some], self.problem.shape))
 
     @cached_property
     def _means(self) -> FloatArray:
@@ -178,6 +218,11 @@ class ClassSource:
 
 
 _NONE = np.zeros(0, np.int64)
+
+
+def _before(edge: Edge, wanted: Wanted) -> bool:
+    """Whether the transfer before may matter."""
+    return edge.hold or len(wanted.watch) > 0
 
 
 @remembered

@@ -43,12 +43,13 @@ def filter_computes(
 ) -> Computes:
     """Classify every compute by what reached it and by the values of its operands, for a unit that gates or skips. Zeros of
     ``packed`` tensors never reach it."""
-    judged, rows = compute_rows(work, paths[:-1])
-    parts = classified(work, rows, judged, paths, gating, skipping, packed)
-    totals = [
-        np.asarray(np.bincount(rows.mapping, part * rows.receivers, work.source.mappings), np.float64) for part in parts
-    ]
-    return Computes(totals[0], totals[1], totals[2], totals[3], work.source.busiest(parts[0] + parts[1], rows))
+    _, points, wanted = of_computes(work.problem, paths[:-1], False)
+    source, which = work.source.alike(points, wanted)
+    judged, rows = compute_rows(work.of(source), paths[:-1])
+    parts = classified(work.of(source), rows, judged, paths, gating, skipping, packed)
+    counts = (np.bincount(rows.mapping, part * rows.receivers, source.mappings) for part in parts)
+    totals = [*counts, source.busiest(parts[0] + parts[1], rows)]
+    return Computes(*(np.asarray(total if which is None else total[which], np.float64) for total in totals))
 
 
 def compute_rows(

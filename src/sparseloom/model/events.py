@@ -11,7 +11,7 @@ The meaning of every term is docs/oracle.md, sections 1, 2 and 4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import product
 
@@ -485,6 +485,13 @@ class Events:
     nest: IntArray
     shape: IntArray
     mappings: int = 1
+
+    def alike(self, edge: Edge, wanted: Wanted, levels: Sequence[int] = ()) -> tuple[Events, None]:
+        """Itself: there is one mapping."""
+        return self, None
+
+    def alike_in_tiles(self, edge: Edge, wanted: Wanted) -> tuple[Events, None]:
+        return self, None
 
     def transfers(self, edge: Edge, wanted: Wanted) -> Iterator[Rows]:
         """Every transfer of an edge, see :func:`transfers`; those to compute, which holds nothing, at once."""

@@ -24,9 +24,13 @@ WORDS, BLOCKS, BITS, UNITS = range(4)
 @dataclass(frozen=True)
 class Moved:
     """What moves, by stage: ``table`` [B, 3 + 2 ranks, 4] with ``words`` [B, 4], the ``blocks`` [B, 4] they take, metadata
-    ``units`` [B, ranks, 2, 4] of the level's format (without one: no ranks) and the ``bits`` [B, 4] they take."""
+    ``units`` [B, ranks, 2, 4] of the level's format (without one: no ranks) and the ``bits`` [B, 4] they take.
 
-    table: FloatArray
+    ``kinds`` [K, 3 + 2 ranks, 4] has the rows that differ, ``which`` [B] says which of them each mapping has; None: its own.
+    """
+
+    kinds: FloatArray
+    which: IntArray | None = None
 
     @classmethod
     def of(cls, words: FloatArray, blocks: FloatArray, units: FloatArray, bits: FloatArray) -> Moved:
@@ -35,33 +39,48 @@ class Moved:
         )
 
     @property
+    def table(self) -> FloatArray:
+        return self.each(self.kinds)
+
+    def each(self, values: FloatArray) -> FloatArray:
+        """Of ``values`` [K, ...] of the kinds those of each mapping, [B, ...]."""
+        return values if self.which is None else values.take(self.which, axis=0)
+
+    @property
     def words(self) -> FloatArray:
-        return self.table[:, WORDS]
+        return self.each(self.kinds[:, WORDS])
 
     @property
     def blocks(self) -> FloatArray:
-        return self.table[:, BLOCKS]
+        return self.each(self.kinds[:, BLOCKS])
 
     @property
     def bits(self) -> FloatArray:
-        return self.table[:, BITS]
+        return self.each(self.kinds[:, BITS])
 
     @property
     def units(self) -> FloatArray:
-        return self.table[:, UNITS:].reshape(len(self.table), -1, 2, 4)
+        table = self.table
+        return table[:, UNITS:].reshape(len(table), -1, 2, 4)
 
     def less(self, other: Moved) -> Moved:
         """Without what ``other`` counts."""
+        if self.which is other.which:
+            return Moved(self.kinds - other.kinds, self.which)
         return Moved(self.table - other.table)
 
     def plus(self, other: Moved) -> Moved:
         """Together with what ``other`` counts."""
+        if self.which is other.which:
+            return Moved(self.kinds + other.kinds, self.which)
         return Moved(self.table + other.table)
 
     @property
     def bare(self) -> Moved:
         """Without metadata."""
-        return Moved.of(self.words, self.blocks, self.units[:, :0], np.zeros_like(self.bits))
+        kinds = self.kinds[:, :UNITS].copy()
+        kinds[:, BITS] = 0.0
+        return Moved(kinds, self.which)
 
 
 class Units(NamedTuple):

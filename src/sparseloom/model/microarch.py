@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.actions import DATA_ACTIONS, OUTCOMES
 from sparseloom.arch.hierarchy import StorageLevel
-from sparseloom.model.gather import ACTUAL, BITS, BLOCKS, REACHING, UNSKIPPED, Moved
+from sparseloom.model.gather import ACTUAL, BITS, BLOCKS, REACHING, UNSKIPPED, WORDS, Moved
 from sparseloom.model.sparse import Tiles
 from sparseloom.results.actions import Outcomes
 
@@ -87,9 +87,9 @@ def _energy(share: Share, prices: Prices) -> FloatArray:
 
 def energy_of(moved: Moved, prices: FloatArray) -> FloatArray:
     """Energy in pJ of what moves in an action of these ``prices``, [B]."""
-    table = moved.table[:, BLOCKS : BITS + 1]
+    table = moved.kinds[:, BLOCKS : BITS + 1]
     # not `@`, whose last digit depends on how many mappings there are
-    return np.asarray(np.einsum("ij,j->i", table.reshape(len(table), -1), prices))
+    return moved.each(np.einsum("ij,j->i", table.reshape(len(table), -1), prices))
 
 
 def prices_of(level: StorageLevel, energy: Energy) -> Prices:
@@ -143,7 +143,7 @@ def _port_cycles(level: StorageLevel, shares: Mapping[str, Share], instances: Fl
 def port_words(moved: Moved, action: str, level: StorageLevel) -> FloatArray:
     """Actual and gated words, and metadata in words, that an action takes through the ports of a level, [B]."""
     last = ACTUAL if action == "fill" else UNSKIPPED
-    return np.asarray(moved.words[:, last] + moved.bits[:, last] / level.word_bits)
+    return moved.each(moved.kinds[:, WORDS, last] + moved.kinds[:, BITS, last] / level.word_bits)
 
 
 @dataclass(frozen=True)

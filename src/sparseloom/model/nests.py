@@ -26,7 +26,8 @@ class Nests(NamedTuple):
     ``order[b, begin[b, d] : begin[b, d + 1]]`` are the loops of rank d, outermost first; ``perfect`` [B, D] tells whether they
     waste no iteration, ``aligned`` [B, D] whether each of them lies within a part of every split or steps over whole parts.
     ``tile`` [B, S + 1, D] are nominal coordinates of each rank in a tile of a level (S: compute, 1), ``lanes`` [B, S, 2] the
-    product of the bounds of a level's spatial loops along X and Y, ``instances`` [B, S + 1] those in use.
+    product of the bounds of a level's spatial loops along X and Y, ``instances`` [B, S + 1] those in use. Where
+    all ranks are both, a nest is ``regular`` [B]; then the loops outside level ``inwards`` [B] are those of the nest before.
     """
 
     loops: IntArray
@@ -38,6 +39,8 @@ class Nests(NamedTuple):
     tile: IntArray
     lanes: FloatArray
     instances: FloatArray
+    regular: BoolArray
+    inwards: IntArray
 
 
 def lay_out(problem: Problem, batch: MappingBatch) -> Nests:
@@ -49,7 +52,7 @@ def lay_out(problem: Problem, batch: MappingBatch) -> Nests:
         np.empty((count, 6, slots), np.int64), np.empty(count, np.int64), np.empty((count, slots), np.int64),
         np.empty((count, ranks + 1), np.int64), np.empty((count, ranks), np.bool_), np.empty((count, ranks), np.bool_),
         np.empty((count, levels + 1, ranks), np.int64),
-        np.empty((count, levels, 2)), np.empty((count, levels + 1)),
+        np.empty((count, levels, 2)), np.empty((count, levels + 1)), np.empty(count, np.bool_), np.empty(count, np.int64),
     )  # fmt: skip
     first = _lay_out(batch.rank, batch.bound, batch.place, problem.shape, problem.cuts, *nests)
     if first >= 0:
@@ -80,18 +83,20 @@ def _most_loops(bound):
 
 
 @kernel
-def _lay_out(rank, bound, place, shape, cuts, loops, count, order, begin, perfect, aligned, tile, lanes, instances):
+def _lay_out(
+    rank, bound, place, shape, cuts, loops, count, order, begin, perfect, aligned, tile, lanes, instances, regular, inwards
+):  # fmt: skip
     """Write the nests; returns the first mapping that does not cover a rank, -1 for none."""
     loops, order, begin, perfect = borrowed(loops), borrowed(order), borrowed(begin), borrowed(perfect)
     aligned, tile, lanes, instances = borrowed(aligned), borrowed(tile), borrowed(lanes), borrowed(instances)
-    room = np.empty((2, len(shape)), np.int64)
+    room = np.empty((3, len(shape)), np.int64)
     for b in range(len(bound)):
         nest = loops[b]
         n = _fill_nest(rank[b], bound[b], place[b], shape, nest, room)
         for c in range(len(cuts)):
             n = _cut(nest, n, cuts[c, 0], cuts[c, 1])
         count[b] = n
-        if _by_rank(nest, n, shape, order[b], begin[b], perfect[b]):
+        if _by_rank(nest, n, shape, room[0], order[b], begin[b], perfect[b]):
             return b
         _set_aligned(nest, n, shape, cuts, aligned[b])
         _set_tiles_and_instances(nest, n, shape, perfect[b], tile[b], instances[b])
@@ -99,7 +104,24 @@ def _lay_out(rank, bound, place, shape, cuts, loops, count, order, begin, perfec
         for i in range(n):
             if nest[KIND, i] != 0:
                 lanes[b, nest[LEVEL, i], nest[KIND, i] - 1] *= nest[BOUND, i]
+        regular[b], inwards[b] = True, -1
+        for d in range(len(shape)):
+            regular[b] = regular[b] and perfect[b, d] and aligned[b, d]
+        if b and regular[b] and regular[b - 1]:
+            inwards[b] = _first_change(nest, n, loops[b - 1], count[b - 1], tile.shape[1])
     return -1
+
+
+@inlined
+def _first_change(nest, n, other, m, levels):
+    """The level of the outermost loop that two nests do not have in common, ``levels`` if they are the same."""
+    for i in range(max(n, m)):
+        if i >= min(n, m):
+            return other[LEVEL, i] if i >= n else nest[LEVEL, i]
+        for row in (LEVEL, RANK, BOUND, KIND):
+            if nest[row, i] != other[row, i]:
+                return min(nest[LEVEL, i], other[LEVEL, i])
+    return levels
 
 
 @inlined
@@ -133,21 +155,24 @@ def _cut(nest, n, d, size):
 
 
 @inlined
-def _by_rank(nest, n, shape, order, begin, perfect):
-    """Write the loops of each rank, outermost first, and whether they waste no iteration. Returns whether they do not cover some
-    rank."""
-    at = 0
+def _by_rank(nest, n, shape, made, order, begin, perfect):
+    """Write the loops of each rank, outermost first, and whether the coordinates that they have ``made`` [D] are its own. Returns
+    whether they do not cover some rank."""
     short = False
+    begin[:] = 0
+    for i in range(n):
+        begin[nest[RANK, i]] += 1
+    at = 0
     for d in range(len(shape)):
-        begin[d] = at
-        for i in range(n):
-            if nest[RANK, i] == d:
-                order[at] = i
-                at += 1
-        made = nest[STEP, order[begin[d]]] * nest[BOUND, order[begin[d]]] if at > begin[d] else 1
-        perfect[d] = made == shape[d]
-        short = short or made < shape[d]
-    begin[len(shape)] = at
+        begin[d], at = at, at + begin[d]
+        perfect[d] = made[d] == shape[d]
+        short = short or made[d] < shape[d]
+    for i in range(n):
+        order[begin[nest[RANK, i]]] = i
+        begin[nest[RANK, i]] += 1
+    for d in range(len(shape), 0, -1):
+        begin[d] = begin[d - 1]
+    begin[0] = 0
     return short
 
 
@@ -176,22 +201,26 @@ def _set_tiles_and_instances(nest, n, shape, perfect, tile, instances):
 
 @inlined
 def _fill_nest(rank, bound, place, shape, nest, room):
-    """Write the loops with more than one iteration into ``nest`` [6, L]; returns their number. ``room`` [2, D] is for the
-    coordinates of each rank that loops further in cover, and for what their digits leave of its last one."""
+    """Write the loops with more than one iteration into ``nest`` [6, L]; returns their number. ``room`` [3, D] becomes the
+    coordinates of each rank that its loops make; it is also for those that loops further in cover, and for what their digits
+    leave of the last one."""
     n = 0
+    for d in range(len(shape)):
+        room[0, d] = room[1, d] = 1
+        room[2, d] = shape[d] - 1
     for i in range(len(bound)):
         if bound[i] > 1:
             nest[RANK, n], nest[BOUND, n] = rank[i], bound[i]
             nest[LEVEL, n], nest[KIND, n] = place[i] // 3, place[i] % 3
+            room[0, rank[i]] *= bound[i]
             n += 1
-    for d in range(len(shape)):
-        room[0, d], room[1, d] = 1, shape[d] - 1
     for i in range(n - 1, -1, -1):
         d, size = nest[RANK, i], nest[BOUND, i]
-        left = room[1, d] // size
-        nest[STEP, i], nest[TAIL, i] = room[0, d], room[1, d] - left * size
-        room[0, d] *= size
-        room[1, d] = left
+        nest[STEP, i], nest[TAIL, i] = room[1, d], size - 1
+        room[1, d] *= size
+        if room[0, d] != shape[d]:
+            left = room[2, d] // size
+            nest[TAIL, i], room[2, d] = room[2, d] - left * size, left
     return n
 
 
@@ -223,7 +252,7 @@ def nest_of(problem: Problem, batch: MappingBatch) -> IntArray:
     table = np.empty((6, batch.bound.shape[1]), np.int64)
     # one nest is not worth compiling for
     count = _fill_nest.py_func(
-        batch.rank[0], batch.bound[0], batch.place[0], problem.shape, table, np.empty((2, len(problem.ranks)), np.int64)
+        batch.rank[0], batch.bound[0], batch.place[0], problem.shape, table, np.empty((3, len(problem.ranks)), np.int64)
     )
     return table[:, :count]
 

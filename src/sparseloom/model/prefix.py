@@ -66,9 +66,9 @@ def into(problem: Problem, prefixes: MappingBatch, depth: int) -> Cost:
     if not paths:
         return cost
     nests = lay_out(problem, prefixes)
-    irregular = np.zeros(len(prefixes), np.bool_)
-    cost = _of_paths(Filter(problem, ClassSource(problem, nests, irregular)), paths, len(prefixes))
-    for b in np.flatnonzero(irregular):
+    source = ClassSource.of(problem, nests)
+    cost = _of_paths(Filter(problem, source), paths, len(prefixes))
+    for b in source.irregular:
         events = Events(nests.loops[b, :, : nests.count[b]], problem.shape)
         one = _of_paths(Filter(problem, events), paths, 1)
         cost.energy_pj[b], cost.port_words[b] = one.energy_pj[0], one.port_words[0]

@@ -79,7 +79,7 @@ def _emit(
     residues, classes, chosen, role, free, moves, row, hashed, sorts, lists, terms, within,
 ):  # fmt: skip
     """As :func:`emit_batch`, which owns the room: what is borrowed has to be another's."""
-    dims = len(indexed)
+    ranks, dims = projection.shape
     hold, split = child < levels, (window & (parts > 1)).any()
     settled, mains = np.zeros(len(watch) + 1, np.bool_), np.empty(len(window), np.int64)
     uncut, unit, split_of = np.zeros(dims, np.bool_), np.empty(dims, np.int64), np.empty(dims, np.int64)
@@ -95,12 +95,15 @@ def _emit(
     role, free, moves, hashed = borrowed(role), borrowed(free), borrowed(moves), borrowed(hashed)
     counts, table, sorts, lists = borrowed(counts), borrowed(table), borrowed(sorts), borrowed(lists)
     row, terms, within = borrowed(row), borrowed(terms), borrowed(within)
+    sliding = 0
+    for r in range(ranks):
+        sliding |= within[r] if window[r] else 0
     for place in range(done, len(some)):
         b = some[place]
         nest, n = loops[b], count[b]
         start = used
         fits = set_roles(nest, n, indexed, parent, child, levels, merge, judges, role, free)
-        ordered = before and (len(watch) > 0 or needs_order(nest, n, perfect[b], projection, indexed, window, role))
+        ordered = before and (len(watch) > 0 or needs_order(nest, n, perfect[b], indexed, sliding, role))
         alike, share, by_window = _share_and_lists(
             nest, n, projection, window, within, perfect[b], role, looked, judges, split, merge, hold, ordered, steps, mains
         )  # fmt: skip

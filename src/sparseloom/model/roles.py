@@ -64,7 +64,7 @@ def _varying(nest, n, judges, k, levels, free):
 
 
 @inlined
-def needs_order(nest, n, perfect, projection, indexed, window, role):
+def needs_order(nest, n, perfect, indexed, sliding, role):
     """Whether what a transfer brings depends on the loop that advanced: with a sliding window, or where the loops inside it can all
     stay at 0, cut short by imperfect bounds, and leave a tile unchanged."""
     moves = False
@@ -75,9 +75,8 @@ def needs_order(nest, n, perfect, projection, indexed, window, role):
                 moves = moves or perfect[d] or _always_moves(nest, n, i, role)
             elif not moves:
                 return True
-            for r in range(len(window)):
-                if window[r] and projection[r, d]:
-                    return True
+            if sliding >> d & 1:
+                return True
     return False
 
 

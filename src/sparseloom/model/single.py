@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -53,7 +53,14 @@ class SingleMapping:
 
     @cached_property
     def _classes(self) -> ClassSource:
-        return ClassSource(self.problem, self.nests, np.zeros(1, np.bool_))
+        return ClassSource.of(self.problem, self.nests)
+
+    def alike(self, edge: Edge, wanted: Wanted, levels: Sequence[int] = ()) -> tuple[SingleMapping, None]:
+        """Itself: there is one mapping."""
+        return self, None
+
+    def alike_in_tiles(self, edge: Edge, wanted: Wanted) -> tuple[SingleMapping, None]:
+        return self, None
 
     def transfers(self, edge: Edge, wanted: Wanted) -> Iterator[Rows]:
         """The rows of an edge. Raises MappingError where there are too many to look at."""
@@ -64,9 +71,9 @@ class SingleMapping:
         """What the classes say, if places do not matter and the mapping fits their form."""
         if self._placed:
             return None
-        self._classes.irregular[0] = False
+        self._classes.marked[0] = False
         found = of(self._classes)
-        return None if self._classes.irregular[0] else found
+        return None if self._classes.marked[0] else found
 
     def tiles(self, edge: Edge, wanted: Wanted) -> tuple[Box, FloatArray, FloatArray, IntArray]:
         """Boxes of the child's tiles, mean points of those that each stands for, how many they are, and the mapping of each.

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,6 +49,15 @@ class Source(Protocol):
 
     @property
     def mappings(self) -> int: ...
+    def alike(self, edge: Edge, wanted: Wanted, levels: Sequence[int] = ()) -> tuple[Source, IntArray | None]:
+        """The source of the mappings that differ to an edge, or in their tiles at ``levels``, and which of those each mapping is
+        like, [B]; None: itself."""
+        ...
+
+    def alike_in_tiles(self, edge: Edge, wanted: Wanted) -> tuple[Source, IntArray | None]:
+        """As :meth:`alike`, as far as the child's tiles go."""
+        ...
+
     def transfers(self, edge: Edge, wanted: Wanted) -> Iterator[Rows]:
         """The rows of an edge, in batches that make up the whole."""
         ...

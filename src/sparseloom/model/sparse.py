@@ -75,6 +75,13 @@ class Filter:
 
     def tiles(self, tensor: int, level: int) -> Tiles:
         """What a level holds of a tensor."""
+        source, which = self.source.alike_in_tiles(*of_tiles(self.problem, tensor, level))
+        found = self.of(source)._tiles(tensor, level)
+        if which is None:
+            return found
+        return Tiles(*(values[which] for values in (found.points, found.words, found.worst_words, found.worst_bits)))
+
+    def _tiles(self, tensor: int, level: int) -> Tiles:
         form, density = self.problem.format_of(level, tensor), self.problem.densities[tensor]
         names, compressed = self.problem.rank_names(tensor), _compresses(form)
         box, points, times, mapping = self.source.tiles(*of_tiles(self.problem, tensor, level))
@@ -178,10 +185,16 @@ class Filter:
         keeper = path.edge.parent if keeper is None else keeper
         parent, child = (self.problem.format_of(level, path.tensor) for level in (keeper, path.edge.child))
         wanted = of_transfers(self.problem, path, keeper)
-        sums = _Sums(self.source.mappings)
-        for rows in self.source.transfers(path.edge, wanted):
-            self._add(path, rows, parent, child, sums)
-        return sums.traffic(path.reduces and path.tensor == len(self.problem.tensors) - 1)
+        levels = (path.edge.parent,) if parent is not None else ()
+        source, which = self.source.alike(path.edge, wanted, levels)
+        few, sums = self.of(source), _Sums(source.mappings)
+        for rows in source.transfers(path.edge, wanted):
+            few._add(path, rows, parent, child, sums)
+        return sums.traffic(path.reduces and path.tensor == len(self.problem.tensors) - 1, which)
+
+    def of(self, source: Source) -> Filter:
+        """The same features at work on other mappings."""
+        return self if source is self.source else replace(self, source=source, _nominal={}, _widths={})
 
     def _add(self, path: Path, rows: Rows, parent: Format | None, child: Format | None, sums: _Sums) -> None:
         survival, own = self._survival_of(path, rows)
@@ -304,9 +317,9 @@ class _Sums:
         for name, table in zip(names, gathered(rows.mapping, weights, survival, *moved, leads), strict=False):
             self.tables[name] = self.tables[name] + table if name in self.tables else table
 
-    def traffic(self, reduces: bool) -> Traffic:
-        """``reduces``: what is raised is what is served."""
+    def traffic(self, reduces: bool, which: IntArray | None) -> Traffic:
+        """``reduces``: what is raised is what is served. ``which``: see :class:`sparseloom.model.gather.Moved`."""
         tables = {"raised": self.tables.get("served", self.nothing)} if reduces else {}
         tables |= self.tables
         names = ("served", "raised", "delivered", "first_served", "first_delivered")
-        return Traffic(**{name: Moved(tables.get(name, self.nothing)) for name in names})
+        return Traffic(**{name: Moved(tables.get(name, self.nothing), which) for name in names})

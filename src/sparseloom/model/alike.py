@@ -1,0 +1,293 @@
+"""Mappings that are one to an edge: their transfers are the same, so that those of the first are counted for all.
+
+An edge sees little of a nest: how large its tiles are, how often they change, and in which order where a transfer depends on
+the one before. So few of the mappings of a mapspace differ to it. :func:`group` writes what each nest is to an edge as a key
+and finds the different ones; equal keys bring equal classes (:mod:`sparseloom.model.products`), not only alike ones.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sparseloom.kernel import borrowed, inlined, kernel
+from sparseloom.mapping.batch import BoolArray, IntArray
+from sparseloom.model.digits import FIRST, MERGED, ORIGIN, REST, SPREAD, TILE, TIME, sole_axis
+from sparseloom.model.nests import BOUND, RANK, STEP, Nests
+from sparseloom.model.roles import needs_order, set_roles, settles
+from sparseloom.model.task import Task
+
+LENGTH, ROUGH, ALIGNED, GROUPS, ASIDE, MEMBERS, OTHERS, STEPS, REST_OF_KEY = range(9)
+"""What a key begins with: twice its length, and 1 more where the order of loops matters; the ranks, as bits, of which it has all
+loops, and those of them that are aligned; what products say of the other ranks (see :func:`_add_totals`)."""
+
+FEW = 2048
+"""Kinds from which on it is asked whether there are few of them: not if more than three quarters of the mappings differ."""
+
+
+def alike(nests: Nests, some: IntArray, task: Task, also: IntArray) -> tuple[IntArray, IntArray] | None:
+    """Of the mappings ``some`` of ``nests`` the places [K] of those that are the first of their kind to the edge of ``task``, and
+    for each which of those it is like, [N]; None if they are many (see :data:`FEW`). Tiles of the levels ``also`` are told
+    apart, too."""
+    ranks, slots = nests.perfect.shape[1], nests.loops.shape[2]
+    width = REST_OF_KEY + ranks * (2 + len(task.judges) + len(also)) + 4 * slots
+    keys = np.empty((FEW + 3 * len(some) // 4, width), np.int64)
+    first, index = np.empty(len(some), np.int64), np.empty(len(some), np.int64)
+    room = np.full(1 << (2 * len(some)).bit_length(), -1, np.int32)
+    found = _group(
+        some, nests.loops, nests.count, nests.perfect, nests.aligned, nests.tile, nests.regular, nests.inwards, *task, also,
+        keys, first, index, room,
+    )  # fmt: skip
+    return None if found < 0 else (first[:found], index)
+
+
+def alike_in_tiles(nests: Nests, some: IntArray, level: int, indexed: BoolArray) -> tuple[IntArray, IntArray]:
+    """As :func:`alike` of what follows from the nominal coordinates of ranks ``indexed`` [D] in a tile of ``level``, always."""
+    first, index = np.empty(len(some), np.int64), np.empty(len(some), np.int64)
+    room = np.full(1 << (2 * len(some)).bit_length(), -1, np.int32)
+    keys = np.empty((len(some), indexed.sum()), np.int64)
+    found = _group_tiles(some, nests.tile, nests.inwards, level, indexed, keys, first, index, room)
+    return first[:found], index
+
+
+@kernel
+def _group_tiles(some, tile, inwards, level, indexed, keys, first, index, room):
+    """Write ``first`` and ``index``; returns how many kinds there are."""
+    found = 0
+    key, hashes = np.empty(keys.shape[1], np.int64), np.empty(len(keys), np.int64)
+    for place in range(len(some)):
+        b = some[place]
+        if place and some[place - 1] == b - 1 and inwards[b] >= level:
+            index[place] = index[place - 1]
+            continue
+        length = 0
+        for d in range(len(indexed)):
+            if indexed[d]:
+                key[length] = tile[b, level, d]
+                length += 1
+        index[place] = _known(length, key, keys, hashes, room, found)
+        if index[place] == found:
+            first[found] = place
+            found += 1
+    return found
+
+
+@kernel
+def _group(
+    some, loops, count, perfect, aligned, tile, regular, inwards, projection, indexed, window, parent, child, levels,
+    merge, judges, looked, watch, splits, parts, modulus, whole, side, steps, before, also, keys, first, index, room,
+):  # fmt: skip
+    """Write ``first`` and ``index``; returns how many kinds there are, -1 for many (see :data:`FEW`)."""
+    dims, slots = len(indexed), loops.shape[2]
+    role, free, key = np.empty(slots, np.int64), np.empty(slots, np.int64), np.empty(keys.shape[1], np.int64)
+    lone, within = np.empty(dims, np.bool_), np.zeros(len(window), np.int64)
+    # where the bounds of a rank's loops are multiplied in a key, by what these are to the edge, and where its spans stand
+    at, spans = np.full((SPREAD + 1, dims), -1, np.int64), np.full((len(judges), dims), -1, np.int64)
+    length = REST_OF_KEY
+    for d in range(dims):
+        lone[d] = modulus[d] == 1 or sole_axis(d, projection) >= 0
+        for r in range(len(window)):
+            if window[r] and projection[r, d] != 0:
+                within[r] |= 1 << d
+        for kind, there in ((TILE, child < levels), (SPREAD, steps)):
+            if indexed[d] and there:
+                at[kind, d] = length
+                length += 1
+        for k in range(len(judges)):
+            if looked[k, d]:
+                spans[k, d] = length
+                length += 1
+    hashes = np.empty(len(keys), np.int64)
+    return _group_in(
+        some, loops, count, perfect, aligned, tile, regular, inwards, projection, indexed, window, parent, child, levels,
+        merge, judges, watch, modulus, whole, side, before, also, keys, first, index, room, role, free, key,
+        key.view(np.float64), lone, at, spans, hashes, length, within, np.empty(len(watch) + 1, np.bool_),
+    )  # fmt: skip
+
+
+@kernel
+def _group_in(
+    some, loops, count, perfect, aligned, tile, regular, inwards, projection, indexed, window, parent, child, levels,
+    merge, judges, watch, modulus, whole, side, before, also, keys, first, index, room, role, free, key, totals, lone, at,
+    spans, hashes, begin, within, settled,
+):  # fmt: skip
+    """As :func:`_group`, which owns the room: what is borrowed has to be another's."""
+    loops, count, perfect, aligned = borrowed(loops), borrowed(count), borrowed(perfect), borrowed(aligned)
+    tile, inwards = borrowed(tile), borrowed(inwards)
+    projection, indexed, window = borrowed(projection), borrowed(indexed), borrowed(window)
+    judges, modulus, lone, spans = borrowed(judges), borrowed(modulus), borrowed(lone), borrowed(spans)
+    keys, role, free, key, totals = borrowed(keys), borrowed(role), borrowed(free), borrowed(key), borrowed(totals)
+    at, room, hashes = borrowed(at), borrowed(room), borrowed(hashes)
+    dims, found, sliding = len(indexed), 0, 0
+    for r in range(len(within)):
+        sliding |= within[r]
+    simple = True
+    for d in range(dims):
+        simple = simple and (modulus[d] == 1 or lone[d])
+    for place in range(len(some)):
+        b = some[place]
+        if place and some[place - 1] == b - 1 and inwards[b] >= child:
+            index[place] = index[place - 1]
+            continue
+        nest, n = loops[b], count[b]
+        if set_roles(nest, n, indexed, parent, child, levels, merge, judges, role, free):
+            rough = uneven = 0
+            if not (regular[b] and simple):
+                rough, uneven = _rough(perfect[b], aligned[b], lone, modulus, within)
+            key[ROUGH], key[ALIGNED] = rough, 0
+            for d in range(dims if rough else 0):
+                key[ALIGNED] |= (rough >> d & 1 and aligned[b, d]) << d
+            ordered = before and (len(watch) > 0 or needs_order(nest, n, perfect[b], indexed, sliding, role))
+            length = _add_totals(
+                nest, n, rough, indexed, side, sliding if merge else 0, len(watch) > 0, role, free, at, spans, begin, key,
+                totals,
+            )  # fmt: skip
+            if ordered or rough:
+                length = _add_loops(
+                    nest, n, rough, perfect[b], uneven, ordered, projection, indexed, window, watch, whole, child < levels, role,
+                    free, settled, length, key,
+                )  # fmt: skip
+            key[LENGTH] = 2 * length + ordered
+        else:
+            key[LENGTH], key[1] = -1, place
+            length = 2
+        for level in also:
+            for d in range(dims):
+                if indexed[d]:
+                    key[length] = tile[b, level, d]
+                    length += 1
+        known = _known(length, key, keys, hashes, room, found)
+        if known == found:
+            if found >= FEW and 4 * found >= 3 * place:
+                return -1
+            first[found] = place
+            found += 1
+        index[place] = known
+    return found
+
+
+@inlined
+def _rough(perfect, aligned, lone, modulus, within):
+    """The ranks, as bits, whose classes do not follow from products, or of which one of the same window is such; and those whose
+    bounds are not perfect."""
+    rough = uneven = 0
+    for d in range(len(perfect)):
+        uneven |= (not perfect[d]) << d
+        if not (perfect[d] and (modulus[d] == 1 or (lone[d] and aligned[d]))):
+            rough |= 1 << d
+    for r in range(len(within)):
+        if within[r] & rough:
+            rough |= within[r]
+    return rough, uneven
+
+
+@inlined
+def _add_totals(nest, n, rough, indexed, side, merged, watched, role, free, at, spans, begin, key, totals):
+    """Write what products say of ranks that are not ``rough``, of which a key has all loops around the tile; returns its length.
+    ``totals`` are the same key as floats: they do not overflow. Receivers are told apart in ``merged`` ranks, given as bits;
+    what never changes is brought at the first step, so that steps count where that is ``watched``."""
+    groups = aside = members = others = steps = 1.0
+    for k in range(REST_OF_KEY, begin):
+        key[k] = 1
+    length = begin
+    for i in range(n):
+        d, kind, bound = nest[RANK, i], role[i], nest[BOUND, i]
+        if rough and rough >> d & 1:
+            if kind == TILE and at[TILE, d] >= 0:
+                key[at[TILE, d]] *= bound
+            continue
+        if kind == TILE:
+            if at[TILE, d] >= 0:
+                key[at[TILE, d]] *= bound
+        elif kind == TIME:
+            groups *= bound
+            if indexed[d] or side != FIRST:
+                aside *= bound
+            if watched:
+                steps *= bound
+        elif kind == MERGED:
+            members *= bound
+        elif kind != REST:
+            groups *= bound
+            if side != ORIGIN:
+                aside *= bound
+            if kind == SPREAD:
+                if at[SPREAD, d] >= 0:
+                    key[at[SPREAD, d]] *= bound
+                elif not indexed[d]:
+                    others *= bound
+                if merged >> d & 1:
+                    key[length], key[length + 1], key[length + 2], key[length + 3] = -2, d, bound, nest[STEP, i]
+                    length += 4
+        if free[i]:
+            for k in range(len(spans)):
+                if free[i] >> k & 1 and spans[k, d] >= 0:
+                    key[spans[k, d]] += nest[STEP, i] * (bound - 1)
+    totals[GROUPS], totals[ASIDE], totals[MEMBERS] = groups, aside, members
+    totals[OTHERS], totals[STEPS] = others, steps
+    return length
+
+
+@inlined
+def _add_loops(
+    nest, n, rough, perfect, uneven, ordered, projection, indexed, window, watch, whole, hold, role, free, settled, length, key
+):  # fmt: skip
+    """Add to a key, from the innermost loop outwards, those of ``rough`` ranks and, in so far as order matters, the temporal ones:
+    up to the one with which all changes that ever does. Those that follow one another are one loop: over ranks that do not index
+    the tensor, and, where no part is watched, over one rank. Returns its length."""
+    begin, settled[len(watch)] = length, False
+    for w in range(len(watch)):
+        settled[w] = watch[w, 1] >= whole[watch[w, 0]]
+    inside = ordered
+    for at in range(n - 1, -1, -1):
+        d, bound = nest[RANK, at], nest[BOUND, at]
+        inside = inside and not (
+            role[at] == TIME
+            and not uneven
+            and settles(nest, n, at, role, perfect, projection, window, watch, whole, hold, settled)
+        )
+        if role[at] == TILE:
+            continue
+        if rough >> d & 1:
+            key[length], key[length + 1] = d, bound
+            key[length + 2], key[length + 3] = role[at] + 8 * free[at], nest[STEP, at]
+            length += 4
+        elif inside and role[at] == TIME:
+            rank, step = (d if indexed[d] else -1), (nest[STEP, at] if indexed[d] else 0)
+            last = length - 4
+            if (
+                last >= begin
+                and key[last] == rank
+                and key[last + 2] == -1
+                and (rank < 0 or (len(watch) == 0 and step == key[last + 1] * key[last + 3]))
+            ):
+                key[last + 1] *= bound
+            else:
+                key[length], key[length + 1], key[length + 2], key[length + 3] = rank, bound, -1, step
+                length += 4
+    return length
+
+
+@inlined
+def _known(length, key, keys, hashes, room, found):
+    """Which of the ``keys`` that are ``found`` is this one; if none is, ``found``, which it will be."""
+    code, odd = np.int64(0), np.int64(0x1E3779B97F4A7C15)
+    for k in range(length):
+        code += (key[k] ^ (key[k] >> 33)) * odd
+        odd += 0x4657CB37B369C032
+    code ^= code >> 31
+    place = code & (len(room) - 1)
+    while room[place] >= 0:
+        other = room[place]
+        same = hashes[other] == code
+        for k in range(length if same else 0):
+            if keys[other, k] != key[k]:
+                same = False
+                break
+        if same:
+            return other
+        place = (place + 1) & (len(room) - 1)
+    if found < len(keys):
+        room[place], hashes[found] = found, code
+        for k in range(length):
+            keys[found, k] = key[k]
+    return found
