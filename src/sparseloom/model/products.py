@@ -32,8 +32,8 @@ from sparseloom.model.digits import (
     whole_classes,
 )
 from sparseloom.model.nests import BOUND, RANK, STEP
-from sparseloom.model.receivers import MOST_RECEIVERS, MOST_SORTS, listed_classes, main_rank
-from sparseloom.model.roles import needs_order, outwards, set_roles, settles
+from sparseloom.model.receivers import ALIKE, MOST_RECEIVERS, MOST_SORTS, listed_classes, main_rank
+from sparseloom.model.roles import always_moves, needs_order, outwards, set_roles, settles
 from sparseloom.model.tails import cut_classes
 from sparseloom.model.task import MOST_ROWS
 
@@ -64,7 +64,7 @@ def emit_batch(
     hashed = np.full(2 * MOST_ROWS, -1, np.int32)
     terms, within = _terms(projection)
     kept = MOST_SORTS if not perfect.all() and (steps or window.any()) else 1
-    sorts, lists = np.empty((2, kept, 2), np.int64), np.empty((3, kept, MOST_RECEIVERS, 6), np.int64)
+    sorts, lists = np.empty((2, kept, 2), np.int64), np.empty((3, kept, MOST_RECEIVERS, ALIKE + 1), np.int64)
     return _emit(
         some, loops, count, order, begin, perfect, aligned, projection, indexed, window, parent, child, levels, merge, judges,
         looked, watch, splits, parts, modulus, whole, side, steps, before, counts, table, done, used, irregular, own, states, masks,
@@ -177,10 +177,11 @@ def _share_and_lists(
     """Set the main rank in ``mains`` of tensor ranks whose receivers are listed. Returns whether that fits the form, groups over
     receivers (see :func:`_merged_share`), and whether a window is listed."""
     mains[:] = -1
-    spread = timed = uneven = 0
+    spread = back = uneven = 0
     for i in range(n):
         spread |= (role[i] == SPREAD) << nest[RANK, i]
-        timed |= (role[i] == TIME) << nest[RANK, i]
+        # receivers beyond the tail of this loop keep what they had at the step before: the same as at the next, if that was at 0
+        back |= (role[i] == TIME and not always_moves(nest, n, i, role)) << nest[RANK, i]
     for d in range(len(perfect)):
         uneven |= (not perfect[d]) << d
     fits, by_window, share = True, False, 1.0
@@ -193,7 +194,7 @@ def _share_and_lists(
             if not (within[r] & spread and within[r] & uneven):
                 continue
             slides = window[r] and (steps or share < 1.0)
-            if slides or (steps and ordered and hold and within[r] & timed & uneven):
+            if slides or (steps and ordered and hold and within[r] & back & uneven):
                 mains[r] = main_rank(r, projection, looked)
                 fits = fits and mains[r] >= 0 and (hold or not ordered)
                 by_window = by_window or (window[r] and mains[r] >= 0)

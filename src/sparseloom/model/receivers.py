@@ -2,7 +2,8 @@
 
 Where bounds are imperfect, receivers of one parent may hold their tile already while others get a new one, and windows of
 several ranks (p + r) may be equal or not. Then the receivers of a step are listed. Steps are few sorts: what matters of the
-digits that all receivers share is where, from the outermost in, they first leave the rank's tail, and to which side.
+digits that all receivers share is where, from the outermost in, they first leave the rank's tail, and to which side. So are
+receivers, by the digits that they do not share, where only one rank spreads them and it is not split.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ MOST_SORTS = 512
 MOST_RECEIVERS = 1024
 """Receivers that one rank spreads over."""
 
-EXISTS, OFFSET, TILE_EXTENT, OLD_OFFSET, OLD_EXTENT, MULTIPLE = range(6)
+EXISTS, OFFSET, TILE_EXTENT, OLD_OFFSET, OLD_EXTENT, MULTIPLE, ALIKE = range(7)
 """What is kept of a receiver of some sort of step: whether it exists; where its interval and the one before begin, from what all
-receivers share; their extents. In place of a receiver's OFFSET and beyond, of a group in the same columns, MULTIPLE receivers."""
+receivers share; their extents; how many receivers are ALIKE. In place of a receiver's OFFSET and beyond, of a group in the same
+columns, MULTIPLE receivers."""
 
 
 @inlined
@@ -61,8 +63,8 @@ def listed_classes(
 ):
     """Write the classes of tensor rank ``r`` to ``own[main]``, as if it were that rank's alone; returns whether they fit.
 
-    ``sorts`` [2, MOST_SORTS, 2] and ``lists`` [3, MOST_SORTS, MOST_RECEIVERS, 6] are room for work. Other terms are those of
-    :func:`sparseloom.model.digits.cut_classes`.
+    ``sorts`` [2, MOST_SORTS, 2] and ``lists`` [3, MOST_SORTS, MOST_RECEIVERS, ALIKE + 1] are room for work. Other terms are
+    those of :func:`sparseloom.model.digits.cut_classes`.
     """
     old = carry >= 0 and carry % 2 == 0
     other = main
@@ -75,16 +77,21 @@ def listed_classes(
             own[d, 0, KEPT] = -1.0
             own[d, 0, BACK] = nest[STEP, carry // 2] if old and nest[RANK, carry // 2] == d else 0
             classes[d] = 1
-    count0, spread0 = _list_rank(nest, order, begin[main], begin[main + 1], role, carry, part, sorts[0], lists[0])
+    lumped = other == main and part == 1
+    count0, spread0 = _list_rank(
+        nest, order, begin[main], begin[main + 1], role, carry, part, lumped, sorts[0], lists[0]
+    )
     count1, spread1 = 1, 1
     factor = 0
     if other != main:
         factor = projection[r, other]
-        count1, spread1 = _list_rank(nest, order, begin[other], begin[other + 1], role, carry, part, sorts[1], lists[1])
+        count1, spread1 = _list_rank(
+            nest, order, begin[other], begin[other + 1], role, carry, part, False, sorts[1], lists[1]
+        )
     else:
         sorts[1, 0, 0], sorts[1, 0, 1] = 1, 0
         lists[1, 0, 0, :] = 0
-        lists[1, 0, 0, EXISTS] = lists[1, 0, 0, TILE_EXTENT] = lists[1, 0, 0, OLD_EXTENT] = 1
+        lists[1, 0, 0, EXISTS] = lists[1, 0, 0, TILE_EXTENT] = lists[1, 0, 0, OLD_EXTENT] = lists[1, 0, 0, ALIKE] = 1
     if count0 < 0 or count1 < 0 or spread0 * spread1 > MOST_RECEIVERS:
         return False
     found = 0
@@ -93,14 +100,15 @@ def listed_classes(
     for a in range(count0):
         for b in range(count1):
             number = _list_groups(lists[0, a], spread0, lists[1, b], spread1, factor, merge and factor > 0, old, groups)
-            length = held = 0
+            siblings = length = held = 0
             for g in range(number):
-                length += groups[g, TILE_EXTENT]
-                held += _common(groups, g) if old else 0
+                siblings += groups[g, ALIKE]
+                length += groups[g, ALIKE] * groups[g, TILE_EXTENT]
+                held += groups[g, ALIKE] * _common(groups, g) if old else 0
             base = sorts[0, a, 1] + factor * sorts[1, b, 1]
             for g in range(number):
                 row[:] = 1.0
-                row[GROUPS] = row[ASIDE] = float(sorts[0, a, 0]) * sorts[1, b, 0]
+                row[GROUPS] = row[ASIDE] = float(sorts[0, a, 0]) * sorts[1, b, 0] * groups[g, ALIKE]
                 row[RESIDUE] = (base + groups[g, OFFSET]) % part
                 row[EXTENT] = groups[g, TILE_EXTENT]
                 row[BACK] = 0.0
@@ -110,7 +118,7 @@ def listed_classes(
                     row[OLD] = groups[g, OLD_EXTENT]
                     row[BACK] = moved - (groups[g, OFFSET] - groups[g, OLD_OFFSET])
                 if steps:
-                    row[SIBLINGS], row[LENGTH], row[KEPT] = number, length, held
+                    row[SIBLINGS], row[LENGTH], row[KEPT] = siblings, length, held
                 found = join(own[main], found, row)
                 if found < 0:
                     return False
@@ -150,27 +158,30 @@ def _list_groups(first, spread0, second, spread1, factor, merge, old, groups):
                 continue
             groups[number, OFFSET], groups[number, TILE_EXTENT] = offset, extent
             groups[number, OLD_OFFSET], groups[number, OLD_EXTENT] = before, had
-            groups[number, MULTIPLE] = 1
+            groups[number, MULTIPLE], groups[number, ALIKE] = 1, first[s, ALIKE] * second[t, ALIKE]
             number += 1
     return number
 
 
 @inlined
-def _list_rank(nest, order, begin, end, role, carry, part, sorts, lists):
+def _list_rank(nest, order, begin, end, role, carry, part, lumped, sorts, lists):
     """The sorts of steps of one rank: for each how many steps and the residue of what receivers share (``sorts``), and its
-    receivers (``lists``). Returns how many sorts and receivers, -1 for too many."""
+    receivers (``lists``), of those that are alike one if they are ``lumped``. Returns how many sorts and receivers, -1 for too
+    many."""
     receivers = 1
     for at in range(begin, end):
         if role[order[at]] == SPREAD:
             receivers *= nest[BOUND, order[at]]
     if receivers > MOST_RECEIVERS:
         return -1, receivers
+    chosen = np.empty((2, 2 * (end - begin) + 1 if lumped else receivers), np.int64)
+    receivers = _choose(nest, order, begin, end, role, receivers, lumped, chosen)
     found = 0
     residue = 0
     for at in range(begin, end + 1):
         if at == end:
             found = _add_sort(
-                nest, order, begin, end, role, carry, part, end, 0, 1, residue, receivers, found, sorts, lists
+                nest, order, begin, end, role, carry, part, end, 0, 1, residue, receivers, chosen, found, sorts, lists
             )
             break
         i = order[at]
@@ -181,7 +192,8 @@ def _list_rank(nest, order, begin, end, role, carry, part, sorts, lists):
             start, stop = (low, min(high, tail)) if side == 0 else (max(low, tail + 1), high)
             if start < stop:
                 found = _add_sort(
-                    nest, order, begin, end, role, carry, part, at, start, stop - start, residue, receivers, found, sorts, lists
+                    nest, order, begin, end, role, carry, part, at, start, stop - start, residue, receivers, chosen, found,
+                    sorts, lists,
                 )  # fmt: skip
             if found < 0:
                 return -1, receivers
@@ -192,16 +204,44 @@ def _list_rank(nest, order, begin, end, role, carry, part, sorts, lists):
 
 
 @inlined
+def _choose(nest, order, begin, end, role, receivers, lumped, chosen):
+    """Write to ``chosen`` [2, N] the numbers of the receivers that are listed and how many are like each; returns how many there
+    are. Those are alike whose digits leave the tail at the same loop to the same side."""
+    if not lumped:
+        for s in range(receivers):
+            chosen[0, s], chosen[1, s] = s, 1
+        return receivers
+    found = number = 0
+    inside = receivers
+    for at in range(begin, end):
+        i = order[at]
+        if role[i] == SPREAD:
+            inside //= nest[BOUND, i]
+            if nest[TAIL, i] > 0:
+                chosen[0, found], chosen[1, found] = number, nest[TAIL, i] * inside
+                found += 1
+            if nest[TAIL, i] < nest[BOUND, i] - 1:
+                last = nest[BOUND, i] - 1
+                chosen[0, found], chosen[1, found] = number + last * inside, (last - nest[TAIL, i]) * inside
+                found += 1
+            number += nest[TAIL, i] * inside
+    chosen[0, found], chosen[1, found] = number, 1
+    return found + 1
+
+
+@inlined
 def _add_sort(
-    nest, order, begin, end, role, carry, part, leaves, start, times, residue, receivers, found, sorts, lists
-):
+    nest, order, begin, end, role, carry, part, leaves, start, times, residue, receivers, chosen, found, sorts,
+    lists,
+):  # fmt: skip
     """Add the sort of steps whose digits leave the tail at loop ``order[leaves]``, having one of ``times`` digits from ``start`` on
     there, and any further in; one sort for each residue by ``part``."""
     first = found
     if found >= MOST_SORTS:
         return -1
     for s in range(receivers):
-        _receiver(nest, order, begin, end, role, carry, leaves, start, s, lists[first, s])
+        _receiver(nest, order, begin, end, role, carry, leaves, start, chosen[0, s], lists[first, s])
+        lists[first, s, ALIKE] = chosen[1, s]
     # how many steps have each residue, by the digits that are left open, from the outermost in
     now, after = np.zeros(part, np.int64), np.zeros(part, np.int64)
     now[residue] = 1

@@ -72,7 +72,7 @@ def needs_order(nest, n, perfect, indexed, sliding, role):
         if role[i] == TIME:
             d = nest[RANK, i]
             if indexed[d]:
-                moves = moves or perfect[d] or _always_moves(nest, n, i, role)
+                moves = moves or perfect[d] or always_moves(nest, n, i, role)
             elif not moves:
                 return True
             if sliding >> d & 1:
@@ -89,7 +89,7 @@ def settles(nest, n, at, role, perfect, projection, window, watch, whole, hold, 
     inside have shown.
     """
     d = nest[RANK, at]
-    for r in range(len(projection) if perfect[d] or _always_moves(nest, n, at, role) else 0):
+    for r in range(len(projection) if perfect[d] or always_moves(nest, n, at, role) else 0):
         if projection[r, d] and not window[r]:
             settled[len(watch)] = True
             for w in range(len(watch)):
@@ -103,7 +103,7 @@ def settles(nest, n, at, role, perfect, projection, window, watch, whole, hold, 
 
 
 @inlined
-def _always_moves(nest, n, at, role):
+def always_moves(nest, n, at, role):
     """Whether an imperfect rank's loop comes further than 0 for every receiver whenever it runs: those that are beyond the tail
     of a spatial loop inside it have nothing at its own."""
     least = 1

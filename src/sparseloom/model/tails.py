@@ -63,8 +63,8 @@ def cut_classes(
     loops, old = end - begin, carry >= 0 and carry % 2 == 0
     shift = nest[STEP, carry // 2] if old and nest[RANK, carry // 2] == d else 0
     watch = watch[: len(watch) if old else 0]
-    if views == NOW and modulus == 1:
-        found = _tiles_alone(nest, order, begin, end, role, carry, side, indexed, shift, row, own[d])
+    if views & ~STEPS == NOW and modulus == 1 and not (steps and _is_spread(order, begin, end, role)):
+        found = _tiles_alone(nest, order, begin, end, role, carry, side, indexed, steps, shift, row, own[d])
         if found >= 0:
             return found
     extent = _look_inside(
@@ -120,6 +120,15 @@ def cut_classes(
         opened, open_after = open_after, opened
         _stay(nest, i, kind, free, carry, views, inside[j + 1], at_tail, above)
     return found
+
+
+@inlined
+def _is_spread(order, begin, end, role):
+    """Whether a loop of a rank spreads it over receivers of one step."""
+    spread = False
+    for at in range(begin, end):
+        spread = spread or role[order[at]] == SPREAD
+    return spread
 
 
 @inlined
@@ -292,7 +301,7 @@ def _stay(nest, i, kind, free, carry, views, inner, at_tail, above):
 
 
 @inlined
-def _tiles_alone(nest, order, begin, end, role, carry, side, indexed, shift, row, own):
+def _tiles_alone(nest, order, begin, end, role, carry, side, indexed, steps, shift, row, own):
     """As :func:`cut_classes` where only tiles matter: all are whole but the last, if that is cut. Returns -1 where a group's
     receivers matter too."""
     extent, cut = 1.0, 1.0
@@ -328,9 +337,11 @@ def _tiles_alone(nest, order, begin, end, role, carry, side, indexed, shift, row
         last = last_aside = 0.0
     if groups > last:
         row[EXTENT], row[GROUPS], row[ASIDE] = extent, groups - last, aside - last_aside
+        row[LENGTH] = extent if steps else 1.0
         found = join(own, found, row)
     if last > 0:
         row[EXTENT], row[GROUPS], row[ASIDE] = cut, last, last_aside
+        row[LENGTH] = cut if steps else 1.0
         found = join(own, found, row)
     return found
 
