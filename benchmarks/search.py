@@ -26,7 +26,9 @@ MAPSPACES = ("eyeriss-alexnet-conv2", "stc-flexible-m128-k1152-n1024")
 DENSE = "eyeriss-alexnet-conv2"
 NETWORK = "resnet50"
 DESIGNS = ("tc", "stc", "dstc", "eyeriss")
-BUDGET_S = 10.0
+BUDGET_S = 30.0
+BUDGETS_S = {"eyeriss": 10.0}
+"""Seconds for a layer."""
 JOBS = 2
 
 
@@ -98,7 +100,8 @@ def proofs() -> Iterator[str]:
     network = replace(network, layers=tuple(replace(each, structured=frozenset("W")) for each in network.layers))
     for name in DESIGNS:
         for imperfect in (False, True):
-            setting = Setting(designs.load(name), designs.constraints(name), "edp", imperfect, BUDGET_S)
+            budget_s = BUDGETS_S.get(name, BUDGET_S)
+            setting = Setting(designs.load(name), designs.constraints(name), "edp", imperfect, budget_s)
             layers = [task.layer for task in tasks(network, setting)]
             start = time.perf_counter()
             found = [best for _, best in map_layers(setting, layers, JOBS)]
