@@ -21,7 +21,8 @@ LENGTH, ROUGH, ALIGNED, GROUPS, ASIDE, MEMBERS, OTHERS, STEPS, REST_OF_KEY = ran
 loops, and those of them that are aligned; what products say of the other ranks (see :func:`_add_totals`)."""
 
 FEW = 2048
-"""Kinds from which on it is asked whether there are few of them: not if more than three quarters of the mappings differ."""
+"""Kinds from which on it is asked whether there are few of them: not if more than three quarters of the mappings differ; from an
+eighth of so many on, not if nearly all do."""
 
 
 def alike(nests: Nests, some: IntArray, task: Task, also: IntArray) -> tuple[IntArray, IntArray] | None:
@@ -157,7 +158,7 @@ def _group_in(
                     length += 1
         known = _known(length, key, keys, hashes, room, found)
         if known == found:
-            if found >= FEW and 4 * found >= 3 * place:
+            if (found >= FEW and 4 * found >= 3 * place) or (found >= FEW // 8 and 20 * found >= 19 * place):
                 return -1
             first[found] = place
             found += 1
