@@ -13,7 +13,7 @@ from sparseloom.kernel import borrowed, inlined, kernel
 from sparseloom.mapping.batch import BoolArray, IntArray
 from sparseloom.model.digits import FIRST, MERGED, ORIGIN, REST, SPREAD, TILE, TIME, sole_axis
 from sparseloom.model.nests import BOUND, RANK, STEP, Nests
-from sparseloom.model.roles import needs_order, set_roles, settles
+from sparseloom.model.roles import needs_order, set_roles, settles, sliding_ranks
 from sparseloom.model.task import Task
 
 LENGTH, ROUGH, ALIGNED, GROUPS, ASIDE, MEMBERS, OTHERS, STEPS, REST_OF_KEY = range(9)
@@ -118,9 +118,7 @@ def _group_in(
     judges, modulus, lone, spans = borrowed(judges), borrowed(modulus), borrowed(lone), borrowed(spans)
     keys, role, free, key, totals = borrowed(keys), borrowed(role), borrowed(free), borrowed(key), borrowed(totals)
     at, room, hashes = borrowed(at), borrowed(room), borrowed(hashes)
-    dims, found, sliding = len(indexed), 0, 0
-    for r in range(len(within)):
-        sliding |= within[r]
+    dims, found, sliding = len(indexed), 0, sliding_ranks(projection, window)
     simple = True
     for d in range(dims):
         simple = simple and (modulus[d] == 1 or lone[d])

@@ -11,7 +11,7 @@ The meaning of every term is docs/oracle.md, sections 1, 2 and 4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from itertools import product
 
@@ -22,6 +22,7 @@ from sparseloom.fibertree.distinct import distinct
 from sparseloom.mapping.batch import IntArray
 from sparseloom.model.edge import Box, Edge, Wanted
 from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP
+from sparseloom.model.source import OneMapping
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -479,19 +480,12 @@ def _joined(rows: list[Rows]) -> Rows:
 
 
 @dataclass(frozen=True)
-class Events:
+class Events(OneMapping):
     """The transfers of one mapping as a source of rows: ``nest`` [6, n] are its loops with more than one iteration."""
 
     nest: IntArray
     shape: IntArray
     mappings: int = 1
-
-    def alike(self, edge: Edge, wanted: Wanted, levels: Sequence[int] = ()) -> tuple[Events, None]:
-        """Itself: there is one mapping."""
-        return self, None
-
-    def alike_in_tiles(self, edge: Edge, wanted: Wanted) -> tuple[Events, None]:
-        return self, None
 
     def transfers(self, edge: Edge, wanted: Wanted) -> Iterator[Rows]:
         """Every transfer of an edge, see :func:`transfers`; those to compute, which holds nothing, at once."""

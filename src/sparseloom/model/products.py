@@ -33,7 +33,7 @@ from sparseloom.model.digits import (
 )
 from sparseloom.model.nests import BOUND, RANK, STEP
 from sparseloom.model.receivers import ALIKE, MOST_RECEIVERS, MOST_SORTS, listed_classes, main_rank
-from sparseloom.model.roles import always_moves, needs_order, outwards, set_roles, settles
+from sparseloom.model.roles import always_moves, needs_order, outwards, set_roles, settles, sliding_ranks
 from sparseloom.model.tails import cut_classes
 from sparseloom.model.task import MOST_ROWS
 
@@ -79,7 +79,7 @@ def _emit(
     residues, classes, chosen, role, free, moves, row, hashed, sorts, lists, terms, within,
 ):  # fmt: skip
     """As :func:`emit_batch`, which owns the room: what is borrowed has to be another's."""
-    ranks, dims = projection.shape
+    dims, sliding = len(indexed), sliding_ranks(projection, window)
     hold, split = child < levels, (window & (parts > 1)).any()
     settled, mains = np.zeros(len(watch) + 1, np.bool_), np.empty(len(window), np.int64)
     uncut, unit, split_of = np.zeros(dims, np.bool_), np.empty(dims, np.int64), np.empty(dims, np.int64)
@@ -95,9 +95,6 @@ def _emit(
     role, free, moves, hashed = borrowed(role), borrowed(free), borrowed(moves), borrowed(hashed)
     counts, table, sorts, lists = borrowed(counts), borrowed(table), borrowed(sorts), borrowed(lists)
     row, terms, within = borrowed(row), borrowed(terms), borrowed(within)
-    sliding = 0
-    for r in range(ranks):
-        sliding |= within[r] if window[r] else 0
     for place in range(done, len(some)):
         b = some[place]
         nest, n = loops[b], count[b]

@@ -64,6 +64,16 @@ def _varying(nest, n, judges, k, levels, free):
 
 
 @inlined
+def sliding_ranks(projection, window):
+    """The ranks, as bits, that index some tensor rank together with others."""
+    found = 0
+    for r in range(len(window)):
+        for d in range(projection.shape[1] if window[r] else 0):
+            found |= (projection[r, d] != 0) << d
+    return found
+
+
+@inlined
 def needs_order(nest, n, perfect, indexed, sliding, role):
     """Whether what a transfer brings depends on the loop that advanced: with a sliding window, or where the loops inside it can all
     stay at 0, cut short by imperfect bounds, and leave a tile unchanged."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -17,14 +17,14 @@ from sparseloom.model.events import Events
 from sparseloom.model.events import Rows as EventRows
 from sparseloom.model.limits import refuse_long_walks
 from sparseloom.model.nests import Nests, lay_out
-from sparseloom.model.source import Rows
+from sparseloom.model.source import OneMapping, Rows
 
 FloatArray = NDArray[np.float64]
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
-class SingleMapping:
+class SingleMapping(OneMapping):
     """One mapping as a source of rows (:class:`sparseloom.model.source.Source`)."""
 
     problem: Problem
@@ -54,13 +54,6 @@ class SingleMapping:
     @cached_property
     def _classes(self) -> ClassSource:
         return ClassSource.of(self.problem, self.nests)
-
-    def alike(self, edge: Edge, wanted: Wanted, levels: Sequence[int] = ()) -> tuple[SingleMapping, None]:
-        """Itself: there is one mapping."""
-        return self, None
-
-    def alike_in_tiles(self, edge: Edge, wanted: Wanted) -> tuple[SingleMapping, None]:
-        return self, None
 
     def transfers(self, edge: Edge, wanted: Wanted) -> Iterator[Rows]:
         """The rows of an edge. Raises MappingError where there are too many to look at."""

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,3 +73,13 @@ class Source(Protocol):
     def busiest(self, busy: FloatArray, rows: Any) -> FloatArray:
         """The most that any compute instance has of ``busy`` [N] computes, [B]."""
         ...
+
+
+class OneMapping:
+    """A source of one mapping, which is like no other."""
+
+    def alike(self, edge: Edge, wanted: Wanted, levels: Sequence[int] = ()) -> tuple[Self, None]:
+        return self, None
+
+    def alike_in_tiles(self, edge: Edge, wanted: Wanted) -> tuple[Self, None]:
+        return self, None
