@@ -17,7 +17,7 @@ demo: $(STAMP)  ## evaluate the published accelerators and print the results
 	$(BIN)/sparseloom demo
 
 test: $(STAMP)  ## run all tests
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 check: $(STAMP)  ## lint, types, direction of imports
 	$(BIN)/ruff check src tests

@@ -76,6 +76,14 @@ def test_diff_shows_what_differs_and_exits_with_1(run, tmp_path: Path, toy_resul
     assert out.splitlines()[1].split() == ["cycles", "2,048", "4,096", "2"]
 
 
+def test_diff_takes_what_map_wrote_as_well(run, tmp_path: Path) -> None:
+    (tmp_path / "toy.yaml").write_text(TOY)
+    assert run("map", tmp_path / "toy.yaml", "-o", tmp_path / "best.yaml", "--json", tmp_path / "map.json")[0] == 0
+    files = (tmp_path / "toy.yaml", tmp_path / "best.yaml")
+    assert run("evaluate", *files, "--json", tmp_path / "evaluated.json")[0] == 0
+    assert run("diff", tmp_path / "map.json", tmp_path / "evaluated.json") == (0, "no difference\n", "")
+
+
 def test_a_reader_that_goes_away_is_no_error() -> None:
     with Popen([*COMMAND, "schema", "result"], stdout=PIPE, stderr=PIPE, env=SOURCE) as process:
         assert process.stdout
@@ -422,7 +430,7 @@ def test_a_mapping_that_breaks_constraints_is_compared_inside_and_outside_of_the
         ("{levels: [{level: D, temporal: {K: <6>}}]}", (), "'<6>' is not a limit of a bound"),
         ("{levels: [{level: G, keep: [A], temporal: {M: 4, K: 6}}]}", ("--budget", "1"), None),
         ("{levels: [{level: G, keep: [A, B, Z]}]}", ("--budget", "0"), "the budget is 0 s"),
-        ("{levels: [{level: G}]}", ("--objective", "speed"), "unknown objective 'speed'"),
+        ("{levels: [{level: G}]}", ("--objective", "speed"), "known names: edp, energy, cycles, pareto"),
         ("{levels: [{level: G}]}", ("--budget", "soon"), "'soon' is not a time"),
         ("{levels: [{level: G, keep: [A, B, Z], temporal: {M: 4, K: 6}}]}", (), "G holds 24 words; the smallest tiles"),
     ],

@@ -43,7 +43,7 @@ Profile = Annotated[
     str | None,
     typer.Option("--conventions", metavar="PROFILE", help="rules of counting; by default those of the files' version"),
 ]
-ResultPath = Annotated[Path, typer.Argument(help="a result that `evaluate --json` wrote")]
+ResultPath = Annotated[Path, typer.Argument(help="a result that `evaluate --json` or `map --json` wrote")]
 
 
 def main() -> None:
@@ -240,8 +240,10 @@ def map_(
     from sparseloom.case import read
     from sparseloom.map_command import Request, map_front, map_network, map_workload, with_densities
     from sparseloom.search.objective import objective as goal_of
+    from sparseloom.search.objective import require_budget
 
-    goal, seconds = goal_of("energy" if objective == FRONT else objective), _seconds(budget)
+    goal, seconds = goal_of("energy" if objective == FRONT else objective, (FRONT,)), _seconds(budget)
+    require_budget(seconds)
     document.require_writable(output if output is None or not output.is_dir() else output / "search.json", json)
     case = read(files, searching=True)
     if energy_table is not None:

@@ -120,7 +120,10 @@ def _ranks(values: dict[str, Any]) -> tuple[RankUnits, ...]:
 
 
 def read(path: str | Path) -> Result:
-    """Read one JSON file. Raises InputError for a file that is missing, not JSON, or not a result."""
+    """Read one JSON file: a result, or what `sparseloom map` wrote, which has one under ``result``.
+
+    Raises InputError for a file that is missing, not JSON, or not a result.
+    """
     file = str(path)
     fix = "give a file that `sparseloom evaluate --json` wrote"
     try:
@@ -133,6 +136,8 @@ def read(path: str | Path) -> Result:
         raise InputError(Fault("not JSON text", file, fix=fix)) from None
     if not isinstance(values, dict):
         raise InputError(Fault("not a result: the top of the file is not an object", file, fix=fix))
+    if "format" not in values and isinstance(values.get("result"), dict):
+        values = values["result"]
     return from_dict(values, file)
 
 

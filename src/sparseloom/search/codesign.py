@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sparseloom.arch.design import Design
-from sparseloom.errors import Fault, InputError, MappingError
+from sparseloom.errors import Fault, MappingError
 from sparseloom.mapping.batch import Problem
 from sparseloom.mapping.constraints import NONE, Constraints
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.mapping.prefixes import Tree
 from sparseloom.search.explain import misfits, too_small
 from sparseloom.search.mapper import WATCH_S, Best, Search, exact, perfect_of
-from sparseloom.search.objective import Objective, objective
+from sparseloom.search.objective import Objective, objective, require_budget
 from sparseloom.workload.workload import Workload
 
 TURN = 32
@@ -63,8 +63,7 @@ def best_design(
     left alone. Raises InputError for a budget that is not above 0, and MappingError where no tiles fit in any.
     """
     goal = objective(goal) if isinstance(goal, str) else goal
-    if not budget_s > 0:
-        raise InputError(Fault(f"the budget is {budget_s:g} s", path="budget", fix="give more than 0 s"))
+    require_budget(budget_s)
     start = told = time.perf_counter()
     runs = {k: _Run.of(space, goal) for k, space in enumerate(spaces) if isinstance(space, Mapspace)}
     wide = {k: perfect_of(run.space) for k, run in runs.items() if run.space.imperfect}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
-from sparseloom.errors import Fault, InputError, MappingError
+from sparseloom.errors import MappingError
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.mapping.mapspace import Mapspace
@@ -24,7 +24,7 @@ from sparseloom.model.path import Path
 from sparseloom.model.prefix import Cost, Floor, into
 from sparseloom.model.room import data_held
 from sparseloom.search.dominance import Seen, comparable
-from sparseloom.search.objective import Objective, objective
+from sparseloom.search.objective import Objective, objective, require_budget
 
 FloatArray = NDArray[np.float64]
 
@@ -385,8 +385,7 @@ def best_mapping(
     a budget that is not above 0.
     """
     goal = objective(goal) if isinstance(goal, str) else goal
-    if not budget_s > 0:
-        raise InputError(Fault(f"the budget is {budget_s:g} s", path="budget", fix="give more than 0 s"))
+    require_budget(budget_s)
     start = told = time.perf_counter()
 
     def run(state: Search, until: float) -> None:

@@ -52,8 +52,16 @@ OBJECTIVES = {
 }
 
 
-def objective(name: str) -> Objective:
-    """The objective of a name. Raises InputError for one that does not exist."""
+def require_budget(budget_s: float) -> None:
+    """Raises InputError for a budget that is not above 0 seconds."""
+    if not budget_s > 0:
+        raise InputError(Fault(f"the budget is {budget_s:g} s", path="budget", fix="give more than 0 s"))
+
+
+def objective(name: str, others: tuple[str, ...] = ()) -> Objective:
+    """The objective of a name. Raises InputError for one that does not exist; ``others``: what else may be asked for where it was
+    given."""
     if name not in OBJECTIVES:
-        raise InputError(Fault(f"unknown objective '{name}'", path="objective", fix=suggest(name, OBJECTIVES)))
+        known = (*OBJECTIVES, *others)
+        raise InputError(Fault(f"unknown objective '{name}'", path="objective", fix=suggest(name, known)))
     return OBJECTIVES[name]

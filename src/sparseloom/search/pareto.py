@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from sparseloom.errors import Fault, InputError
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.search.mapper import Best, best_mapping
+from sparseloom.search.objective import require_budget
 
 SAME = 1e-9
 """Energies that differ by less than this share are one: the rest is the rounding of sums."""
@@ -45,8 +45,7 @@ def front(space: Mapspace, budget_s: float = float("inf")) -> Iterator[Front]:
     Each point is the mapping of least energy among those with fewer cycles than the point before. Raises InputError for a budget
     that is not above 0.
     """
-    if not budget_s > 0:
-        raise InputError(Fault(f"the budget is {budget_s:g} s", path="budget", fix="give more than 0 s"))
+    require_budget(budget_s)
     start = time.perf_counter()
     found, left, most = Front(space.size), budget_s, float("inf")
     while left > 0:
