@@ -28,11 +28,13 @@ class EnergyTable:
 
     Names are ``{read,fill,update,metadata_read,metadata_fill,metadata_update,compute}``, each alone for the actual
     action or with the prefix ``gated_`` or ``skipped_``; a name that is absent costs ``0``. ``source`` says where the
-    numbers come from.
+    numbers come from. ``parts``, where they are known, say what of these energies each block of the design takes; together
+    they are all of it.
     """
 
     energies_pj: Mapping[str, float] = field(default_factory=dict)
     source: str = ""
+    parts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def pj(self, action: str, outcome: str = "actual") -> float:
         """Energy of one ``action`` with ``outcome``."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from sparseloom.arch.actions import COMPUTE_ACTIONS, STORAGE_ACTIONS
+from sparseloom.arch.component import Unit
 from sparseloom.arch.features import SAF_KINDS, Features
 from sparseloom.arch.hierarchy import Architecture
 from sparseloom.errors import ArchitectureError, Fault, suggest
@@ -11,15 +13,17 @@ from sparseloom.errors import ArchitectureError, Fault, suggest
 
 @dataclass(frozen=True)
 class Design:
-    """Hardware and its sparse features. ``source`` says which publication it describes.
+    """Hardware and its sparse features. ``source`` says which publication it describes; ``units`` are what is neither a storage
+    level nor a compute unit.
 
-    Raises ArchitectureError when a feature names a level that does not exist.
+    Raises ArchitectureError when a feature or a unit names a level or an action that does not exist.
     """
 
     architecture: Architecture
     features: Features = field(default_factory=Features)
     name: str = ""
     source: str = ""
+    units: tuple[Unit, ...] = ()
 
     def __post_init__(self) -> None:
         names = self.architecture.names
@@ -37,5 +41,31 @@ class Design:
             if saf.kind not in SAF_KINDS:
                 fix = suggest(saf.kind, SAF_KINDS)
                 faults.append(Fault(f"unknown kind of feature {saf.kind}", path=f"safs[{i}].kind", fix=fix))
+        faults += _unit_faults(self)
         if faults:
             raise ArchitectureError(faults)
+
+
+def _unit_faults(design: Design) -> list[Fault]:
+    unit_of = design.architecture.compute.name
+    known = {**dict.fromkeys(design.architecture.names, STORAGE_ACTIONS), unit_of: COMPUTE_ACTIONS}
+    taken = {*design.architecture.names, *(f"{name} metadata" for name in design.architecture.names), unit_of}
+    faults = []
+    for i, unit in enumerate(design.units):
+        if unit.name in taken:
+            fix = "give every unit a name of its own"
+            faults.append(Fault(f"there are two parts called {unit.name}", path=f"units[{i}].name", fix=fix))
+        taken.add(unit.name)
+        for level, actions in unit.used_by.items():
+            path = f"units[{i}].used_by.{level}"
+            if level not in known:
+                faults.append(
+                    Fault(f"{unit.name} is used at unknown level {level}", path=path, fix=suggest(level, known))
+                )
+                continue
+            faults += [
+                Fault(f"{unit.name} is used by unknown action '{action}'", path=path, fix=suggest(action, known[level]))
+                for action in actions
+                if action not in known[level]
+            ]
+    return faults

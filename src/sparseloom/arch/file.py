@@ -14,6 +14,7 @@ from pydantic import Field
 
 from sparseloom.arch.actions import EnergyTable
 from sparseloom.arch.choice import choosable, left_open
+from sparseloom.arch.component import Component, Unit, component, kind_of
 from sparseloom.arch.design import Design
 from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING, Features, Saf
 from sparseloom.arch.hierarchy import Architecture, ComputeLevel, Network, StorageLevel
@@ -40,6 +41,12 @@ KEY = "design"
 
 Mesh = Annotated[tuple[Count, Count], Field(description="instances along X and Y, of the whole design")]
 EnergyPj = Annotated[dict[str, Energy], Field(description="pJ of one access, by action")]
+Parts = Annotated[
+    dict[Name, dict[Name, int | float | str]],
+    Field(
+        description="what an instance is made of: a kind of component with its parameters", min_length=1, max_length=1
+    ),
+]
 SafTexts = Annotated[tuple[Name, ...], Field(description="sparse features, as 'W <- I'")]
 
 KINDS: Final = {
@@ -78,6 +85,10 @@ class LevelModel(FileModel):
     position_skipping: SafTexts = ()
     decompresses: Switch = Field(default=False, description="keeps tiles plain that its parent keeps compressed")
     compresses: Switch = Field(default=False, description="writes plain tiles back to its parent compressed")
+    component: Parts | None = Field(
+        default=None, description="as {sram: {banks: 2}}; width and depth are those of the level"
+    )
+    metadata_component: Parts | None = Field(default=None, description="the same for what holds the metadata")
     energy_pj: EnergyPj = Field(default_factory=dict)
     energy_source: str = ""
 
@@ -90,8 +101,20 @@ class ComputeModel(FileModel):
     instances: Mesh = (1, 1)
     gating: Switch = Field(default=False, description="a compute with a zero operand is gated")
     skipping: Switch = Field(default=False, description="a compute whose operands do not all arrive is skipped")
+    component: Parts | None = Field(default=None, description="as {mac: {}}; its width is that of the words")
     energy_pj: EnergyPj = Field(default_factory=dict)
     energy_source: str = ""
+
+
+class UnitModel(FileModel):
+    """Hardware that is neither a storage level nor a compute unit."""
+
+    name: Name
+    component: Parts
+    instances: Count = Field(default=1, description="of the whole design")
+    used_by: dict[Name, tuple[Name, ...]] = Field(default_factory=dict, description="level: actions that use one")
+    uses: Rate = Field(default=1.0, description="uses that one such action makes")
+    feature: Switch = Field(default=True, description="it is there for sparsity alone")
 
 
 class DesignModel(FileModel):
@@ -101,6 +124,7 @@ class DesignModel(FileModel):
     source: str = Field(default="", description="the publication the design is from")
     levels: tuple[LevelModel, ...] = Field(min_length=1, description="storage levels, outermost first")
     compute: ComputeModel
+    units: tuple[UnitModel, ...] = ()
 
 
 def read(source: Source) -> Design:
@@ -129,16 +153,23 @@ def build(node: Node) -> Design:
     faults: list[Fault] = []
     formats: dict[str, dict[str, Format]] = {}
     safs: list[Saf] = []
+    components: dict[str, tuple[Component | None, Component | None]] = {}
     for i, level in enumerate(model.levels):
         at = node.at(("levels", i))
         faults += _capacity_faults(at, level)
         formats[level.name] = _formats(at, level, faults)
+        components[level.name] = _components(at, level, faults)
         safs += _safs(at, level, faults)
+    made = _component(
+        node.at(("compute", "component")), model.compute.component, faults, width_bits=model.compute.word_bits
+    )
+    units = _units(node, model, faults)
     with gather(faults, node):
-        architecture = Architecture(tuple(_storage(level) for level in model.levels), _compute(model.compute))
+        levels = tuple(_storage(level, *components[level.name]) for level in model.levels)
+        architecture = Architecture(levels, _compute(model.compute, made))
         if not faults:
             features = _features(model, {name: table for name, table in formats.items() if table}, tuple(safs))
-            return Design(architecture, features, model.name, model.source)
+            return Design(architecture, features, model.name, model.source, units)
     raise InputError(faults)
 
 
@@ -155,8 +186,10 @@ def plain(design: Design) -> dict[str, Any]:
             instances=(unit.mesh_x, unit.mesh_y),
             gating=features.compute_gating,
             skipping=features.compute_skipping,
+            component=_plain_component(unit.component),
             **_energy(unit.energy),
         ),
+        units=tuple(_unit_model(each) for each in design.units),
     )
     return model.model_dump(mode="json", exclude_defaults=True)
 
@@ -176,9 +209,28 @@ def _level_model(level: StorageLevel, features: Features) -> LevelModel:
         formats={name: str(form) for name, form in features.formats.get(level.name, {}).items()},
         decompresses=level.name in features.decompression,
         compresses=level.name in features.compression,
+        component=_plain_component(level.component),
+        metadata_component=_plain_component(level.metadata_component),
         **safs,
         **_energy(level.energy),
     )
+
+
+def _unit_model(unit: Unit) -> UnitModel:
+    made = _plain_component(unit.component)
+    assert made is not None
+    return UnitModel(
+        name=unit.name,
+        component=made,
+        instances=unit.instances,
+        used_by=dict(unit.used_by),
+        uses=unit.uses,
+        feature=unit.feature,
+    )
+
+
+def _plain_component(made: Component | None) -> dict[str, Any] | None:
+    return None if made is None else {kind_of(made): {name: getattr(made, name) for name in made.parameters()}}
 
 
 _ALIKE: Final = (
@@ -196,24 +248,61 @@ def _text(saf: Saf) -> str:
     return " | ".join(f"{target} <- {' & '.join(leaders)}" if leaders else target for target, leaders in saf.ways)
 
 
-def _storage(level: LevelModel) -> StorageLevel:
-    words = level.capacity_words
-    if words is None and level.capacity_bits is not None:
-        words = level.capacity_bits // level.word_bits
+def _storage(level: LevelModel, made: Component | None, metadata: Component | None) -> StorageLevel:
     return StorageLevel(
         name=level.name,
-        **{key: getattr(level, key) for key in _ALIKE} | {"capacity_words": words},
+        **{key: getattr(level, key) for key in _ALIKE} | {"capacity_words": _words(level)},
         mesh_x=level.instances[0],
         mesh_y=level.instances[1],
         holds=None if level.holds is None else frozenset(level.holds),
         network=Network(level.multicast, level.spatial_reduction),
         energy=EnergyTable(level.energy_pj, level.energy_source),
+        component=made,
+        metadata_component=metadata,
     )
 
 
-def _compute(model: ComputeModel) -> ComputeLevel:
+def _compute(model: ComputeModel, made: Component | None) -> ComputeLevel:
     energy = EnergyTable(model.energy_pj, model.energy_source)
-    return ComputeLevel(model.name, model.word_bits, model.instances[0], model.instances[1], energy)
+    return ComputeLevel(model.name, model.word_bits, model.instances[0], model.instances[1], energy, made)
+
+
+def _components(node: Node, level: LevelModel, faults: list[Fault]) -> tuple[Component | None, Component | None]:
+    """What a level is made of for data and for metadata: as wide as an access, as deep as the capacity takes."""
+    width, words = level.block_words * level.word_bits, _words(level)
+    sizes = {"width_bits": width} | ({} if words is None else {"depth": max(-(-words // level.block_words), 1)})
+    lists: dict[str, int] = {"width_bits": level.metadata_width_bits}
+    if level.metadata_capacity_bits is not None and level.metadata_width_bits:
+        lists["depth"] = max(-(-level.metadata_capacity_bits // level.metadata_width_bits), 1)
+    return (
+        _component(node.at(("component",)), level.component, faults, **sizes),
+        _component(node.at(("metadata_component",)), level.metadata_component, faults, **lists),
+    )
+
+
+def _component(node: Node, given: dict[str, Any] | None, faults: list[Fault], **usual: int) -> Component | None:
+    if given is None:
+        return None
+    [(kind, parameters)] = given.items()
+    found = list[Component]()
+    with gather(faults, node.at((kind,))):
+        found.append(component(kind, parameters, usual))
+    return found[0] if found else None
+
+
+def _units(node: Node, model: DesignModel, faults: list[Fault]) -> tuple[Unit, ...]:
+    found = []
+    for i, unit in enumerate(model.units):
+        made = _component(node.at(("units", i, "component")), unit.component, faults)
+        if made is not None:
+            found.append(Unit(unit.name, made, unit.instances, unit.used_by, unit.uses, unit.feature))
+    return tuple(found)
+
+
+def _words(level: LevelModel) -> int | None:
+    if level.capacity_words is None and level.capacity_bits is not None:
+        return level.capacity_bits // level.word_bits
+    return level.capacity_words
 
 
 def _features(model: DesignModel, formats: dict[str, dict[str, Format]], safs: tuple[Saf, ...]) -> Features:

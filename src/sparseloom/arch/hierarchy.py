@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from sparseloom.arch.actions import COMPUTE_ACTIONS, STORAGE_ACTIONS, EnergyTable
+from sparseloom.arch.component import Component
 from sparseloom.errors import ArchitectureError, Fault, suggest
 
 
@@ -27,7 +28,8 @@ class StorageLevel:
     words one data access moves, ``metadata_width_bits`` the bits one metadata access moves (0: the level has no
     metadata store and metadata is free of energy); bandwidths are words per cycle per instance, ``None`` for
     unbounded; ``instances = mesh_x * mesh_y`` counts the whole design's instances; ``holds`` names the tensors that
-    the level is built for, ``None`` for any (a scratchpad of its own for each tensor of a processing element).
+    the level is built for, ``None`` for any (a scratchpad of its own for each tensor of a processing element);
+    ``component`` and ``metadata_component`` are what one instance is made of, ``None`` where that is not known.
     """
 
     name: str
@@ -44,6 +46,8 @@ class StorageLevel:
     network: Network = Network()
     energy: EnergyTable = field(default_factory=EnergyTable)
     holds: frozenset[str] | None = None
+    component: Component | None = None
+    metadata_component: Component | None = None
 
     @property
     def instances(self) -> int:
@@ -59,6 +63,7 @@ class ComputeLevel:
     mesh_x: int = 1
     mesh_y: int = 1
     energy: EnergyTable = field(default_factory=EnergyTable)
+    component: Component | None = None
 
     @property
     def instances(self) -> int:
