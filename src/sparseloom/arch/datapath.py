@@ -165,7 +165,8 @@ class MetadataDecoder(Component):
 @dataclass(frozen=True)
 class ShiftBuffer(Component):
     """A buffer of ``depth`` blocks of ``width_bits`` that is filled a block at a time and gives ``outputs`` consecutive blocks from
-    any place (HighLight's VFMU): registers, and log2(depth) stages of multiplexers of two over the outputs."""
+    any place (HighLight's VFMU): registers, and log2(depth) stages of multiplexers of two for each output. Energies are of one
+    block."""
 
     width_bits: int
     depth: int
@@ -174,15 +175,16 @@ class ShiftBuffer(Component):
     def estimate(self, technology: Technology) -> Estimate:
         block = Register(self.width_bits).estimate(technology)
         stages = _stages(self.depth)
-        shift = _gates(technology, 3 * stages * self.outputs * self.width_bits)
+        shift = _gates(technology, 3 * stages * self.width_bits)
         energies = {
-            "read": block.times(self.outputs).pj("read") + shift.pj("use"),
+            "read": block.pj("read") + shift.pj("use"),
             "write": block.pj("write"),
             "idle": block.pj("idle") + shift.pj("idle"),
         }
         how = f"{self.depth} blocks of registers, {stages} stages of multiplexers over {self.outputs} blocks"
-        area = self.depth * block.area_um2 + shift.area_um2
-        return Estimate(energies, area, self.depth * block.leakage_mw + shift.leakage_mw, block.source, how)
+        area = self.depth * block.area_um2 + self.outputs * shift.area_um2
+        leakage = self.depth * block.leakage_mw + self.outputs * shift.leakage_mw
+        return Estimate(energies, area, leakage, block.source, how)
 
 
 @dataclass(frozen=True)

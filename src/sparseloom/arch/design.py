@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sparseloom.arch.actions import COMPUTE_ACTIONS, STORAGE_ACTIONS
@@ -9,12 +10,24 @@ from sparseloom.arch.component import Unit
 from sparseloom.arch.features import SAF_KINDS, Features
 from sparseloom.arch.hierarchy import Architecture
 from sparseloom.errors import ArchitectureError, Fault, suggest
+from sparseloom.fibertree.pattern import Pattern
+
+
+@dataclass(frozen=True)
+class Support:
+    """Patterns of an operand that a design can exploit, written for one rank (``C0({G<=2}:4)``), and the formats by level that it
+    keeps such an operand in; None: those of its features. In a format ``K0=H`` stands for the blocks of the pattern's lowest
+    rank."""
+
+    pattern: Pattern
+    formats: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
 class Design:
     """Hardware and its sparse features. ``source`` says which publication it describes; ``units`` are what is neither a storage
-    level nor a compute unit.
+    level nor a compute unit. ``supports`` says by tensor which patterns of an operand it can exploit (a tensor that is not named
+    may be anything), ``swaps`` that it may take the operands of a product in either order.
 
     Raises ArchitectureError when a feature or a unit names a level or an action that does not exist.
     """
@@ -24,6 +37,8 @@ class Design:
     name: str = ""
     source: str = ""
     units: tuple[Unit, ...] = ()
+    supports: Mapping[str, tuple[Support, ...]] = field(default_factory=dict)
+    swaps: bool = False
 
     def __post_init__(self) -> None:
         names = self.architecture.names

@@ -15,7 +15,7 @@ from pydantic import Field
 from sparseloom.arch.actions import EnergyTable
 from sparseloom.arch.choice import choosable, left_open
 from sparseloom.arch.component import Component, Unit, component, kind_of
-from sparseloom.arch.design import Design
+from sparseloom.arch.design import Design, Support
 from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING, Features, Saf
 from sparseloom.arch.hierarchy import Architecture, ComputeLevel, Network, StorageLevel
 from sparseloom.document import Node
@@ -36,6 +36,7 @@ from sparseloom.document_model import (
 )
 from sparseloom.errors import Fault, InputError
 from sparseloom.fibertree.format import Format
+from sparseloom.fibertree.pattern import Pattern
 
 KEY = "design"
 
@@ -117,6 +118,15 @@ class UnitModel(FileModel):
     feature: Switch = Field(default=True, description="it is there for sparsity alone")
 
 
+class SupportModel(FileModel):
+    """Patterns of an operand that the design can exploit."""
+
+    pattern: Name
+    formats: dict[Name, Name] | None = Field(
+        default=None, description="level: format; K0=H stands for the pattern's blocks"
+    )
+
+
 class DesignModel(FileModel):
     """An architecture, outermost level first, and its sparse features."""
 
@@ -125,6 +135,11 @@ class DesignModel(FileModel):
     levels: tuple[LevelModel, ...] = Field(min_length=1, description="storage levels, outermost first")
     compute: ComputeModel
     units: tuple[UnitModel, ...] = ()
+    supports: dict[Name, tuple[SupportModel, ...]] = Field(
+        default_factory=dict,
+        description="tensor: patterns that it can exploit; a tensor that is not named may be anything",
+    )
+    swaps: Switch = Field(default=False, description="the operands of a product may come in either order")
 
 
 def read(source: Source) -> Design:
@@ -163,13 +178,13 @@ def build(node: Node) -> Design:
     made = _component(
         node.at(("compute", "component")), model.compute.component, faults, width_bits=model.compute.word_bits
     )
-    units = _units(node, model, faults)
+    units, supports = _units(node, model, faults), _supports(node, model, faults)
     with gather(faults, node):
         levels = tuple(_storage(level, *components[level.name]) for level in model.levels)
         architecture = Architecture(levels, _compute(model.compute, made))
         if not faults:
             features = _features(model, {name: table for name, table in formats.items() if table}, tuple(safs))
-            return Design(architecture, features, model.name, model.source, units)
+            return Design(architecture, features, model.name, model.source, units, supports, model.swaps)
     raise InputError(faults)
 
 
@@ -190,6 +205,14 @@ def plain(design: Design) -> dict[str, Any]:
             **_energy(unit.energy),
         ),
         units=tuple(_unit_model(each) for each in design.units),
+        supports={
+            tensor: tuple(
+                SupportModel(pattern=str(each.pattern), formats=None if each.formats is None else dict(each.formats))
+                for each in supports
+            )
+            for tensor, supports in design.supports.items()
+        },
+        swaps=design.swaps,
     )
     return model.model_dump(mode="json", exclude_defaults=True)
 
@@ -297,6 +320,17 @@ def _units(node: Node, model: DesignModel, faults: list[Fault]) -> tuple[Unit, .
         if made is not None:
             found.append(Unit(unit.name, made, unit.instances, unit.used_by, unit.uses, unit.feature))
     return tuple(found)
+
+
+def _supports(node: Node, model: DesignModel, faults: list[Fault]) -> dict[str, tuple[Support, ...]]:
+    found: dict[str, tuple[Support, ...]] = {}
+    for tensor, supports in model.supports.items():
+        patterns = list[Support]()
+        for i, each in enumerate(supports):
+            with gather(faults, node.at(("supports", tensor, i, "pattern"))):
+                patterns.append(Support(Pattern.parse(each.pattern), each.formats))
+        found[tensor] = tuple(patterns)
+    return found
 
 
 def _words(level: LevelModel) -> int | None:

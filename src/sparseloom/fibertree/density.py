@@ -69,6 +69,14 @@ class Density(ABC):
     def worst_occupancy(self, low: Corner, high: Corner) -> IntArray:
         """The largest number of nonzeros in the box that the model admits."""
 
+    def most_nonempty(self, extents: IntArray, parts: IntArray) -> IntArray:
+        """The most parts of a tile that can be nonempty at once, [N]; the coordinates of tiles and of their parts are [ranks, N].
+
+        No part is nonempty without a nonzero of its own; where a model knows of fewer, it says so.
+        """
+        worst = self.worst_occupancy(np.zeros(extents.shape, np.int64), extents)
+        return np.asarray(np.minimum(np.prod(extents, axis=0) // np.prod(parts, axis=0), worst), np.int64)
+
     @abstractmethod
     def occupancy_distribution(self, extents: Sequence[int]) -> tuple[IntArray, FloatArray]:
         """Occupancies of a tile of these extents, ascending, and their probabilities.

@@ -51,7 +51,7 @@ class TreeDensity(Density):
         return self.tree.simplified().levels
 
     @cached_property
-    def _periods(self) -> tuple[int, ...]:
+    def periods(self) -> tuple[int, ...]:
         """Moving a box by this many coordinates of a rank changes nothing: the stride of the rank's highest part."""
         strides = {}
         for level in reversed(self._levels):
@@ -60,7 +60,7 @@ class TreeDensity(Density):
 
     @property
     def coordinate_dependent(self) -> bool:
-        return any(period > 1 for period in self._periods) and any(level.prunes for level in self._levels)
+        return any(period > 1 for period in self.periods) and any(level.prunes for level in self._levels)
 
     def expected_occupancy(self, low: Corner, high: Corner) -> FloatArray:
         density = self.tree.density
@@ -75,7 +75,7 @@ class TreeDensity(Density):
         return np.array(np.broadcast_to(_worst(self._levels, box), shape))
 
     def occupancy_distribution(self, extents: Sequence[int]) -> tuple[IntArray, FloatArray]:
-        kinds = [tile_kinds(s, e, p) for s, e, p in zip(self.tensor_shape, extents, self._periods, strict=True)]
+        kinds = [tile_kinds(s, e, p) for s, e, p in zip(self.tensor_shape, extents, self.periods, strict=True)]
         if not self.coordinate_dependent:
             kinds = [[(0, min(s, e), 1.0)] for s, e in zip(self.tensor_shape, extents, strict=True)]
         parts = []
@@ -94,11 +94,27 @@ class TreeDensity(Density):
                 mask &= kept.reshape(kept.shape + (1,) * (len(shape) - depth - 1))
         return self.tree.fold(mask)
 
+    def above(self, parts: Sequence[int]) -> Hierarchical | None:
+        """Where each part of a tensor, of so many coordinates in each rank, is nonempty: what is left of the tree when the levels
+        below parts are taken away; None where parts are not what lies below some levels."""
+        levels = self._levels
+        for depth in range(len(levels), -1, -1):
+            below = [1] * len(self.tensor_shape)
+            for part in (part for level in levels[depth:] for part in level.parts):
+                below[part.rank] *= part.shape
+            if below == list(parts) and any(level.prunes for level in levels[:depth]):
+                coarse = tuple(
+                    Level(tuple(Part(p.rank, p.shape, p.stride // below[p.rank]) for p in level.parts), level.kept)
+                    for level in levels[:depth]
+                )
+                return Hierarchical(tuple(s // b for s, b in zip(self.tensor_shape, below, strict=True)), coarse)
+        return None
+
     def _box(self, low: Corner, high: Corner) -> tuple[Box, tuple[int, ...]]:
         """The box moved by whole periods towards the origin, and the shape of the answer."""
         lows, highs = clip_box(self.tensor_shape, low, high)
         moved = {}
-        for rank, (x, y, period) in enumerate(zip(lows, highs, self._periods, strict=True)):
+        for rank, (x, y, period) in enumerate(zip(lows, highs, self.periods, strict=True)):
             start = x % period
             moved[rank] = (np.asarray(start), np.asarray(start + y - x))
         return moved, np.broadcast_shapes(*(x.shape for x in lows + highs))

@@ -178,8 +178,7 @@ def _over_distinct(density: Density, box: IntArray, of: Callable[[IntArray, Floa
 def _most_elements(problem: Problem, t: int, fiber: IntArray, element: IntArray) -> FloatArray:
     """Elements of a fiber that can be nonempty at once."""
     whole, part = _box(problem, t, fiber), _box(problem, t, element)
-    worst = problem.densities[t].worst_occupancy(np.zeros(whole.shape, np.int64), whole)
-    return np.asarray(np.minimum(np.prod(whole, axis=0) // np.prod(part, axis=0), worst), np.float64)
+    return np.asarray(problem.densities[t].most_nonempty(whole, part), np.float64)
 
 
 def lane_shares(problem: Problem, batch: MappingBatch, thinning: Thinning) -> FloatArray:

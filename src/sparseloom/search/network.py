@@ -10,6 +10,7 @@ from math import lcm
 
 from sparseloom.arch.design import Design
 from sparseloom.errors import Fault, InputError, MappingError, SparseloomError
+from sparseloom.fibertree.sparsity import block
 from sparseloom.mapping.batch import Problem
 from sparseloom.mapping.constraints import Constraints
 from sparseloom.mapping.file import named_tensors
@@ -64,15 +65,23 @@ def tasks(network: Network, setting: Setting) -> list[Task]:
 
     Raises InputError where the design names other tensors.
     """
-    form, fixed, blocks = _form(setting.design), setting.constraints.multiples(), _blocks(setting.design)
-    layers, useful = [], {}
-    for layer in network.layers:
-        bare = form(layer)
-        wanted = {rank: lcm(fixed.get(rank, 1), blocks.get(rank, 1)) for rank in bare.shape}
-        layers.append(bare.padded(wanted))
-        useful[layer.name] = bare.total_computes
-    alike = replace(network, layers=tuple(layers)).distinct()
+    layers = [form(layer, setting.design) for layer in network.layers]
+    useful = {layer.name: layer.total_computes for layer in layers}
+    alike = replace(network, layers=tuple(padded(layer, setting) for layer in layers)).distinct()
     return [Task(names, layer, sum(useful[name] for name in names)) for names, layer in alike.items()]
+
+
+def form(layer: Layer, design: Design) -> Layer:
+    """The layer in the form that a design runs, by the tensors that it names. Raises InputError where it names others."""
+    return _form(design)(layer)
+
+
+def padded(layer: Layer, setting: Setting) -> Layer:
+    """The layer with ranks that are multiples of fixed bounds, of the blocks of formats and of those of its own patterns."""
+    fixed, blocks = setting.constraints.multiples(), _blocks(setting.design)
+    own = {layer.reduced: lcm(*(block(chain) for chain in layer.chains.values()))}
+    wanted = {rank: lcm(*(sizes.get(rank, 1) for sizes in (fixed, blocks, own))) for rank in layer.shape}
+    return layer.padded(wanted)
 
 
 def _form(design: Design) -> Callable[[Layer], Layer]:

@@ -12,7 +12,10 @@ from math import prod
 from typing import Final, Literal
 
 from sparseloom.errors import Fault, WorkloadError, suggest
-from sparseloom.fibertree.density import FixedStructured, Uniform
+from sparseloom.fibertree.density import Density, FixedStructured, Uniform
+from sparseloom.fibertree.sparsity import Chain, pattern_of
+from sparseloom.fibertree.structured import TreeDensity
+from sparseloom.fibertree.tiled import Tiled
 from sparseloom.workload.einsum import Einsum, TensorAccess
 from sparseloom.workload.workload import Workload
 
@@ -39,7 +42,8 @@ class Layer:
     ``count`` how many instances that are alike one inference runs. ``constant`` names the operand that is known before
     the inference, the weights (empty: both operands are computed by the inference), and ``bias`` says whether every
     filter adds a word of its own to its outputs. Nonzeros of ``structured`` tensors are spread evenly, as
-    structured pruning leaves them.
+    structured pruning leaves them; those of tensors in ``chains`` follow rules along the rank that is reduced (the first one, of
+    several), with the density that these leave.
 
     Raises WorkloadError with every fault: those of :class:`Workload`, a density of no tensor or outside [0, 1], a count
     below 1, a constant that is no operand, a bias without weights.
@@ -62,6 +66,7 @@ class Layer:
     constant: str = ""
     bias: bool = False
     structured: frozenset[str] = frozenset()
+    chains: Mapping[str, Chain] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         Workload(self.einsum, self.shape, name=self.name)
@@ -147,11 +152,21 @@ class Layer:
         """One instance, to be evaluated: nonzeros lie uniformly at random but for structured tensors; those of unknown density are
         dense."""
         bare = Workload(self.einsum, self.shape, name=self.name)
-        densities = {
+        densities: dict[str, Density] = {
             name: (FixedStructured if name in self.structured else Uniform)(bare.tensor_shape(name), density)
             for name, density in self.densities.items()
         }
+        for name, chain in self.chains.items():
+            pattern = pattern_of(chain, self.reduced)
+            model = pattern.density_model(self._operand(name).ranks, bare.tensor_shape(name))
+            densities[name] = Tiled(model) if isinstance(model, TreeDensity) else model
         return Workload(self.einsum, self.shape, densities, name=self.name)
+
+    @property
+    def reduced(self) -> str:
+        """The first rank that is summed over."""
+        output = self.einsum.output.iteration_ranks
+        return next(rank for rank in self.einsum.ranks if rank not in output)
 
     def as_product(self) -> Layer:
         """The same computes as matrix products ``Z[m,n] = A[m,k] * B[k,n]``.
@@ -181,7 +196,23 @@ class Layer:
         roles = {left.name: "A", right.name: "B", self.einsum.output.name: "Z"}
         densities = {roles[name]: density for name, density in self.densities.items()}
         structured = frozenset(roles[name] for name in self.structured)
-        return Layer(self.name, PRODUCT, parts, densities, count, "A" if self.constant else "", self.bias, structured)
+        chains = {roles[name]: chain for name, chain in self.chains.items()}
+        constant = "A" if self.constant else ""
+        return Layer(self.name, PRODUCT, parts, densities, count, constant, self.bias, structured, chains)
+
+    def swapped(self) -> Layer:
+        """The same matrix product with its operands exchanged, so that it gives the transposed output."""
+        product = self.as_product()
+        other = {"A": "B", "B": "A", "Z": "Z", "": ""}
+        shape = {"M": product.shape["N"], "N": product.shape["M"], "K": product.shape["K"]}
+        return replace(
+            product,
+            shape=shape,
+            densities={other[name]: density for name, density in product.densities.items()},
+            constant=other[product.constant],
+            structured=frozenset(other[name] for name in product.structured),
+            chains={other[name]: chain for name, chain in product.chains.items()},
+        )
 
     def as_convolution(self) -> Layer:
         """The same computes as a convolution with windows and outputs of one point, if it is none; where both operands are
@@ -203,6 +234,7 @@ class Layer:
             densities={roles[name]: density for name, density in product.densities.items()},
             constant="" if swapped else "W",
             structured=frozenset(roles[name] for name in product.structured),
+            chains={roles[name]: chain for name, chain in product.chains.items()},
         )
 
     def padded(self, multiples: Mapping[str, int]) -> Layer:

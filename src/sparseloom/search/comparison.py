@@ -1,0 +1,168 @@
+"""The layers of a network on several designs, each mapped at its best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sparseloom.arch.area import Area, area
+from sparseloom.arch.design import Design
+from sparseloom.arch.energy import estimated
+from sparseloom.arch.support import set_up
+from sparseloom.arch.technology import Technology
+from sparseloom.errors import ArchitectureError, SparseloomError
+from sparseloom.fibertree.sparsity import Sparsity
+from sparseloom.mapping.constraints import Constraints
+from sparseloom.model.evaluate import evaluate
+from sparseloom.results import Result
+from sparseloom.search.mapper import Best
+from sparseloom.search.network import Setting, form, map_layer, padded
+from sparseloom.search.workers import in_processes
+from sparseloom.workload.layer import Layer
+from sparseloom.workload.network import Network
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A design with its constraints, energies and area at one technology."""
+
+    design: Design
+    constraints: Constraints
+    area: Area
+
+    @classmethod
+    def at(cls, design: Design, constraints: Constraints, technology: Technology) -> Contender:
+        """Raises ArchitectureError for a design that does not say what it is made of."""
+        return cls(estimated(design, technology), constraints, area(design, technology))
+
+    @property
+    def name(self) -> str:
+        return self.design.name
+
+
+@dataclass(frozen=True)
+class Run:
+    """Layers that are alike to a design, as it runs them: called ``names``, in the form and with the padding of ``layer``, its
+    operands exchanged if ``swapped``. ``useful`` are the computes of all of them together that are no padding; ``seen`` is what the
+    design sees of the operands."""
+
+    design: str
+    names: tuple[str, ...]
+    layer: Layer
+    useful: int
+    setting: Setting
+    swapped: bool
+    seen: Mapping[str, Sparsity]
+
+    @property
+    def padding(self) -> float:
+        return 1 - self.useful / self.layer.total_computes
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Layers that a design cannot run, and why."""
+
+    design: str
+    names: tuple[str, ...]
+    error: SparseloomError
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The best mapping of a run, and what it gives."""
+
+    run: Run
+    best: Best
+    result: Result
+
+
+def runs(
+    network: Network, contender: Contender, weights: Sparsity, activations: Sparsity, goal: str, budget_s: float
+) -> tuple[list[list[Run]], list[Refusal]]:
+    """What is to be searched of a network on a design: for each kind of layer the orders of its operands that it can run, and the
+    layers that it cannot run."""
+    found: dict[tuple[object, ...], list[Run]] = {}
+    refused = list[Refusal]()
+    for layer in network.layers:
+        orders = list[Run]()
+        try:
+            bare = form(layer, contender.design)
+            faults = list[SparseloomError]()
+            for swapped in (False, True) if contender.design.swaps else (False,):
+                try:
+                    orders.append(_run(bare, layer.name, contender, weights, activations, goal, budget_s, swapped))
+                except ArchitectureError as error:
+                    faults.append(error)
+            if not orders:
+                raise faults[0]
+        except SparseloomError as error:
+            refused.append(Refusal(contender.name, (layer.name,), error))
+            continue
+        key = tuple(repr(replace(run.layer, name="", count=1)) + repr(run.seen) for run in orders)
+        known = found.get(key)
+        found[key] = orders if known is None else [_together(a, b) for a, b in zip(known, orders, strict=True)]
+    return list(found.values()), refused
+
+
+def _run(
+    layer: Layer, name: str, contender: Contender, weights: Sparsity, activations: Sparsity, goal: str, budget_s: float,
+    swapped: bool,
+) -> Run:  # fmt: skip
+    if swapped:
+        layer = layer.swapped()
+    operands = [tensor.name for tensor in layer.einsum.operands]
+    given = {tensor: weights if tensor == layer.constant else activations for tensor in operands}
+    ready = set_up(contender.design, given)
+    setting = Setting(ready.design, contender.constraints, goal, budget_s=budget_s)
+    seen = replace(
+        layer,
+        densities={tensor: sparsity.density for tensor, sparsity in ready.sparsities.items()},
+        chains={tensor: sparsity.chain for tensor, sparsity in ready.sparsities.items() if sparsity.chain},
+    )
+    return Run(
+        contender.name, (name,), padded(seen, setting), layer.total_computes, setting, swapped, dict(ready.sparsities)
+    )
+
+
+def _together(a: Run, b: Run) -> Run:
+    layer = replace(a.layer, count=a.layer.count + b.layer.count)
+    return replace(a, names=a.names + b.names, layer=layer, useful=a.useful + b.useful)
+
+
+def compare(todo: Sequence[Sequence[Run]], jobs: int = 1) -> Iterator[Outcome | Refusal]:
+    """The best of the orders of each kind of layer, as they are found by so many processes.
+
+    An interrupt ends the search; what was given is whole.
+    """
+    flat = [(kind, run) for kind, orders in enumerate(todo) for run in orders]
+    open_orders = {kind: len(orders) for kind, orders in enumerate(todo)}
+    found: dict[int, list[Outcome]] = {}
+    failed: dict[int, SparseloomError] = {}
+    for number, best in _searched([run for _, run in flat], jobs):
+        kind, run = flat[number]
+        open_orders[kind] -= 1
+        if isinstance(best, SparseloomError):
+            failed[kind] = best
+        elif best.mapping is not None:
+            result = evaluate(run.layer.workload(), run.setting.design, best.mapping)
+            found.setdefault(kind, []).append(Outcome(run, best, result))
+        if open_orders[kind] == 0 and kind in found:
+            yield min(found[kind], key=lambda outcome: (outcome.best.value, outcome.best.energy_pj))
+        elif open_orders[kind] == 0:
+            yield Refusal(run.design, run.names, failed[kind])
+
+
+def _searched(todo: Sequence[Run], jobs: int) -> Iterator[tuple[int, Best | SparseloomError]]:
+    if jobs > 1:
+        yield from in_processes(_search, todo, jobs)
+        return
+    for number, run in enumerate(todo):
+        try:
+            yield number, _search(run)
+        except SparseloomError as error:
+            yield number, error
+
+
+def _search(run: Run) -> Best:
+    return map_layer(run.setting, run.layer)
