@@ -273,6 +273,35 @@ def _seconds(text: str) -> float:
 
 
 @app.command()
+def compare(
+    network: Annotated[str, typer.Argument(help="a published network, or the file of one")],
+    designs: Annotated[str, typer.Option(help="published designs, as tc,stc,dstc,highlight")],
+    weights: Annotated[str, typer.Option(help="a density, dense, or a pattern, as 'C1(2:4)->C0(2:4)'")] = "dense",
+    activations: Annotated[str, typer.Option(help="the same of the activations")] = "dense",
+    objective: Annotated[str, typer.Option(help="edp, energy or cycles: what mappings are the best by")] = "edp",
+    budget: Annotated[str, typer.Option(help="how long to search a layer on a design at most")] = "30s",
+    node: Annotated[float, typer.Option(help="nm: energies and areas of all designs are estimated for this node")] = 45,
+    json: JsonPath = None,
+    jobs: Annotated[int, typer.Option(min=0, help="processes; 0: as many as there are processors")] = 0,
+) -> None:
+    """Map every layer of a network at its best on several designs, and lay them side by side: cycles, energy, EDP, utilisation,
+    bottleneck, area.
+
+    Each design sees of the operands what it supports: a pattern that it exploits, else dense. Layers that it cannot run are listed
+    with the reason. All energies and areas are estimates at one node.
+    """
+    from sparseloom import document
+    from sparseloom.compare_command import compare_designs
+
+    document.require_writable(json)
+    _announce_compilation()
+    names = [name.strip() for name in designs.split(",") if name.strip()]
+    code = compare_designs(network, names, weights, activations, objective, _seconds(budget), node, jobs, json)
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command()
 def check(files: Files) -> None:
     """Check files, each by itself and against the others, and show what they hold. All faults are reported at once.
 

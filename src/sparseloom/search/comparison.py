@@ -13,6 +13,8 @@ from sparseloom.arch.technology import Technology
 from sparseloom.errors import ArchitectureError, SparseloomError
 from sparseloom.fibertree.sparsity import Sparsity
 from sparseloom.mapping.constraints import Constraints
+from sparseloom.mapping.mapping import Mapping as LoopNest
+from sparseloom.model.breakdown import Charge, breakdown
 from sparseloom.model.evaluate import evaluate
 from sparseloom.results import Result
 from sparseloom.search.mapper import Best
@@ -70,11 +72,12 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The best mapping of a run, and what it gives."""
+    """The best mapping of a run, what it gives, and where its energy goes."""
 
     run: Run
     best: Best
     result: Result
+    charges: tuple[Charge, ...]
 
 
 def runs(
@@ -145,12 +148,17 @@ def compare(todo: Sequence[Sequence[Run]], jobs: int = 1) -> Iterator[Outcome | 
         if isinstance(best, SparseloomError):
             failed[kind] = best
         elif best.mapping is not None:
-            result = evaluate(run.layer.workload(), run.setting.design, best.mapping)
-            found.setdefault(kind, []).append(Outcome(run, best, result))
+            found.setdefault(kind, []).append(_outcome(run, best, best.mapping))
         if open_orders[kind] == 0 and kind in found:
             yield min(found[kind], key=lambda outcome: (outcome.best.value, outcome.best.energy_pj))
         elif open_orders[kind] == 0:
             yield Refusal(run.design, run.names, failed[kind])
+
+
+def _outcome(run: Run, best: Best, mapping: LoopNest) -> Outcome:
+    problem = run.setting.problem(run.layer)
+    result = evaluate(problem.workload, problem.design, mapping)
+    return Outcome(run, best, result, breakdown(problem, mapping))
 
 
 def _searched(todo: Sequence[Run], jobs: int) -> Iterator[tuple[int, Best | SparseloomError]]:

@@ -1,0 +1,305 @@
+"""Designs side by side on the layers of a network: as a table, as a data frame, as JSON."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from sparseloom.arch.technology import Technology
+from sparseloom.errors import SparseloomError
+from sparseloom.fibertree.sparsity import Sparsity
+from sparseloom.report.mapped import finite
+from sparseloom.results.table import table
+from sparseloom.search.comparison import Contender, Outcome, Refusal, Run, runs
+from sparseloom.search.comparison import compare as search
+from sparseloom.workload import zoo
+from sparseloom.workload.network import Network
+
+if TYPE_CHECKING:
+    import polars
+
+FORMAT: Final = 1
+"""The version of the layout of :meth:`Comparison.to_dict`."""
+
+
+@dataclass(frozen=True)
+class Total:
+    """All layers of a network that a design runs, one after the other. ``utilization`` is of the compute units over all cycles;
+    ``bottleneck`` the part of the design that bounds most cycles. ``layers`` run, ``refused`` do not."""
+
+    design: str
+    layers: int
+    refused: int
+    cycles: float
+    energy_pj: float
+    utilization: float
+    padding: float
+    bottleneck: str
+    area_um2: float
+    feature_share: float
+    gap: float
+
+    @property
+    def edp(self) -> float:
+        """pJ x cycles."""
+        return self.energy_pj * self.cycles
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was found for a network on several designs, all at one ``technology``. ``layers`` are the names of the network's layers
+    in its order; ``weights`` and ``activations`` what was said of the operands."""
+
+    network: str
+    weights: str
+    activations: str
+    objective: str
+    technology: Technology
+    layers: tuple[str, ...]
+    contenders: tuple[Contender, ...]
+    outcomes: tuple[Outcome, ...]
+    refusals: tuple[Refusal, ...] = ()
+    interrupted: bool = False
+
+    def and_(self, found: Outcome | Refusal) -> Comparison:
+        """With one more outcome."""
+        if isinstance(found, Outcome):
+            return replace(self, outcomes=(*self.outcomes, found))
+        return replace(self, refusals=(*self.refusals, found))
+
+    def of(self, design: str) -> list[Outcome]:
+        """The outcomes of a design, in the order of the network."""
+        own = [outcome for outcome in self.outcomes if outcome.run.design == design]
+        return sorted(own, key=lambda outcome: self.layers.index(outcome.run.names[0]))
+
+    def refused(self, design: str) -> list[Refusal]:
+        return [refusal for refusal in self.refusals if refusal.design == design]
+
+    def totals(self) -> list[Total]:
+        """A total for each design, in the order in which they were given."""
+        return [self._total(contender) for contender in self.contenders]
+
+    def _total(self, contender: Contender) -> Total:
+        own = self.of(contender.name)
+        cycles = sum(each.run.layer.count * each.result.cycles for each in own)
+        busy = sum(each.run.layer.count * each.result.cycles * each.result.utilization for each in own)
+        computes = sum(each.run.layer.total_computes for each in own)
+        bounds = Counter[str]()
+        for each in own:
+            bounds[bottleneck(each)] += int(each.run.layer.count * each.result.cycles)
+        return Total(
+            contender.name,
+            sum(each.run.layer.count for each in own),
+            sum(len(refusal.names) for refusal in self.refused(contender.name)),
+            cycles,
+            sum(each.run.layer.count * each.result.energy_pj for each in own),
+            busy / cycles if cycles else 0.0,
+            1 - sum(each.run.useful for each in own) / computes if computes else 0.0,
+            bounds.most_common(1)[0][0] if bounds else "",
+            contender.area.total_um2,
+            contender.area.feature_share,
+            max((each.best.gap for each in own), default=0.0),
+        )
+
+    def energy_by_block(self, design: str) -> dict[str, float]:
+        """pJ of all layers by block of the design, in its order."""
+        found = defaultdict[str, float](float)
+        for each in self.of(design):
+            for charge in each.charges:
+                found[charge.block] += each.run.layer.count * charge.energy_pj
+        contender = next(contender for contender in self.contenders if contender.name == design)
+        return {block.name: found[block.name] for block in contender.area.blocks if block.name in found}
+
+    def to_frame(self) -> polars.DataFrame:
+        """A row for each kind of layer on each design. ``.to_pandas()`` gives what notebooks expect."""
+        import polars
+
+        rows = [row(each) for contender in self.contenders for each in self.of(contender.name)]
+        plain = [{key: value for key, value in each.items() if not isinstance(value, dict | list)} for each in rows]
+        return polars.DataFrame(plain)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as values for JSON."""
+        return {
+            "format": FORMAT,
+            "network": self.network,
+            "weights": self.weights,
+            "activations": self.activations,
+            "objective": self.objective,
+            "technology": str(self.technology),
+            "layers": list(self.layers),
+            "designs": [
+                self._design(contender, total) for contender, total in zip(self.contenders, self.totals(), strict=True)
+            ],
+            "outcomes": [row(each) for contender in self.contenders for each in self.of(contender.name)],
+            "refused": [
+                {"design": each.design, "layers": list(each.names), "why": [str(fault) for fault in each.error.faults]}
+                for each in self.refusals
+            ],
+        }
+
+    def _design(self, contender: Contender, total: Total) -> dict[str, Any]:
+        return {
+            "name": contender.name,
+            "source": contender.design.source,
+            "total": {
+                **{key: finite(value) if isinstance(value, float) else value for key, value in vars(total).items()},
+                "edp": total.edp,
+            },
+            "energy_by_block": self.energy_by_block(contender.name),
+            "blocks": [
+                {
+                    "name": block.name, "role": block.role.value, "instances": block.instances, "area_um2": block.area_um2,
+                    "energies_pj": dict(block.estimate.energies_pj), "source": block.estimate.source,
+                    "derivation": block.estimate.derivation,
+                }
+                for block in contender.area.blocks
+            ],
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        return text(self)
+
+
+def bottleneck(outcome: Outcome) -> str:
+    """The part of a design that bounds the cycles of a layer."""
+    result = outcome.result
+    slowest = max(result.levels.values(), key=lambda level: level.cycles)
+    return slowest.name if slowest.cycles > result.compute.cycles_busiest else result.compute.name
+
+
+def row(outcome: Outcome) -> dict[str, Any]:
+    """One kind of layer on one design, as values for JSON; figures are of one instance."""
+    run, best, result = outcome.run, outcome.best, outcome.result
+    return {
+        "design": run.design,
+        "layers": list(run.names),
+        "layer": run.names[0],
+        "count": run.layer.count,
+        "einsum": str(run.layer.einsum),
+        "shape": dict(run.layer.shape),
+        "swapped": run.swapped,
+        "seen": {tensor: str(sparsity) for tensor, sparsity in run.seen.items()},
+        "padding": run.padding,
+        "cycles": result.cycles,
+        "energy_pj": result.energy_pj,
+        "edp": result.energy_pj * result.cycles,
+        "utilization": result.utilization,
+        "bottleneck": bottleneck(outcome),
+        "bound_by": result.bottleneck,
+        "computes": result.computes.total + result.compute.absent,
+        "dram_bits": _off_chip_bits(outcome),
+        "proven": best.proven,
+        "gap": finite(best.gap),
+        "mapspace": best.size,
+        "seconds": best.seconds,
+        "loopnest": result.loopnest,
+        "charges": [vars(charge) for charge in outcome.charges],
+    }
+
+
+def _off_chip_bits(outcome: Outcome) -> float:
+    """Bits of data that move at the outermost level."""
+    level = outcome.run.setting.design.architecture.levels[0]
+    tensors = outcome.result.levels[level.name].tensors.values()
+    words = sum(outcomes.actual for tensor in tensors for outcomes in tensor.data().values())
+    return words * level.word_bits
+
+
+def text(comparison: Comparison) -> str:
+    """The totals, then what designs refuse."""
+    head = (
+        "design", "bottleneck", "cycles", "speed", "energy uJ", "EDP", "EDP / first", "used", "padding", "mm2",
+        "features", "layers", "gap",
+    )  # fmt: skip
+    totals = comparison.totals()
+    first = totals[0]
+    rows = [
+        (
+            total.design, total.bottleneck, f"{total.cycles:,.0f}", _times(first.cycles, total.cycles),
+            f"{total.energy_pj / 1e6:,.1f}", f"{total.edp:.3e}", _times(total.edp, first.edp), f"{total.utilization:.0%}",
+            f"{total.padding:.1%}", f"{total.area_um2 / 1e6:.2f}", f"{total.feature_share:.1%}",
+            f"{total.layers}" + (f" -{total.refused}" if total.refused else ""), f"{total.gap:.1%}",
+        )
+        for total in totals
+    ]  # fmt: skip
+    lines = [
+        f"{comparison.network}: weights {comparison.weights}, activations {comparison.activations}; {comparison.technology}",
+        "",
+        table(head, rows, 2),
+    ]
+    for refusal in _grouped(comparison.refusals):
+        lines += ["", refusal]
+    return "\n".join(lines)
+
+
+def _times(value: float, unit: float) -> str:
+    return f"{value / unit:.3g}x" if unit else "-"
+
+
+def _grouped(refusals: Sequence[Refusal]) -> Iterator[str]:
+    """A paragraph for each reason why a design does not run some layers."""
+    known: dict[tuple[str, str], list[str]] = {}
+    for refusal in refusals:
+        known.setdefault((refusal.design, _why(refusal.error)), []).extend(refusal.names)
+    for (design, why), names in known.items():
+        shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        yield f"{design} does not run {shown}: {why}"
+
+
+def _why(error: SparseloomError) -> str:
+    return "; ".join(f"{fault.what} ({fault.fix})" if fault.fix else fault.what for fault in error.faults)
+
+
+def compare(
+    network: str | Network,
+    designs: Sequence[str | Contender],
+    weights: str | Sparsity = "dense",
+    activations: str | Sparsity = "dense",
+    *,
+    objective: str = "edp",
+    budget_s: float = 30.0,
+    technology: Technology | None = None,
+    jobs: int = 1,
+    watch: Callable[[Comparison, int], None] | None = None,
+) -> Comparison:
+    """Every layer of a network mapped at its best on every design, all designs estimated at one technology.
+
+    ``network`` and ``designs`` are names of published ones, or values. ``weights`` and ``activations`` say how sparse the operands
+    are: a density (nonzeros anywhere), ``"dense"``, or a pattern along the rank that is reduced (``"C1(2:4)->C0(2:4)"``); each
+    design sees of them what it supports. ``budget_s`` seconds are searched at most for a layer, by ``jobs`` processes; ``watch`` is
+    told what there is after each layer, and how many are still to come. An interrupt ends the search with what there is.
+
+    Raises InputError for unknown names, PatternError for a sparsity that cannot be read, ArchitectureError for a design that does
+    not say what it is made of, all of them before anything is searched.
+    """
+    technology = technology or Technology()
+    known = zoo.load(network) if isinstance(network, str) else network
+    weights = Sparsity.parse(weights) if isinstance(weights, str) else weights
+    activations = Sparsity.parse(activations) if isinstance(activations, str) else activations
+    contenders = [each if isinstance(each, Contender) else _published(each, technology) for each in designs]
+    todo, refused = list[list[Run]](), list[Refusal]()
+    for contender in contenders:
+        own, never = runs(known, contender, weights, activations, objective, budget_s)
+        todo += own
+        refused += never
+    names = tuple(layer.name for layer in known.layers)
+    found = Comparison(
+        known.name, str(weights), str(activations), objective, technology, names, tuple(contenders), (), tuple(refused)
+    )
+    try:
+        for number, outcome in enumerate(search(todo, jobs), start=1):
+            found = found.and_(outcome)
+            if watch is not None:
+                watch(found, len(todo) - number)
+    except KeyboardInterrupt:
+        return replace(found, interrupted=True)
+    return found
+
+
+def _published(name: str, technology: Technology) -> Contender:
+    from sparseloom.designs.load import constraints, load
+
+    return Contender.at(load(name), constraints(name), technology)
