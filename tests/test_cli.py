@@ -654,3 +654,42 @@ def test_a_search_of_choices_that_is_interrupted_writes_the_best_so_far(run, tmp
     assert code == 130
     assert "open: at least" in out
     assert run("evaluate", tmp_path / "best.yaml")[0] == 0
+
+
+def test_designs_are_laid_side_by_side(run, tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL_NETWORK)
+    options = ("--designs", "tc,stc", "--weights", "C0(2:4)", "--activations", "0.5", "--jobs", 1)
+    code, out, errors = run("compare", tmp_path / "small.yaml", *options, "--json", tmp_path / "out.json")
+    assert code == 0, errors
+    assert [line.split()[0] for line in out.splitlines()[2:5]] == ["design", "tc", "stc"]
+    assert len(json.loads((tmp_path / "out.json").read_text())["outcomes"]) == 2
+
+
+SMALL_NETWORK = """
+network:
+  name: small
+  source: made by hand
+  layers:
+    - {name: fc, linear: {rows: 64, inputs: 128, outputs: 64}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--designs", "tc,hihglight"), "did you mean 'highlight'?"),
+        (("--designs", ","), "no designs are named"),
+        (("--designs", "tc", "--weights", "2:4"), "cannot read the pattern"),
+        (("--designs", "tc", "--activations", "1.5"), "density 1.5 is not between 0 and 1"),
+        (("--designs", "tc", "--node", "3"), "the node is 3 nm, the tables have 7 to 65 nm"),
+        (("--designs", "tc", "--budget", "0"), "the budget is 0 s"),
+        (("--designs", "tc", "--objective", "speed"), "unknown objective 'speed'"),
+        (("--designs", "tc,eyeriss-v2-pe"), "does not say what it is made of"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_with_exit_code_2(run, tmp_path: Path, options, words) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL_NETWORK)
+    code, _, errors = run("compare", tmp_path / "small.yaml", *options)
+    assert code == 2
+    assert words in errors
+    assert "Traceback" not in errors

@@ -55,7 +55,7 @@ def artifact(name: str, *files: str) -> Any:
 def test_every_case_has_the_name_of_its_design_and_is_compared_with_the_artifact() -> None:
     assert set(designs.cases()) == set(FOLDERS)
     named = {read(designs.case_file(name)).value["design"].value for name in designs.cases()}
-    assert named == set(designs.names())
+    assert named <= set(designs.names())
     assert all(name.startswith(read(designs.case_file(name)).value["design"].value) for name in designs.cases())
 
 
@@ -64,7 +64,7 @@ def test_every_design_says_where_it_and_its_energies_are_from(name: str) -> None
     design = designs.load(name)
     levels = [*design.architecture.levels, design.architecture.compute]
     assert design.name == name
-    assert "artifact" in design.source
+    assert "artifact" in design.source or "thesis" in design.source
     assert all(level.energy.source for level in levels if level.energy.energies_pj)
 
 

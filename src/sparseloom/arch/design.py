@@ -17,10 +17,11 @@ from sparseloom.fibertree.pattern import Pattern
 class Support:
     """Patterns of an operand that a design can exploit, written for one rank (``C0({G<=2}:4)``), and the formats by level that it
     keeps such an operand in; None: those of its features. In a format ``K0=H`` stands for the blocks of the pattern's lowest
-    rank."""
+    rank. ``unused`` units do not switch with such an operand."""
 
     pattern: Pattern
     formats: Mapping[str, str] | None = None
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,7 @@ class SupportModel(FileModel):
     formats: dict[Name, Name] | None = Field(
         default=None, description="level: format; K0=H stands for the pattern's blocks"
     )
+    unused: tuple[Name, ...] = Field(default=(), description="units that do not switch with such an operand")
 
 
 class DesignModel(FileModel):
@@ -207,7 +208,11 @@ def plain(design: Design) -> dict[str, Any]:
         units=tuple(_unit_model(each) for each in design.units),
         supports={
             tensor: tuple(
-                SupportModel(pattern=str(each.pattern), formats=None if each.formats is None else dict(each.formats))
+                SupportModel(
+                    pattern=str(each.pattern),
+                    formats=None if each.formats is None else dict(each.formats),
+                    unused=each.unused,
+                )
                 for each in supports
             )
             for tensor, supports in design.supports.items()
@@ -328,7 +333,7 @@ def _supports(node: Node, model: DesignModel, faults: list[Fault]) -> dict[str, 
         patterns = list[Support]()
         for i, each in enumerate(supports):
             with gather(faults, node.at(("supports", tensor, i, "pattern"))):
-                patterns.append(Support(Pattern.parse(each.pattern), each.formats))
+                patterns.append(Support(Pattern.parse(each.pattern), each.formats, each.unused))
         found[tensor] = tuple(patterns)
     return found
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Final
 
+from sparseloom.arch.actions import EnergyTable
 from sparseloom.arch.design import Design, Support
 from sparseloom.errors import ArchitectureError, Fault
 from sparseloom.fibertree.format import Format
@@ -23,37 +25,86 @@ class SetUp:
     sparsities: Mapping[str, Sparsity]
 
 
-def set_up(design: Design, given: Mapping[str, Sparsity]) -> SetUp:
-    """The design for operands of the ``given`` sparsities: of each it exploits the sparsest pattern that it supports and that the
-    operand obeys, in the formats that it has for it. A tensor of which it says nothing it takes as it is, nonzeros anywhere.
+_Way = tuple[str, Sparsity, Support | None]
+"""A tensor, what the design sees of it, and by which of its supports."""
+
+
+def set_ups(design: Design, given: Mapping[str, Sparsity]) -> list[SetUp]:
+    """The ways in which a design can run operands of the ``given`` sparsities. Of each operand it sees the sparsest pattern that it
+    supports and that the operand obeys, and where it supports nonzeros anywhere, these as another way: which is better depends on
+    what they cost. A tensor of which the design says nothing it takes as it is, nonzeros anywhere.
 
     Raises ArchitectureError with every operand that it cannot run, and the patterns that it can.
     """
-    faults, seen, formats = list[Fault](), dict[str, Sparsity](), dict(design.features.formats)
+    faults, choices = list[Fault](), list[list[_Way]]()
     for tensor, sparsity in given.items():
         supports = design.supports.get(tensor)
         if supports is None:
-            seen[tensor] = Sparsity(sparsity.density)
+            choices.append([(tensor, Sparsity(sparsity.density), None)])
             continue
-        offers = [(found, each) for each in supports if (found := exploited(each.pattern, sparsity)) is not None]
+        offers: list[_Way] = [
+            (tensor, found, each) for each in supports if (found := exploited(each.pattern, sparsity)) is not None
+        ]
         if not offers:
             known = "; ".join(str(each.pattern) for each in supports)
             what = f"{design.name} cannot run {tensor} that is {sparsity}"
             faults.append(Fault(what, path=tensor, fix=f"it supports {known}"))
-            continue
-        seen[tensor], support = min(offers, key=lambda offer: offer[0].density)
-        if support.formats is not None:
-            formats = _with_formats(formats, tensor, support, seen[tensor].chain)
+        choices.append(_ways(offers))
     if faults:
         raise ArchitectureError(faults)
-    return SetUp(replace(design, features=replace(design.features, formats=formats)), seen)
+    return [_set_up(design, way) for way in product(*choices)]
+
+
+def _ways(offers: list[_Way]) -> list[_Way]:
+    """The sparsest of those with known places, and the sparsest with nonzeros anywhere if it is sparser still."""
+    placed = [offer for offer in offers if offer[1].chain or offer[1].density == 1]
+    anywhere = [offer for offer in offers if not offer[1].chain and offer[1].density < 1]
+    found = [min(some, key=lambda offer: offer[1].density) for some in (placed, anywhere) if some]
+    return found
+
+
+def _set_up(design: Design, way: tuple[_Way, ...]) -> SetUp:
+    formats: Mapping[str, Mapping[str, Format]] = design.features.formats
+    unused = set[str]()
+    for tensor, sparsity, support in way:
+        if support is not None:
+            unused |= set(support.unused)
+            if support.formats is not None:
+                formats = _with_formats(formats, tensor, support.formats, sparsity.chain)
+    ready = replace(design, features=replace(design.features, formats=formats))
+    return SetUp(without(ready, unused), {tensor: sparsity for tensor, sparsity, _ in way})
+
+
+def without(design: Design, unused: Collection[str]) -> Design:
+    """The design with some of its blocks idle in every action that would use them."""
+    if not unused:
+        return design
+    architecture = design.architecture
+    levels = tuple(replace(level, energy=_idle(level.energy, unused)) for level in architecture.levels)
+    compute = replace(architecture.compute, energy=_idle(architecture.compute.energy, unused))
+    return replace(design, architecture=replace(architecture, levels=levels, compute=compute))
+
+
+def _idle(table: EnergyTable, unused: Collection[str]) -> EnergyTable:
+    parts = {
+        block: {action: prices.get(f"gated_{action}", energy) for action, energy in prices.items()}
+        if block in unused
+        else prices
+        for block, prices in table.parts.items()
+    }
+    change = {
+        action: sum(parts[block].get(action, 0.0) - prices.get(action, 0.0) for block, prices in table.parts.items())
+        for action in table.energies_pj
+    }
+    energies = {action: energy + change[action] for action, energy in table.energies_pj.items()}
+    return replace(table, energies_pj=energies, parts=parts)
 
 
 def _with_formats(
-    formats: Mapping[str, Mapping[str, Format]], tensor: str, support: Support, chain: Chain
+    formats: Mapping[str, Mapping[str, Format]], tensor: str, own_texts: Mapping[str, str], chain: Chain
 ) -> dict[str, Mapping[str, Format]]:
     """``formats`` with those of a tensor for a chain in place of its own."""
-    own = {level: Format.parse(bound(text, chain)) for level, text in (support.formats or {}).items()}
+    own = {level: Format.parse(bound(text, chain)) for level, text in own_texts.items()}
     found: dict[str, Mapping[str, Format]] = {}
     for level in {**formats, **own}:
         table = {name: form for name, form in formats.get(level, {}).items() if name != tensor}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from sparseloom.arch.technology import Technology
@@ -26,8 +27,9 @@ FORMAT: Final = 1
 
 @dataclass(frozen=True)
 class Total:
-    """All layers of a network that a design runs, one after the other. ``utilization`` is of the compute units over all cycles;
-    ``bottleneck`` the part of the design that bounds most cycles. ``layers`` run, ``refused`` do not."""
+    """The layers of a network that all designs run, one after the other, on one of them. ``utilization`` is of the compute units
+    over all cycles; ``bottleneck`` the part of the design that bounds most cycles; ``layers`` are those that this design
+    runs, ``refused`` those that it does not."""
 
     design: str
     layers: int
@@ -77,38 +79,47 @@ class Comparison:
     def refused(self, design: str) -> list[Refusal]:
         return [refusal for refusal in self.refusals if refusal.design == design]
 
+    @cached_property
+    def common(self) -> frozenset[str]:
+        """The layers that every design runs: those that totals are about."""
+        by_design = [
+            {name for each in self.outcomes if each.run.design == contender.name for name in each.run.names}
+            for contender in self.contenders
+        ]
+        return frozenset.intersection(*map(frozenset, by_design)) if by_design else frozenset()
+
     def totals(self) -> list[Total]:
         """A total for each design, in the order in which they were given."""
         return [self._total(contender) for contender in self.contenders]
 
     def _total(self, contender: Contender) -> Total:
-        own = self.of(contender.name)
-        cycles = sum(each.run.layer.count * each.result.cycles for each in own)
-        busy = sum(each.run.layer.count * each.result.cycles * each.result.utilization for each in own)
-        computes = sum(each.run.layer.total_computes for each in own)
+        own = [(each.run.instances(self.common), each) for each in self.of(contender.name)]
+        cycles = sum(count * each.result.cycles for count, each in own)
+        busy = sum(count * each.result.cycles * each.result.utilization for count, each in own)
+        computes = sum(count * each.run.layer.computes for count, each in own)
         bounds = Counter[str]()
-        for each in own:
-            bounds[bottleneck(each)] += int(each.run.layer.count * each.result.cycles)
+        for count, each in own:
+            bounds[bottleneck(each)] += int(count * each.result.cycles)
         return Total(
             contender.name,
-            sum(each.run.layer.count for each in own),
+            sum(len(each.run.names) for _, each in own),
             sum(len(refusal.names) for refusal in self.refused(contender.name)),
             cycles,
-            sum(each.run.layer.count * each.result.energy_pj for each in own),
+            sum(count * each.result.energy_pj for count, each in own),
             busy / cycles if cycles else 0.0,
-            1 - sum(each.run.useful for each in own) / computes if computes else 0.0,
+            1 - sum(count * each.run.useful for count, each in own) / computes if computes else 0.0,
             bounds.most_common(1)[0][0] if bounds else "",
             contender.area.total_um2,
             contender.area.feature_share,
-            max((each.best.gap for each in own), default=0.0),
+            max((each.best.gap for _, each in own), default=0.0),
         )
 
     def energy_by_block(self, design: str) -> dict[str, float]:
-        """pJ of all layers by block of the design, in its order."""
+        """pJ of the common layers by block of the design, in its order."""
         found = defaultdict[str, float](float)
         for each in self.of(design):
             for charge in each.charges:
-                found[charge.block] += each.run.layer.count * charge.energy_pj
+                found[charge.block] += each.run.instances(self.common) * charge.energy_pj
         contender = next(contender for contender in self.contenders if contender.name == design)
         return {block.name: found[block.name] for block in contender.area.blocks if block.name in found}
 
@@ -130,6 +141,7 @@ class Comparison:
             "objective": self.objective,
             "technology": str(self.technology),
             "layers": list(self.layers),
+            "common": sorted(self.common, key=self.layers.index),
             "designs": [
                 self._design(contender, total) for contender, total in zip(self.contenders, self.totals(), strict=True)
             ],
@@ -177,7 +189,8 @@ def row(outcome: Outcome) -> dict[str, Any]:
         "design": run.design,
         "layers": list(run.names),
         "layer": run.names[0],
-        "count": run.layer.count,
+        "count": sum(run.counts),
+        "counts": list(run.counts),
         "einsum": str(run.layer.einsum),
         "shape": dict(run.layer.shape),
         "swapped": run.swapped,
@@ -230,6 +243,10 @@ def text(comparison: Comparison) -> str:
         "",
         table(head, rows, 2),
     ]
+    if some := len(comparison.layers) - len(comparison.common):
+        lines += ["", f"totals are of the {len(comparison.common)} layers that all designs run, without {some}"]
+    if comparison.interrupted:
+        lines += ["", "interrupted: what was found so far"]
     for refusal in _grouped(comparison.refusals):
         lines += ["", refusal]
     return "\n".join(lines)
@@ -300,6 +317,6 @@ def compare(
 
 
 def _published(name: str, technology: Technology) -> Contender:
-    from sparseloom.designs.load import constraints, load
+    from sparseloom.designs.load import constraints, load, wider_constraints
 
-    return Contender.at(load(name), constraints(name), technology)
+    return Contender.at(load(name), constraints(name), technology, wider_constraints(name))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sparseloom.arch.area import Area, area
 from sparseloom.arch.design import Design
 from sparseloom.arch.energy import estimated
-from sparseloom.arch.support import set_up
+from sparseloom.arch.support import set_ups
 from sparseloom.arch.technology import Technology
 from sparseloom.errors import ArchitectureError, SparseloomError
 from sparseloom.fibertree.sparsity import Sparsity
@@ -26,16 +26,20 @@ from sparseloom.workload.network import Network
 
 @dataclass(frozen=True)
 class Contender:
-    """A design with its constraints, energies and area at one technology."""
+    """A design with its constraints, energies and area at one technology; ``wider`` constraints hold for layers of which no mapping
+    fits."""
 
     design: Design
     constraints: Constraints
     area: Area
+    wider: Constraints | None = None
 
     @classmethod
-    def at(cls, design: Design, constraints: Constraints, technology: Technology) -> Contender:
+    def at(
+        cls, design: Design, constraints: Constraints, technology: Technology, wider: Constraints | None = None
+    ) -> Contender:
         """Raises ArchitectureError for a design that does not say what it is made of."""
-        return cls(estimated(design, technology), constraints, area(design, technology))
+        return cls(estimated(design, technology), constraints, area(design, technology), wider)
 
     @property
     def name(self) -> str:
@@ -44,12 +48,13 @@ class Contender:
 
 @dataclass(frozen=True)
 class Run:
-    """Layers that are alike to a design, as it runs them: called ``names``, in the form and with the padding of ``layer``, its
-    operands exchanged if ``swapped``. ``useful`` are the computes of all of them together that are no padding; ``seen`` is what the
-    design sees of the operands."""
+    """Layers that are alike to a design, as it runs them: called ``names``, each with as many instances as ``counts`` says, in the
+    form and with the padding of ``layer``, its operands exchanged if ``swapped``. ``useful`` are the computes of one instance
+    that are no padding; ``seen`` is what the design sees of the operands."""
 
     design: str
     names: tuple[str, ...]
+    counts: tuple[int, ...]
     layer: Layer
     useful: int
     setting: Setting
@@ -58,7 +63,12 @@ class Run:
 
     @property
     def padding(self) -> float:
-        return 1 - self.useful / self.layer.total_computes
+        """The share of the computes that is padding."""
+        return 1 - self.useful / self.layer.computes
+
+    def instances(self, layers: Collection[str]) -> int:
+        """How many instances of these layers it stands for."""
+        return sum(count for name, count in zip(self.names, self.counts, strict=True) if name in layers)
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,7 @@ def runs(
             faults = list[SparseloomError]()
             for swapped in (False, True) if contender.design.swaps else (False,):
                 try:
-                    orders.append(_run(bare, layer.name, contender, weights, activations, goal, budget_s, swapped))
+                    orders += _ways(bare, layer.name, contender, weights, activations, goal, budget_s, swapped)
                 except ArchitectureError as error:
                     faults.append(error)
             if not orders:
@@ -108,29 +118,29 @@ def runs(
     return list(found.values()), refused
 
 
-def _run(
+def _ways(
     layer: Layer, name: str, contender: Contender, weights: Sparsity, activations: Sparsity, goal: str, budget_s: float,
     swapped: bool,
-) -> Run:  # fmt: skip
+) -> Iterator[Run]:  # fmt: skip
     if swapped:
         layer = layer.swapped()
     operands = [tensor.name for tensor in layer.einsum.operands]
     given = {tensor: weights if tensor == layer.constant else activations for tensor in operands}
-    ready = set_up(contender.design, given)
-    setting = Setting(ready.design, contender.constraints, goal, budget_s=budget_s)
-    seen = replace(
-        layer,
-        densities={tensor: sparsity.density for tensor, sparsity in ready.sparsities.items()},
-        chains={tensor: sparsity.chain for tensor, sparsity in ready.sparsities.items() if sparsity.chain},
-    )
-    return Run(
-        contender.name, (name,), padded(seen, setting), layer.total_computes, setting, swapped, dict(ready.sparsities)
-    )
+    for ready in set_ups(contender.design, given):
+        setting = Setting(ready.design, contender.constraints, goal, budget_s=budget_s, wider=contender.wider)
+        seen = replace(
+            layer,
+            densities={tensor: sparsity.density for tensor, sparsity in ready.sparsities.items()},
+            chains={tensor: sparsity.chain for tensor, sparsity in ready.sparsities.items() if sparsity.chain},
+        )
+        yield Run(
+            contender.name, (name,), (layer.count,), padded(seen, setting), layer.computes, setting, swapped,
+            dict(ready.sparsities),
+        )  # fmt: skip
 
 
 def _together(a: Run, b: Run) -> Run:
-    layer = replace(a.layer, count=a.layer.count + b.layer.count)
-    return replace(a, names=a.names + b.names, layer=layer, useful=a.useful + b.useful)
+    return replace(a, names=a.names + b.names, counts=a.counts + b.counts)
 
 
 def compare(todo: Sequence[Sequence[Run]], jobs: int = 1) -> Iterator[Outcome | Refusal]:

@@ -40,13 +40,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Setting:
-    """What the mappings of all layers are searched by."""
+    """What the mappings of all layers are searched by; ``wider`` constraints hold for layers of which no mapping fits."""
 
     design: Design
     constraints: Constraints
     objective: str = "edp"
     imperfect: bool = False
     budget_s: float = 30.0
+    wider: Constraints | None = None
 
     def problem(self, layer: Layer) -> Problem:
         return Problem(layer.workload(), self.design)
@@ -117,6 +118,8 @@ def map_layer(setting: Setting, layer: Layer) -> Best:
     try:
         best = best_mapping(space, setting.objective, setting.budget_s)
         if best.mapping is None and best.proven:
+            if setting.wider is not None:
+                return map_layer(replace(setting, constraints=setting.wider, wider=None), layer)
             raise MappingError(misfits(space))
         return best
     finally:

@@ -1,0 +1,113 @@
+"""Designs side by side on a small network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from sparseloom.arch.technology import Technology
+from sparseloom.errors import InputError, PatternError
+from sparseloom.model.evaluate import evaluate
+from sparseloom.report.comparison import Comparison, compare, text
+from sparseloom.workload.layer import Layer
+from sparseloom.workload.network import Network
+
+SMALL = Network(
+    "small",
+    "made by hand",
+    (
+        Layer.linear("first", rows=64, inputs=128, outputs=64),
+        Layer.linear("second", rows=64, inputs=128, outputs=64),
+        Layer.linear("wide", rows=64, inputs=256, outputs=128),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def found() -> Comparison:
+    return compare(SMALL, ["tc", "stc", "dstc"], "C0(2:4)", "0.5", budget_s=20)
+
+
+def test_layers_that_are_alike_are_searched_once_and_counted_each(found) -> None:
+    assert [(each.run.names, each.run.counts) for each in found.of("tc")] == [
+        (("first", "second"), (1, 1)),
+        (("wide",), (1,)),
+    ]
+    [total, *_] = found.totals()
+    first, wide = found.of("tc")
+    assert total.cycles == 2 * first.result.cycles + wide.result.cycles
+    assert total.energy_pj == pytest.approx(2 * first.result.energy_pj + wide.result.energy_pj)
+    assert total.edp == total.cycles * total.energy_pj
+    assert (total.layers, total.refused, total.gap) == (3, 0, 0.0)
+
+
+def test_the_structured_design_is_exactly_twice_as_fast_where_its_bandwidth_allows(found) -> None:
+    for dense, sparse in zip(found.of("tc"), found.of("stc"), strict=True):
+        computes = dense.result.compute.cycles_busiest
+        assert sparse.result.compute.cycles_busiest * 2 == computes
+
+
+def test_every_outcome_is_the_evaluation_of_its_mapping_and_its_charges_are_its_energy(found) -> None:
+    for each in found.outcomes:
+        assert each.best.mapping is not None
+        again = evaluate(each.run.layer.workload(), each.run.setting.design, each.best.mapping)
+        assert (again.cycles, again.energy_pj) == (each.best.cycles, each.best.energy_pj)
+        assert sum(charge.energy_pj for charge in each.charges) == pytest.approx(each.result.energy_pj)
+
+
+def test_energy_by_block_is_that_of_the_totals(found) -> None:
+    for total in found.totals():
+        assert sum(found.energy_by_block(total.design).values()) == pytest.approx(total.energy_pj)
+    assert "selection of B" in found.energy_by_block("stc")
+
+
+def test_a_layer_that_one_design_cannot_run_is_left_out_of_all_totals_and_listed() -> None:
+    network = Network("mixed", "made by hand", (SMALL.layers[0], Layer.linear("odd", rows=3, inputs=5, outputs=7)))
+    found = compare(network, ["tc", "dstc"], budget_s=20)
+    assert found.common == {"first", "odd"}  # both pad
+    kept = tuple(each for each in found.outcomes if (each.run.design, each.run.names) != ("dstc", ("odd",)))
+    smaller = replace(found, outcomes=kept)
+    assert smaller.common == {"first"}
+    [tc, dstc] = smaller.totals()
+    assert tc.cycles == found.of("tc")[0].result.cycles
+    assert "totals are of the 1 layers that all designs run, without 1" in text(smaller)
+    assert dstc.layers == 1
+
+
+def test_it_is_a_table_a_frame_and_json(found) -> None:
+    lines = text(found).splitlines()
+    assert lines[0].startswith("small: weights C0(2:4), activations 0.5 unstructured; 45 nm")
+    assert [line.split()[0] for line in lines[2:6]] == ["design", "tc", "stc", "dstc"]
+    frame = found.to_frame()
+    assert frame.height == 6
+    assert set(frame["design"]) == {"tc", "stc", "dstc"}
+    values = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert [design["name"] for design in values["designs"]] == ["tc", "stc", "dstc"]
+    assert values["designs"][0]["total"]["edp"] == found.totals()[0].edp
+
+
+def test_another_node_changes_energies_and_not_cycles(found) -> None:
+    other = compare(SMALL, ["tc"], objective="cycles", technology=Technology(16), budget_s=20)
+    assert other.totals()[0].cycles <= found.totals()[0].cycles
+    assert other.totals()[0].area_um2 < 0.3 * found.totals()[0].area_um2
+
+
+def test_unknown_names_and_sparsities_are_refused_before_anything_is_searched() -> None:
+    with pytest.raises(InputError, match="did you mean 'highlight'"):
+        compare(SMALL, ["tc", "higlight"])
+    with pytest.raises(InputError, match="did you mean 'resnet50'"):
+        compare("resnet5", ["tc"])
+    with pytest.raises(PatternError, match="no single pattern"):
+        compare(SMALL, ["tc"], "C0({G<=2}:4)")
+
+
+def test_an_interrupt_keeps_what_was_found() -> None:
+    def stop(found: Comparison, left: int) -> None:
+        raise KeyboardInterrupt
+
+    found = compare(SMALL, ["tc", "stc"], budget_s=20, watch=stop)
+    assert found.interrupted
+    assert len(found.outcomes) == 1
+    assert "interrupted: what was found so far" in text(found)
