@@ -281,6 +281,10 @@ def compare(
     objective: Annotated[str, typer.Option(help="edp, energy or cycles: what mappings are the best by")] = "edp",
     budget: Annotated[str, typer.Option(help="how long to search a layer on a design at most")] = "30s",
     node: Annotated[float, typer.Option(help="nm: energies and areas of all designs are estimated for this node")] = 45,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", metavar="PATH", help="write a page of plots to this HTML file, which opens offline"),
+    ] = None,
     json: JsonPath = None,
     jobs: Annotated[int, typer.Option(min=0, help="processes; 0: as many as there are processors")] = 0,
 ) -> None:
@@ -293,10 +297,10 @@ def compare(
     from sparseloom import document
     from sparseloom.compare_command import compare_designs
 
-    document.require_writable(json)
+    document.require_writable(json, output)
     _announce_compilation()
     names = [name.strip() for name in designs.split(",") if name.strip()]
-    code = compare_designs(network, names, weights, activations, objective, _seconds(budget), node, jobs, json)
+    code = compare_designs(network, names, weights, activations, objective, _seconds(budget), node, jobs, json, output)
     if code:
         raise typer.Exit(code)
 

@@ -30,6 +30,7 @@ def compare_designs(
     node_nm: float,
     jobs: int,
     json_path: Path | None,
+    output: Path | None,
 ) -> int:
     """Compare, print and write; an exit code."""
     require_budget(budget_s)
@@ -51,6 +52,9 @@ def compare_designs(
         )  # fmt: skip
     if json_path is not None:
         document.write(json_path, json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n")
+    if output is not None:
+        found.to_html(output)
+        print(f"the page is {output}", file=sys.stderr)
     print(text(found))
     return INTERRUPTED if found.interrupted else 0
 

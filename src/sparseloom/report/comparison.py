@@ -6,8 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from sparseloom import document
 from sparseloom.arch.technology import Technology
 from sparseloom.errors import SparseloomError
 from sparseloom.fibertree.sparsity import Sparsity
@@ -20,6 +22,8 @@ from sparseloom.workload.network import Network
 
 if TYPE_CHECKING:
     import polars
+
+    from sparseloom.report.figures import Plots
 
 FORMAT: Final = 1
 """The version of the layout of :meth:`Comparison.to_dict`."""
@@ -131,6 +135,19 @@ class Comparison:
         plain = [{key: value for key, value in each.items() if not isinstance(value, dict | list)} for each in rows]
         return polars.DataFrame(plain)
 
+    @property
+    def plot(self) -> Plots:
+        """Figures for a paper: ``.edp()``, ``.cycles()``, ``.energy()``, ``.area()``, and ``.save(folder)``."""
+        from sparseloom.report.figures import Plots
+
+        return Plots(self.to_dict())
+
+    def to_html(self, path: str | Path) -> None:
+        """Write one page that opens without a network. Raises InputError when the file cannot be written."""
+        from sparseloom.report.page import page
+
+        document.write(path, page(self.to_dict()))
+
     def to_dict(self) -> dict[str, Any]:
         """All of it as values for JSON."""
         return {
@@ -139,6 +156,7 @@ class Comparison:
             "weights": self.weights,
             "activations": self.activations,
             "objective": self.objective,
+            "interrupted": self.interrupted,
             "technology": str(self.technology),
             "layers": list(self.layers),
             "common": sorted(self.common, key=self.layers.index),

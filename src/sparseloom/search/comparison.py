@@ -10,7 +10,7 @@ from sparseloom.arch.design import Design
 from sparseloom.arch.energy import estimated
 from sparseloom.arch.support import set_ups
 from sparseloom.arch.technology import Technology
-from sparseloom.errors import ArchitectureError, SparseloomError
+from sparseloom.errors import ArchitectureError, Fault, InputError, SparseloomError
 from sparseloom.fibertree.sparsity import Sparsity
 from sparseloom.mapping.constraints import Constraints
 from sparseloom.mapping.mapping import Mapping as LoopNest
@@ -157,7 +157,10 @@ def compare(todo: Sequence[Sequence[Run]], jobs: int = 1) -> Iterator[Outcome | 
         open_orders[kind] -= 1
         if isinstance(best, SparseloomError):
             failed[kind] = best
-        elif best.mapping is not None:
+        elif best.mapping is None:
+            what = f"no mapping that fits was found in {best.seconds:.1f} s"
+            failed.setdefault(kind, InputError(Fault(what, fix="give a larger --budget")))
+        else:
             found.setdefault(kind, []).append(_outcome(run, best, best.mapping))
         if open_orders[kind] == 0 and kind in found:
             yield min(found[kind], key=lambda outcome: (outcome.best.value, outcome.best.energy_pj))

@@ -1,0 +1,192 @@
+"""A study: something published computed again, what was claimed of it, and whether that holds."""
+
+from __future__ import annotations
+
+import importlib
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import Field
+
+from sparseloom.document_model import FileModel, section, validate
+from sparseloom.errors import Fault, InputError, suggest
+from sparseloom.report.reported import DATA
+from sparseloom.results.table import WIDTH, table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STUDIES: Final[Mapping[str, str]] = {
+    "fig3-1": "formats",
+    "fig6-3": "muxing",
+    "fig6-9": "synthetic",
+    "fig6-12": "tax",
+}
+"""By name, the module of this package whose ``study(jobs)`` computes it."""
+
+
+class ClaimModel(FileModel):
+    """One claim of a publication: see the head of the data file."""
+
+    what: str
+    value: float | None = None
+    tolerance: float | None = None
+    least: float | None = None
+    most: float | None = None
+    argument: str
+
+
+class StudyModel(FileModel):
+    """The claims of one study."""
+
+    source: str
+    claims: dict[str, ClaimModel] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim beside what was computed. A claim that gives no bound is only reported."""
+
+    what: str
+    ours: float
+    value: float | None
+    tolerance: float | None
+    least: float | None
+    most: float | None
+    argument: str
+
+    @property
+    def verdict(self) -> str:
+        """``pass``, ``fail`` or ``reported``."""
+        bounds = list[bool]()
+        if self.value is not None and self.tolerance is not None:
+            bounds.append(abs(self.ours - self.value) <= self.tolerance * abs(self.value) + 1e-12)
+        if self.least is not None:
+            bounds.append(self.ours >= self.least - 1e-12)
+        if self.most is not None:
+            bounds.append(self.ours <= self.most + 1e-12)
+        return "reported" if not bounds else "pass" if all(bounds) else "fail"
+
+    @property
+    def published(self) -> str:
+        """What the claim asks for, in figures."""
+        if self.value is not None:
+            within = f" within {100 * self.tolerance:g} %" if self.tolerance else ""
+            return f"{self.value:g}{within}"
+        sides = [
+            f"{word} {bound:g}"
+            for word, bound in (("at least", self.least), ("at most", self.most))
+            if bound is not None
+        ]
+        return ", ".join(sides) or "-"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Series over common places: ``bars`` beside each other or ``lines``."""
+
+    kind: str
+    places: Sequence[str | float]
+    series: Mapping[str, Sequence[float | None]]
+    x_label: str
+    y_label: str
+    log_y: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """A table of a study."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a study's module computes: ``ours`` by the key of the claim, tables, a chart, and notes."""
+
+    title: str
+    ours: Mapping[str, float]
+    parts: tuple[Part, ...] = ()
+    chart: Chart | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study with its findings."""
+
+    name: str
+    source: str
+    computed: Computed
+    findings: tuple[Finding, ...]
+
+    @property
+    def holds(self) -> bool:
+        return all(finding.verdict != "fail" for finding in self.findings)
+
+    def __str__(self) -> str:
+        return text(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as values for JSON."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "title": self.computed.title,
+            "findings": [{**asdict(finding), "verdict": finding.verdict} for finding in self.findings],
+            "tables": [asdict(part) for part in self.computed.parts],
+            "chart": asdict(self.computed.chart) if self.computed.chart else None,
+            "notes": list(self.computed.notes),
+        }
+
+
+def study(name: str, jobs: int = 1) -> Study:
+    """Compute a study and hold it against what was claimed. Raises InputError for a name that is none of :data:`STUDIES`."""
+    if name not in STUDIES:
+        raise InputError(Fault(f"no study is called '{name}'", path="study", fix=suggest(name, STUDIES)))
+    computed: Computed = importlib.import_module(f"sparseloom.report.{STUDIES[name]}").study(jobs)
+    claimed = _claims(name)
+    return Study(
+        name, claimed.source, computed, tuple(_finding(key, claim, computed) for key, claim in claimed.claims.items())
+    )
+
+
+def _claims(name: str) -> StudyModel:
+    return validate(StudyModel, section(DATA / "claims.yaml", "studies").at((name,)))
+
+
+def _finding(key: str, claim: ClaimModel, computed: Computed) -> Finding:
+    return Finding(
+        claim.what, computed.ours[key], claim.value, claim.tolerance, claim.least, claim.most, claim.argument
+    )
+
+
+def text(found: Study) -> str:
+    """The findings, the tables, the notes."""
+    rows = [(each.what, each.published, f"{each.ours:.4g}", each.verdict) for each in found.findings]
+    lines = [f"{found.name}: {found.computed.title}", "", table(("claim", "published", "ours", ""), rows, {0, 1, 3})]
+    for part in found.computed.parts:
+        lines += ["", part.title, table(part.header, part.rows, 1)]
+    arguments = dict.fromkeys(f"{each.what}: {each.argument}" for each in found.findings)
+    for title, items in (("tolerances, set before the run", arguments), ("notes", found.computed.notes)):
+        if items:
+            lines += ["", title, *(_bullet(item) for item in items)]
+    lines += ["", _bullet(f"source: {found.source}")]
+    return "\n".join(lines)
+
+
+def _bullet(item: str) -> str:
+    return textwrap.fill(f"- {item}", WIDTH, subsequent_indent="  ")
+
+
+def figure(found: Study) -> Figure:
+    """The chart of a study. Raises InputError for a study that has none."""
+    from sparseloom.report.figures import chart
+
+    if found.computed.chart is None:
+        raise InputError(Fault(f"{found.name} has no figure", path="study", fix="leave -o out"))
+    return chart(found.computed.chart)
