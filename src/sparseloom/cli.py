@@ -387,14 +387,38 @@ def describe(design: Annotated[str, typer.Argument(help="a published design", me
 
 @app.command()
 def reproduce(
-    what: Annotated[Literal["validation"], typer.Argument(help="the thesis' Table 4.3")],
+    what: Annotated[
+        str, typer.Argument(help="validation (the thesis' Table 4.3), or a figure, as fig6-9; without it, a list")
+    ] = "",
     masks: Annotated[Path | None, typer.Option(metavar="FOLDER", help="L13_weights.txt, L13_iacts.txt ...")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", metavar="PATH", help="write the figure of a study to this file: .pdf, .svg, .png"),
+    ] = None,
     json: JsonPath = None,
+    jobs: Annotated[int, typer.Option(min=0, help="processes of a study; 0: as many as there are processors")] = 0,
 ) -> None:
-    """Compute published results again and lay them beside what the papers and the thesis report."""
+    """Compute published results again and lay them beside what the papers and the thesis report.
+
+    A study holds its figures against what was published, by tolerances that were set before it was run: exit code 1 if one fails.
+    """
+    from sparseloom import document
+    from sparseloom.report.study import STUDIES, study
     from sparseloom.report.validation import validate
 
+    document.require_writable(json, output)
+    if not what:
+        print("\n  ".join(("studies", "validation", *STUDIES)))
+        return
     _announce_compilation()
+    if what != "validation":
+        held = study(what, jobs or os.cpu_count() or 1)
+        if json is not None:
+            held.to_json(json)
+        if output is not None:
+            held.to_figure(output)
+        print(held)
+        raise typer.Exit(0 if held.holds else 1)
     found = validate(masks)
     if json is not None:
         found.to_json(json)

@@ -39,6 +39,8 @@ def test_formats_have_the_blocks_of_the_pattern_and_none_for_a_dense_operand() -
     sparse, dense = (set_ups(designs.load("highlight"), {"A": a, "B": Sparsity()})[0].design for a in (HSS, Sparsity()))
     assert str(sparse.features.formats["GLB"]["A"]) == "UOP(M,K2):/0-CP(K1=4)-CP(K0=3)"
     assert str(sparse.features.formats["PE"]["A"]) == "CP(K0=3)"
+    [one] = set_ups(designs.load("highlight"), {"A": Sparsity.parse("C0(2:4)"), "B": Sparsity()})
+    assert str(one.design.features.formats["GLB"]["A"]) == "UOP(M,K1):/0-CP(K0=4)"
     assert all("A" not in table for table in dense.features.formats.values())
     assert bound("CP(K1=H)-CP(K0=4)", ((2, 8), (2, 3))) == "CP(K1=8)-CP(K0=4)"
 

@@ -310,7 +310,8 @@ def test_the_command_writes_what_it_prints(command, found: Validation, tmp_path:
 def test_a_file_that_cannot_be_written_is_a_fault(command, tmp_path: Path) -> None:
     code, _, errors = command("--json", tmp_path / "none" / "out.json")
     assert code == 2
-    assert "cannot write the file: No such file or directory" in errors
+    assert "cannot write" in errors
+    assert "none" in errors
 
 
 def test_the_documents_show_the_table_as_it_is(found: Validation) -> None:

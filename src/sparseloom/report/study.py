@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import json
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
 
 from pydantic import Field
 
+from sparseloom import document
 from sparseloom.document_model import FileModel, section, validate
 from sparseloom.errors import Fault, InputError, suggest
 from sparseloom.report.reported import DATA
 from sparseloom.results.table import WIDTH, table
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 STUDIES: Final[Mapping[str, str]] = {
     "fig3-1": "formats",
@@ -112,7 +112,7 @@ class Computed:
     ours: Mapping[str, float]
     parts: tuple[Part, ...] = ()
     chart: Chart | None = None
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,21 @@ class Study:
 
     def __str__(self) -> str:
         return text(self)
+
+    def to_json(self, path: str | Path) -> None:
+        """Write a JSON file, at once or not at all. Raises InputError when it cannot be written."""
+        document.write(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+
+    def to_figure(self, path: str | Path) -> None:
+        """Write its figure. Raises InputError for a study that has none, and a format that is not known."""
+        from sparseloom.report.figures import FORMATS, chart
+
+        if self.computed.chart is None:
+            raise InputError(Fault(f"{self.name} has no figure", path="study", fix="leave -o out"))
+        form = Path(path).suffix.removeprefix(".")
+        if form not in FORMATS:
+            raise InputError(Fault(f"'{form}' is not a format of figures", str(path), fix=f"give {', '.join(FORMATS)}"))
+        chart(self.computed.chart).savefig(path, format=form, dpi=200)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as values for JSON."""
@@ -181,12 +196,3 @@ def text(found: Study) -> str:
 
 def _bullet(item: str) -> str:
     return textwrap.fill(f"- {item}", WIDTH, subsequent_indent="  ")
-
-
-def figure(found: Study) -> Figure:
-    """The chart of a study. Raises InputError for a study that has none."""
-    from sparseloom.report.figures import chart
-
-    if found.computed.chart is None:
-        raise InputError(Fault(f"{found.name} has no figure", path="study", fix="leave -o out"))
-    return chart(found.computed.chart)

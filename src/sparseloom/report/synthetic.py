@@ -50,6 +50,7 @@ class Figures:
     on_chip_pj: float
     energy_pj: float
     swapped: bool
+    padding: float
 
     @property
     def edp(self) -> float:
@@ -97,9 +98,9 @@ def study(jobs: int = 1) -> Computed:
 
 
 def _with_four(design: Design) -> Design:
-    first, second = design.supports["A"]
-    more = Support(Pattern.parse(WITH_FOUR), second.formats, second.unused)
-    return replace(design, supports={**design.supports, "A": (first, second, more)})
+    own = design.supports["A"]
+    more = Support(Pattern.parse(WITH_FOUR), own[-1].formats, own[-1].unused)
+    return replace(design, supports={**design.supports, "A": (*own, more)})
 
 
 def _contender(design: Design, name: str, technology: Technology) -> Contender:
@@ -128,7 +129,7 @@ def _grid(variants: Mapping[str, Contender], jobs: int) -> Grid:
 def _figures(found: Outcome) -> Figures:
     result = found.result
     off_chip = next(iter(result.levels.values())).energy_pj
-    return Figures(result.cycles, result.energy_pj - off_chip, result.energy_pj, found.run.swapped)
+    return Figures(result.cycles, result.energy_pj - off_chip, result.energy_pj, found.run.swapped, found.run.padding)
 
 
 def _ratios(grid: Grid, above: str, below: str, dram: bool = False) -> dict[Cell, float]:
@@ -159,11 +160,11 @@ def _claims(grid: Grid) -> dict[str, float]:
 
 
 def _speed(grid: Grid, cell: Cell) -> float:
-    """Cycles over those of the density of the operand whose pattern is skipped."""
+    """Cycles over those of the padded work at the density of the operand whose pattern is skipped."""
     of_a, of_b = (Sparsity.parse(PATTERNS["highlight"][percent]).density for percent in cell)
     here = grid["highlight", cell]
     ideal = grid["tc", (0, 0)].cycles * (of_b if here.swapped else of_a)
-    return here.cycles / ideal
+    return here.cycles * (1 - here.padding) / ideal
 
 
 def _parts(grid: Grid) -> Iterator[Part]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sparseloom.errors import Fault, InputError
+from sparseloom import document
 from sparseloom.report import eyeriss, eyeriss_v2, tensor_core
 from sparseloom.report.reported import Claim, reported
 from sparseloom.report.row import Row
@@ -46,15 +46,7 @@ class Validation:
 
     def to_json(self, path: Path) -> None:
         """Write a JSON file, at once or not at all. Raises InputError when the file cannot be written."""
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        part = path.with_name(f".{path.name}.part")
-        try:
-            part.write_text(text, "utf-8")
-            part.replace(path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            fix = "give a path in a folder that exists and may be written"
-            raise InputError(Fault(f"cannot write the file: {error.strerror}", str(path), fix=fix)) from None
+        document.write(path, json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 _VERDICTS = ("better", "equal", "worse", "no data")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from sparseloom.arch.area import Area, area
 from sparseloom.arch.design import Design
@@ -133,10 +134,26 @@ def _ways(
             densities={tensor: sparsity.density for tensor, sparsity in ready.sparsities.items()},
             chains={tensor: sparsity.chain for tensor, sparsity in ready.sparsities.items() if sparsity.chain},
         )
-        yield Run(
-            contender.name, (name,), (layer.count,), padded(seen, setting), layer.computes, setting, swapped,
-            dict(ready.sparsities),
-        )  # fmt: skip
+        for whole in _paddings(seen, setting):
+            yield Run(
+                contender.name, (name,), (layer.count,), whole, layer.computes, setting, swapped, dict(ready.sparsities)
+            )
+
+
+MOST_PADDING: Final = 0.15
+"""Paddings that add more computes than this over the least one are not tried."""
+
+
+def _paddings(layer: Layer, setting: Setting) -> list[Layer]:
+    """The layer with the least padding that its patterns need, and with somewhat more: blocks of a pattern side by side need a
+    number of them that the lanes divide."""
+    least = padded(layer, setting)
+    found = {least.shape[least.reduced]: least}
+    for times in (2, 4, 8) if layer.chains else ():
+        more = padded(layer, setting, times)
+        if more.computes <= (1 + MOST_PADDING) * least.computes:
+            found.setdefault(more.shape[more.reduced], more)
+    return list(found.values())
 
 
 def _together(a: Run, b: Run) -> Run:

@@ -77,10 +77,11 @@ def form(layer: Layer, design: Design) -> Layer:
     return _form(design)(layer)
 
 
-def padded(layer: Layer, setting: Setting) -> Layer:
-    """The layer with ranks that are multiples of fixed bounds, of the blocks of formats and of those of its own patterns."""
+def padded(layer: Layer, setting: Setting, times: int = 1) -> Layer:
+    """The layer with ranks that are multiples of fixed bounds, of the blocks of formats, and of so many blocks of its own
+    patterns."""
     fixed, blocks = setting.constraints.multiples(), _blocks(setting.design)
-    own = {layer.reduced: lcm(*(block(chain) for chain in layer.chains.values()))}
+    own = {layer.reduced: times * lcm(*(block(chain) for chain in layer.chains.values()))} if layer.chains else {}
     wanted = {rank: lcm(*(sizes.get(rank, 1) for sizes in (fixed, blocks, own))) for rank in layer.shape}
     return layer.padded(wanted)
 
