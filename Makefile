@@ -13,7 +13,7 @@ help:  ## show this list
 
 setup: $(STAMP)  ## make the virtual environment and install the package with its tools
 
-demo: $(STAMP)  ## evaluate the published accelerators and print the results
+demo: $(STAMP)  ## compare five accelerators on a pruned ResNet-50: a table, and a page of plots
 	$(BIN)/sparseloom demo
 
 test: $(STAMP)  ## run all tests

@@ -380,11 +380,17 @@ def test_a_design_that_does_not_exist_is_refused_with_a_suggestion(run) -> None:
     assert "did you mean 'eyeriss'?" in errors
 
 
-def test_the_demo_runs_and_says_how_to_repeat_it(run) -> None:
-    code, out, _ = run("demo")
-    assert code == 0
-    repeat = out.splitlines()[-1].split("`")[1].split()
-    assert out.startswith(run(*repeat[1:])[1])
+def test_the_demo_evaluates_what_was_found_before_and_says_where_its_page_is(run, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("sparseloom.search.comparison.map_layer", None)  # nothing is searched
+    code, out, errors = run("demo", "-o", tmp_path / "demo.html")
+    assert code == 0, errors
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines[3:8]] == ["tc", "stc", "s2ta", "dstc", "highlight"]
+    assert str(tmp_path / "demo.html") in out
+    assert "<h1>resnet50 on tc, stc, s2ta, dstc and highlight</h1>" in (tmp_path / "demo.html").read_text()
+    assert lines[-1].startswith(
+        "the same with a search from scratch: sparseloom compare resnet50 --designs tc,stc,s2ta"
+    )
 
 
 def mapped(run, tmp_path: Path, text: str):

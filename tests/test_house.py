@@ -146,7 +146,7 @@ def test_the_network_of_the_page_on_files_has_the_totals_it_states() -> None:
 def test_the_python_examples_of_the_readme_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, spread, second, third, fourth, layers = re.findall(
+    first, spread, second, third, fourth, layers, beside = re.findall(
         r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
     )
     monkeypatch.chdir(tmp_path)
@@ -172,3 +172,12 @@ def test_the_python_examples_of_the_readme_run(
     assert chosen.best.value <= best.value
     exec(layers, names)
     assert {line.rpartition(": ")[2] for line in capsys.readouterr().out.splitlines()} == {"optimal in this mapspace"}
+    exec(beside.replace('"resnet50", ["tc", "stc", "highlight"]', '"lenet5", ["tc", "stc"]'), names)
+    assert capsys.readouterr().out.startswith("lenet5: weights C1(2:4)->C0(2:4), activations 0.4 unstructured")
+    assert (tmp_path / "report.html").exists()
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {
+        "edp.pdf",
+        "cycles.pdf",
+        "energy.pdf",
+        "area.pdf",
+    }

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sparseloom.model.batch import evaluate_batch as evaluate_batch
     from sparseloom.model.draws import evaluate_draws as evaluate_draws
     from sparseloom.model.draws import with_spread as with_spread
+    from sparseloom.report.comparison import compare as compare
     from sparseloom.results import Result as Result
     from sparseloom.search.codesign import Chosen as Chosen
     from sparseloom.search.codesign import best_design as best_design
@@ -65,6 +66,7 @@ _HOMES = {
     "sparseloom.model.draws": ("evaluate_draws", "with_spread"),
     "sparseloom.search.mapper": ("Best", "best_mapping"),
     "sparseloom.search.codesign": ("Chosen", "best_design", "mapspaces"),
+    "sparseloom.report.comparison": ("compare",),
     "sparseloom.results": ("Result",),
     "sparseloom.errors": ("SparseloomError",),
 }

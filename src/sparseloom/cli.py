@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     Arguments = tuple[Workload, Design, Mapping, Conventions, TimeloopDetails | None]
 
-DEMO = "eyeriss-v2-pe-mobilenet-l07"
-
 FRONT = "pareto"
 """The objective that asks for a front."""
 
@@ -151,15 +149,22 @@ def _drawn(result: Result, case: Case, arguments: Arguments, draws: int, seed: i
 
 
 @app.command()
-def demo() -> None:
-    """Evaluate all published designs on real layers, and show one of them in full."""
-    from sparseloom import designs
-    from sparseloom.report.overview import text
+def demo(
+    output: Annotated[Path, typer.Option("-o", metavar="PATH", help="the page of plots that is written")] = Path(
+        "sparseloom-demo.html"
+    ),
+) -> None:
+    """Compare five accelerators on a pruned ResNet-50, and write a page of plots."""
+    from sparseloom import document
+    from sparseloom.report.demo import COMMAND
+    from sparseloom.report.demo import demo as shown
 
-    results = {name: _evaluate([Path(name)], None) for name in designs.cases()}
-    print(f"{results[DEMO]}\n")
-    print(text(results))
-    print(f"\nThe first was `sparseloom evaluate {DEMO}`; `sparseloom describe` shows the designs.")
+    document.require_writable(output)
+    _announce_compilation()
+    found = shown(os.cpu_count() or 1)
+    found.to_html(output)
+    print(f"{found}\n\nplots, loop nests and assumptions: {output.resolve()}")
+    print(f"the same with a search from scratch: {COMMAND} --fresh -o {output.name}")
 
 
 @cache
@@ -285,6 +290,7 @@ def compare(
         Path | None,
         typer.Option("-o", metavar="PATH", help="write a page of plots to this HTML file, which opens offline"),
     ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="search what comes with the package as well")] = False,
     json: JsonPath = None,
     jobs: Annotated[int, typer.Option(min=0, help="processes; 0: as many as there are processors")] = 0,
 ) -> None:
@@ -300,7 +306,9 @@ def compare(
     document.require_writable(json, output)
     _announce_compilation()
     names = [name.strip() for name in designs.split(",") if name.strip()]
-    code = compare_designs(network, names, weights, activations, objective, _seconds(budget), node, jobs, json, output)
+    code = compare_designs(
+        network, names, weights, activations, objective, _seconds(budget), node, jobs, fresh, json, output
+    )
     if code:
         raise typer.Exit(code)
 

@@ -29,6 +29,7 @@ def compare_designs(
     budget_s: float,
     node_nm: float,
     jobs: int,
+    fresh: bool,
     json_path: Path | None,
     output: Path | None,
 ) -> int:
@@ -48,7 +49,7 @@ def compare_designs(
         found = compare(
             _network(network), designs, weights, activations,
             objective=objective, budget_s=budget_s, technology=Technology(node_nm), jobs=jobs or os.cpu_count() or 1,
-            watch=watch,
+            fresh=fresh, watch=watch,
         )  # fmt: skip
     if json_path is not None:
         document.write(json_path, json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n")

@@ -35,21 +35,6 @@ def constraints(name: str) -> Constraints:
     return build(node) if node is not None else NONE
 
 
-def wider_constraints(name: str) -> Constraints | None:
-    """What the published design ``name`` allows where none of its own mappings fits: its constraints, with other ones for some
-    levels. None where it says nothing of it."""
-    from dataclasses import replace
-
-    from sparseloom import document
-    from sparseloom.mapping.constraint_file import build
-
-    node = document.read(_FOLDER / f"{name}.yaml").get("when_nothing_fits")
-    if node is None:
-        return None
-    own = constraints(name)
-    return replace(own, levels={**own.levels, **build(node).levels})
-
-
 def cases() -> tuple[str, ...]:
     """Names of the published cases, in alphabetical order: the name of a design, then what runs on it."""
     return tuple(sorted(path.stem for path in (_FOLDER / "cases").glob("*.yaml")))

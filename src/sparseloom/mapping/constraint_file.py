@@ -51,6 +51,9 @@ class ConstraintsModel(FileModel):
 
     levels: tuple[LevelConstraintsModel, ...] = ()
     parallelism: ParallelismModel = ParallelismModel()
+    when_nothing_fits: tuple[LevelConstraintsModel, ...] = Field(
+        default=(), description="levels that allow more, for layers of a comparison of which no mapping fits"
+    )
 
 
 def schema() -> dict[str, Any]:
@@ -62,9 +65,17 @@ def build(node: Node) -> Constraints:
     """The constraints of the node under ``constraints:``. Raises InputError with every fault."""
     model = validate(ConstraintsModel, node)
     faults: list[Fault] = []
+    levels = _levels(node.at(("levels",)), model.levels, faults)
+    wider = _levels(node.at(("when_nothing_fits",)), model.when_nothing_fits, faults)
+    if faults:
+        raise InputError(faults)
+    return Constraints(levels, model.parallelism.least, model.parallelism.most, wider)
+
+
+def _levels(node: Node, models: tuple[LevelConstraintsModel, ...], faults: list[Fault]) -> dict[str, LevelConstraints]:
     levels: dict[str, LevelConstraints] = {}
-    for i, level in enumerate(model.levels):
-        at = node.at(("levels", i))
+    for i, level in enumerate(models):
+        at = node.at((i,))
         if level.level in levels:
             faults.append(at.fault(f"{level.level} has constraints twice", "merge the two"))
         for rank, axis in level.axes.items():
@@ -75,9 +86,7 @@ def build(node: Node) -> Constraints:
         levels[level.level] = LevelConstraints(
             temporal, spatial, level.inner, level.inner_spatial, dict(level.axes), keep, bypass, stream
         )
-    if faults:
-        raise InputError(faults)
-    return Constraints(levels, model.parallelism.least, model.parallelism.most)
+    return levels
 
 
 def _limits(node: Node, limits: dict[str, int | str], faults: list[Fault]) -> dict[str, Limit]:

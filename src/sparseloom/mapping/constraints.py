@@ -84,18 +84,29 @@ class LevelConstraints:
 
 @dataclass(frozen=True)
 class Constraints:
-    """What a design allows: ``levels`` by name, and the least and most share of the compute units that a mapping uses."""
+    """What a design allows: ``levels`` by name, and the least and most share of the compute units that a mapping uses.
+    ``when_nothing_fits`` has levels that allow more, for layers of which no mapping fits: see :meth:`widened`."""
 
     levels: Table[str, LevelConstraints] = field(default_factory=dict)
     least_parallelism: float = 0.0
     most_parallelism: float = 1.0
+    when_nothing_fits: Table[str, LevelConstraints] = field(default_factory=dict)
 
     def of(self, level: str) -> LevelConstraints:
         return self.levels.get(level, UNCONSTRAINED)
 
     def only(self, ranks: Collection[str]) -> Constraints:
         """Those that are about some ``ranks``, for a layer that has no others."""
-        return replace(self, levels={name: level.only(ranks) for name, level in self.levels.items()})
+        levels, wider = (
+            {name: level.only(ranks) for name, level in some.items()} for some in (self.levels, self.when_nothing_fits)
+        )
+        return replace(self, levels=levels, when_nothing_fits=wider)
+
+    def widened(self) -> Constraints | None:
+        """What is allowed where nothing fits; None if that is nothing else."""
+        if not self.when_nothing_fits:
+            return None
+        return replace(self, levels={**self.levels, **self.when_nothing_fits}, when_nothing_fits={})
 
     def multiples(self) -> dict[str, int]:
         """By rank, the product of the bounds that its loops must have: what its size has to be a multiple of."""

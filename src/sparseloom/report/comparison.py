@@ -17,6 +17,7 @@ from sparseloom.report.mapped import finite
 from sparseloom.results.table import table
 from sparseloom.search.comparison import Contender, Outcome, Refusal, Run, runs
 from sparseloom.search.comparison import compare as search
+from sparseloom.search.found import Found
 from sparseloom.workload import zoo
 from sparseloom.workload.network import Network
 
@@ -291,50 +292,57 @@ def _why(error: SparseloomError) -> str:
 def compare(
     network: str | Network,
     designs: Sequence[str | Contender],
-    weights: str | Sparsity = "dense",
-    activations: str | Sparsity = "dense",
+    weights: str | float | Sparsity = "dense",
+    activations: str | float | Sparsity = "dense",
     *,
     objective: str = "edp",
     budget_s: float = 30.0,
     technology: Technology | None = None,
     jobs: int = 1,
+    fresh: bool = False,
     watch: Callable[[Comparison, int], None] | None = None,
 ) -> Comparison:
     """Every layer of a network mapped at its best on every design, all designs estimated at one technology.
 
     ``network`` and ``designs`` are names of published ones, or values. ``weights`` and ``activations`` say how sparse the operands
     are: a density (nonzeros anywhere), ``"dense"``, or a pattern along the rank that is reduced (``"C1(2:4)->C0(2:4)"``); each
-    design sees of them what it supports. ``budget_s`` seconds are searched at most for a layer, by ``jobs`` processes; ``watch`` is
-    told what there is after each layer, and how many are still to come. An interrupt ends the search with what there is.
+    design sees of them what it supports. Mappings that come with the package are evaluated again and not searched, unless
+    ``fresh``. ``budget_s`` seconds are searched at most for a layer, by ``jobs`` processes; ``watch`` is told what there is after
+    each layer, and how many are still to come. An interrupt ends the search with what there is.
 
     Raises InputError for unknown names, PatternError for a sparsity that cannot be read, ArchitectureError for a design that does
     not say what it is made of, all of them before anything is searched.
     """
     technology = technology or Technology()
-    known = zoo.load(network) if isinstance(network, str) else network
-    weights = Sparsity.parse(weights) if isinstance(weights, str) else weights
-    activations = Sparsity.parse(activations) if isinstance(activations, str) else activations
+    whole = zoo.load(network) if isinstance(network, str) else network
+    weights = weights if isinstance(weights, Sparsity) else Sparsity.parse(str(weights))
+    activations = activations if isinstance(activations, Sparsity) else Sparsity.parse(str(activations))
     contenders = [each if isinstance(each, Contender) else _published(each, technology) for each in designs]
     todo, refused = list[list[Run]](), list[Refusal]()
     for contender in contenders:
-        own, never = runs(known, contender, weights, activations, objective, budget_s)
+        own, never = runs(whole, contender, weights, activations, objective, budget_s)
         todo += own
         refused += never
-    names = tuple(layer.name for layer in known.layers)
+    names = tuple(layer.name for layer in whole.layers)
     found = Comparison(
-        known.name, str(weights), str(activations), objective, technology, names, tuple(contenders), (), tuple(refused)
+        whole.name, str(weights), str(activations), objective, technology, names, tuple(contenders), (), tuple(refused)
     )
+    store = Found() if fresh else Found.read()
+    known = [(orders, store.known(orders)) for orders in todo]
+    for _, outcome in known:
+        found = found if outcome is None else found.and_(outcome)
+    left = [orders for orders, outcome in known if outcome is None]
     try:
-        for number, outcome in enumerate(search(todo, jobs), start=1):
-            found = found.and_(outcome)
+        for number, one in enumerate(search(left, jobs), start=1):
+            found = found.and_(one)
             if watch is not None:
-                watch(found, len(todo) - number)
+                watch(found, len(left) - number)
     except KeyboardInterrupt:
         return replace(found, interrupted=True)
     return found
 
 
 def _published(name: str, technology: Technology) -> Contender:
-    from sparseloom.designs.load import constraints, load, wider_constraints
+    from sparseloom.designs.load import constraints, load
 
-    return Contender.at(load(name), constraints(name), technology, wider_constraints(name))
+    return Contender.at(load(name), constraints(name), technology)

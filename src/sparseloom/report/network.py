@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 
 from sparseloom import __version__, document
 from sparseloom.arch import file as design_file
+from sparseloom.digest import digest
 from sparseloom.errors import Fault, InputError, SparseloomError
 from sparseloom.mapping import file as mapping_file
 from sparseloom.model.evaluate import evaluate
@@ -61,7 +61,7 @@ class Folder:
         except (OSError, ValueError, KeyError, TypeError) as error:
             what = f"not the summary of a search: {type(error).__name__} {error}"
             raise InputError(Fault(what, str(path), fix=fix)) from None
-        mine = {"format": FORMAT, "version": __version__, "setting": self._key(_setting(self.setting))}
+        mine = {"format": FORMAT, "version": __version__, "setting": digest(*_setting(self.setting))}
         for key, value in mine.items():
             if head[key] != value:
                 what = f"it is of {key} {head[key]}, this search of {value}"
@@ -71,7 +71,7 @@ class Folder:
                 raise InputError(Fault(what, str(path), fix=fix))
         found = {}
         for number, task in enumerate(self.tasks):
-            row = rows.get(self._key(workload_file.plain(task.layer.workload())))
+            row = rows.get(digest(workload_file.plain(task.layer.workload())))
             if row is not None and row.get("mapping") and (row["proven"] or row["budget_s"] >= self.setting.budget_s):
                 found[number] = self._best(task, row, path)
         return found
@@ -103,24 +103,20 @@ class Folder:
         values = {
             "format": FORMAT,
             "version": __version__,
-            "setting": self._key(_setting(self.setting)),
+            "setting": digest(*_setting(self.setting)),
             **summary(self.setting, self.tasks, found),
         }
         for row, number in zip(values["layers"], sorted(found), strict=True):
-            row["key"] = self._key(workload_file.plain(self.tasks[number].layer.workload()))
+            row["key"] = digest(workload_file.plain(self.tasks[number].layer.workload()))
             best = found[number]
             stopped = best.seconds if isinstance(best, Best) and best.interrupted else None
             row["budget_s"] = self.setting.budget_s if stopped is None else stopped
         document.write(self.path / SUMMARY, json.dumps(values, indent=1, allow_nan=False) + "\n")
 
-    @staticmethod
-    def _key(values: object) -> str:
-        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
-
 
 def _setting(setting: Setting) -> list[object]:
     """What decides over the answer."""
-    return [design_file.plain(setting.design), repr(setting.constraints), setting.objective, setting.imperfect]
+    return [design_file.plain(setting.design), setting.constraints, setting.objective, setting.imperfect]
 
 
 def _file_name(layer: str) -> str:

@@ -15,7 +15,7 @@ from typing import Final
 
 from sparseloom.arch.design import Design, Support
 from sparseloom.arch.technology import Technology
-from sparseloom.designs.load import constraints, load, wider_constraints
+from sparseloom.designs.load import constraints, load
 from sparseloom.fibertree.pattern import Pattern
 from sparseloom.fibertree.sparsity import Sparsity
 from sparseloom.report.study import Chart, Computed, Part
@@ -109,7 +109,7 @@ def _contender(design: Design, name: str, technology: Technology) -> Contender:
         replace(level, read_words_per_cycle=None, write_words_per_cycle=None) for level in design.architecture.levels
     )
     free = replace(design, architecture=replace(design.architecture, levels=levels))
-    return Contender.at(free, constraints(name), technology, wider_constraints(name))
+    return Contender.at(free, constraints(name), technology)
 
 
 def _grid(variants: Mapping[str, Contender], jobs: int) -> Grid:

@@ -27,20 +27,16 @@ from sparseloom.workload.network import Network
 
 @dataclass(frozen=True)
 class Contender:
-    """A design with its constraints, energies and area at one technology; ``wider`` constraints hold for layers of which no mapping
-    fits."""
+    """A design with its constraints, energies and area at one technology."""
 
     design: Design
     constraints: Constraints
     area: Area
-    wider: Constraints | None = None
 
     @classmethod
-    def at(
-        cls, design: Design, constraints: Constraints, technology: Technology, wider: Constraints | None = None
-    ) -> Contender:
+    def at(cls, design: Design, constraints: Constraints, technology: Technology) -> Contender:
         """Raises ArchitectureError for a design that does not say what it is made of."""
-        return cls(estimated(design, technology), constraints, area(design, technology), wider)
+        return cls(estimated(design, technology), constraints, area(design, technology))
 
     @property
     def name(self) -> str:
@@ -128,7 +124,7 @@ def _ways(
     operands = [tensor.name for tensor in layer.einsum.operands]
     given = {tensor: weights if tensor == layer.constant else activations for tensor in operands}
     for ready in set_ups(contender.design, given):
-        setting = Setting(ready.design, contender.constraints, goal, budget_s=budget_s, wider=contender.wider)
+        setting = Setting(ready.design, contender.constraints, goal, budget_s=budget_s, widen=True)
         seen = replace(
             layer,
             densities={tensor: sparsity.density for tensor, sparsity in ready.sparsities.items()},
@@ -178,14 +174,15 @@ def compare(todo: Sequence[Sequence[Run]], jobs: int = 1) -> Iterator[Outcome | 
             what = f"no mapping that fits was found in {best.seconds:.1f} s"
             failed.setdefault(kind, InputError(Fault(what, fix="give a larger --budget")))
         else:
-            found.setdefault(kind, []).append(_outcome(run, best, best.mapping))
+            found.setdefault(kind, []).append(outcome_of(run, best, best.mapping))
         if open_orders[kind] == 0 and kind in found:
             yield min(found[kind], key=lambda outcome: (outcome.best.value, outcome.best.energy_pj))
         elif open_orders[kind] == 0:
             yield Refusal(run.design, run.names, failed[kind])
 
 
-def _outcome(run: Run, best: Best, mapping: LoopNest) -> Outcome:
+def outcome_of(run: Run, best: Best, mapping: LoopNest) -> Outcome:
+    """What a mapping of a run gives. Raises MappingError for one that does not fit."""
     problem = run.setting.problem(run.layer)
     result = evaluate(problem.workload, problem.design, mapping)
     return Outcome(run, best, result, breakdown(problem, mapping))
