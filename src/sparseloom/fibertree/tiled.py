@@ -23,8 +23,8 @@ class Tiled(Density):
     tiles of that tiling, the worst case is the worst of them.
 
     Perfect bounds cut ranks into aligned tiles only, so for them sums over all tiles are those of ``inner``, exactly. Boxes
-    that are cut otherwise (imperfect bounds, sliding windows) are taken as if they were aligned. Since extents are all that
-    matters, a batch of mappings needs no places.
+    that are cut otherwise (imperfect bounds, sliding windows, parts of a format in tiles that cut through its blocks) are taken
+    as if they were aligned. Since extents are all that matters, a batch of mappings needs no places.
     """
 
     inner: TreeDensity
