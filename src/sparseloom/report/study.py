@@ -23,6 +23,7 @@ STUDIES: Final[Mapping[str, str]] = {
     "fig6-3": "muxing",
     "fig6-9": "synthetic",
     "fig6-12": "tax",
+    "fig6-13": "dual",
 }
 """By name, the module of this package whose ``study(jobs)`` computes it."""
 
