@@ -11,7 +11,7 @@ import pytest
 
 from sparseloom.errors import InputError
 from sparseloom.report import study as studies
-from sparseloom.report import synthetic
+from sparseloom.report import synthetic, tensor_cores
 from sparseloom.report.study import STUDIES, Chart, Finding, study, text
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +62,16 @@ def test_the_synthetic_workloads_hold_in_small(monkeypatch) -> None:
     assert found.computed.chart is not None
     assert list(found.computed.chart.places) == ["0/0", "0/50", "75/0", "75/50"]
     assert found.computed.chart.series["s2ta"][0] is None
+
+
+def test_the_artifacts_mappings_of_tensor_cores_give_its_closed_form() -> None:
+    """cycles = (M / 64) N ceil(K / (16 x)) max(1, D / 42), with D words from SMEM in a cycle: 16 x inputs, 8 weights, metadata."""
+    for weights, x, bits in (("dense", 1, 0), ("C0(2:4)", 2, 2), ("C0(2:6)", 3, 4), ("C0(2:8)", 4, 4)):
+        for shape in tensor_cores.SHAPES:
+            found = tensor_cores._result(tensor_cores.FLEXIBLE, shape, weights)
+            steps = -(-shape.k // (16 * x))
+            asked = 16 * x + 8 + bits
+            assert found.cycles == pytest.approx(shape.m / 64 * shape.n * steps * max(1, asked / 42), rel=1e-4)
 
 
 def test_every_study_has_claims_and_a_module() -> None:
