@@ -73,7 +73,7 @@ _Part = tuple[str, Role, int, Component, Mapping[str, list[_Action]]]
 
 
 def _parts(design: Design, faults: list[Fault]) -> Iterator[_Part]:
-    architecture = design.architecture
+    architecture, formatted = design.architecture, _formatted(design)
     for level in architecture.levels:
         if level.capacity_words == 0:
             continue
@@ -84,7 +84,7 @@ def _parts(design: Design, faults: list[Fault]) -> Iterator[_Part]:
         if level.metadata_component is not None:
             name = f"{level.name} metadata"
             yield name, Role.METADATA, level.instances, level.metadata_component, {level.name: _storage("metadata_")}
-        elif level.metadata_width_bits and level.metadata_capacity_bits != 0:
+        elif level.name in formatted:
             what = f"{level.name} holds metadata and does not say in what"
             faults.append(Fault(what, path=level.name, fix="add `metadata_component:`"))
     unit = architecture.compute
@@ -96,6 +96,13 @@ def _parts(design: Design, faults: list[Fault]) -> Iterator[_Part]:
         role = Role.FEATURE if each.feature else Role.OTHER
         actions = {level: _used(names, each.uses) for level, names in each.used_by.items()}
         yield each.name, role, each.instances, each.component, actions
+
+
+def _formatted(design: Design) -> set[str]:
+    """The levels that keep something in a format, and so have metadata to store, if they store any."""
+    supports = (each for own in design.supports.values() for each in own)
+    named = {*design.features.formats, *(name for each in supports for name in each.formats or {})}
+    return {level.name for level in design.architecture.levels if level.name in named and level.metadata_width_bits}
 
 
 def _unsaid(level: StorageLevel | ComputeLevel) -> Fault:
