@@ -233,7 +233,7 @@ def test_constraints_are_those_of_the_artifact(name: str) -> None:
     folder, file = CONSTRAINED[name]
     own = [path for path in (REFERENCE / f"{STC}{folder}").iterdir() if path.name[:3] in ("agg", "ERT")]
     found = case.read([*own, REFERENCE / "mapper" / "fig15" / f"{file}-constraints.yaml"], searching=True)
-    assert found.constraints == replace(designs.constraints(name), when_nothing_fits={})
+    assert found.constraints == replace(designs.constraints(name), wider={})
 
 
 @needs_reference

@@ -51,8 +51,8 @@ class ConstraintsModel(FileModel):
 
     levels: tuple[LevelConstraintsModel, ...] = ()
     parallelism: ParallelismModel = ParallelismModel()
-    when_nothing_fits: tuple[LevelConstraintsModel, ...] = Field(
-        default=(), description="levels that allow more, for layers of a comparison of which no mapping fits"
+    wider: tuple[LevelConstraintsModel, ...] = Field(
+        default=(), description="levels that allow more than the source does: comparisons take these"
     )
 
 
@@ -66,7 +66,7 @@ def build(node: Node) -> Constraints:
     model = validate(ConstraintsModel, node)
     faults: list[Fault] = []
     levels = _levels(node.at(("levels",)), model.levels, faults)
-    wider = _levels(node.at(("when_nothing_fits",)), model.when_nothing_fits, faults)
+    wider = _levels(node.at(("wider",)), model.wider, faults)
     if faults:
         raise InputError(faults)
     return Constraints(levels, model.parallelism.least, model.parallelism.most, wider)

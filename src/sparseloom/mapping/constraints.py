@@ -85,12 +85,12 @@ class LevelConstraints:
 @dataclass(frozen=True)
 class Constraints:
     """What a design allows: ``levels`` by name, and the least and most share of the compute units that a mapping uses.
-    ``when_nothing_fits`` has levels that allow more, for layers of which no mapping fits: see :meth:`widened`."""
+    ``wider`` has levels that allow more than a source of the constraints does: see :meth:`widened`."""
 
     levels: Table[str, LevelConstraints] = field(default_factory=dict)
     least_parallelism: float = 0.0
     most_parallelism: float = 1.0
-    when_nothing_fits: Table[str, LevelConstraints] = field(default_factory=dict)
+    wider: Table[str, LevelConstraints] = field(default_factory=dict)
 
     def of(self, level: str) -> LevelConstraints:
         return self.levels.get(level, UNCONSTRAINED)
@@ -98,15 +98,13 @@ class Constraints:
     def only(self, ranks: Collection[str]) -> Constraints:
         """Those that are about some ``ranks``, for a layer that has no others."""
         levels, wider = (
-            {name: level.only(ranks) for name, level in some.items()} for some in (self.levels, self.when_nothing_fits)
+            {name: level.only(ranks) for name, level in some.items()} for some in (self.levels, self.wider)
         )
-        return replace(self, levels=levels, when_nothing_fits=wider)
+        return replace(self, levels=levels, wider=wider)
 
-    def widened(self) -> Constraints | None:
-        """What is allowed where nothing fits; None if that is nothing else."""
-        if not self.when_nothing_fits:
-            return None
-        return replace(self, levels={**self.levels, **self.when_nothing_fits}, when_nothing_fits={})
+    def widened(self) -> Constraints:
+        """All that is allowed, with the wider levels in place of those of the same names."""
+        return replace(self, levels={**self.levels, **self.wider}, wider={})
 
     def multiples(self) -> dict[str, int]:
         """By rank, the product of the bounds that its loops must have: what its size has to be a multiple of."""

@@ -345,4 +345,4 @@ def compare(
 def _published(name: str, technology: Technology) -> Contender:
     from sparseloom.designs.load import constraints, load
 
-    return Contender.at(load(name), constraints(name), technology)
+    return Contender.at(load(name), constraints(name).widened(), technology)

@@ -124,7 +124,7 @@ def _ways(
     operands = [tensor.name for tensor in layer.einsum.operands]
     given = {tensor: weights if tensor == layer.constant else activations for tensor in operands}
     for ready in set_ups(contender.design, given):
-        setting = Setting(ready.design, contender.constraints, goal, budget_s=budget_s, widen=True)
+        setting = Setting(ready.design, contender.constraints, goal, budget_s=budget_s)
         seen = replace(
             layer,
             densities={tensor: sparsity.density for tensor, sparsity in ready.sparsities.items()},

@@ -72,7 +72,7 @@ def key(orders: Sequence[Run]) -> str:
     """The name of a kind of layer on a design: of all ways to run it, with what they are searched by."""
     parts = [
         [
-            design_file.plain(run.setting.design), run.setting.constraints, run.setting.widen, run.setting.objective,
+            design_file.plain(run.setting.design), run.setting.constraints, run.setting.objective,
             run.setting.imperfect, replace(run.layer, name="", count=1),
         ]
         for run in orders

@@ -40,15 +40,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Setting:
-    """What the mappings of all layers are searched by; ``widen``: layers of which no mapping fits may have what the constraints
-    allow then."""
+    """What the mappings of all layers are searched by."""
 
     design: Design
     constraints: Constraints
     objective: str = "edp"
     imperfect: bool = False
     budget_s: float = 30.0
-    widen: bool = False
 
     def problem(self, layer: Layer) -> Problem:
         return Problem(layer.workload(), self.design)
@@ -120,9 +118,6 @@ def map_layer(setting: Setting, layer: Layer) -> Best:
     try:
         best = best_mapping(space, setting.objective, setting.budget_s)
         if best.mapping is None and best.proven:
-            wider = setting.constraints.widened() if setting.widen else None
-            if wider is not None:
-                return map_layer(replace(setting, constraints=wider), layer)
             raise MappingError(misfits(space))
         return best
     finally:
