@@ -77,6 +77,20 @@ def test_units_name_levels_and_actions_that_exist() -> None:
     assert "select is used by unknown action 'compute'" in str(raised.value)
 
 
+def test_supports_name_units_and_levels_that_exist() -> None:
+    from sparseloom.arch.design import Support
+    from sparseloom.fibertree.pattern import Pattern
+
+    support = Support(Pattern.parse("K0(2:4)"), {"SMEN": "CP(K0=H)"}, ("selection of A",))
+    with pytest.raises(ArchitectureError) as raised:
+        replace(designs.load("stc"), supports={"A": (support,)})
+    assert [fault.what for fault in raised.value.faults] == [
+        "a support of A names unknown unit selection of A",
+        "a support of A names unknown level SMEN",
+    ]
+    assert "did you mean 'SMEM'?" in str(raised.value)
+
+
 FILE = """
 name: small
 levels:

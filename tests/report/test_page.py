@@ -369,6 +369,7 @@ def test_the_button_changes_between_light_and_dark(tab: Tab) -> None:
 def test_the_page_follows_what_the_reader_prefers(tab: Tab) -> None:
     tab.view.emulate_media(color_scheme="dark")
     tab.view.wait_for_selector("html[data-theme=dark]")
+    assert tab.view.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
 @pytest.mark.parametrize("width", [1366, 760])

@@ -30,7 +30,7 @@ class Design:
     level nor a compute unit. ``supports`` says by tensor which patterns of an operand it can exploit (a tensor that is not named
     may be anything), ``swaps`` that it may take the operands of a product in either order.
 
-    Raises ArchitectureError when a feature or a unit names a level or an action that does not exist.
+    Raises ArchitectureError when a feature, a unit or a support names a level, an action or a unit that does not exist.
     """
 
     architecture: Architecture
@@ -58,6 +58,7 @@ class Design:
                 fix = suggest(saf.kind, SAF_KINDS)
                 faults.append(Fault(f"unknown kind of feature {saf.kind}", path=f"safs[{i}].kind", fix=fix))
         faults += _unit_faults(self)
+        faults += _support_faults(self)
         if faults:
             raise ArchitectureError(faults)
 
@@ -84,4 +85,19 @@ def _unit_faults(design: Design) -> list[Fault]:
                 for action in actions
                 if action not in known[level]
             ]
+    return faults
+
+
+def _support_faults(design: Design) -> list[Fault]:
+    units, levels = [unit.name for unit in design.units], design.architecture.names
+    faults = []
+    for tensor, supports in design.supports.items():
+        for i, support in enumerate(supports):
+            path = f"supports.{tensor}[{i}]"
+            for kind, named, known in (("unit", support.unused, units), ("level", support.formats or (), levels)):
+                faults += [
+                    Fault(f"a support of {tensor} names unknown {kind} {name}", path=path, fix=suggest(name, known))
+                    for name in named
+                    if name not in known
+                ]
     return faults

@@ -57,10 +57,12 @@ def set_ups(design: Design, given: Mapping[str, Sparsity]) -> list[SetUp]:
 
 def _ways(offers: list[_Way]) -> list[_Way]:
     """The sparsest of those with known places, and the sparsest with nonzeros anywhere if it is sparser still."""
-    placed = [offer for offer in offers if offer[1].chain or offer[1].density == 1]
-    anywhere = [offer for offer in offers if not offer[1].chain and offer[1].density < 1]
-    found = [min(some, key=lambda offer: offer[1].density) for some in (placed, anywhere) if some]
-    return found
+    placed = sorted(
+        (each for each in offers if each[1].chain or each[1].density == 1), key=lambda each: each[1].density
+    )
+    least = placed[0][1].density if placed else 1.0
+    anywhere = [each for each in offers if not each[1].chain and each[1].density < least]
+    return placed[:1] + anywhere[:1]
 
 
 def _set_up(design: Design, way: tuple[_Way, ...]) -> SetUp:
