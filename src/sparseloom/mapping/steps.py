@@ -45,14 +45,16 @@ class RankSteps:
     """The tiles of one rank before a stage and after it.
 
     From tile number i before, rows ``begin[i]`` up to ``begin[i + 1]`` lead to tile number ``after``, [N]. Of all steps between
-    tiles with these numbers: the fewest ``lanes`` along X and along Y [N, 2]; whether a temporal loop has ``turned``, so that
-    the tile is smaller, and for which share of the computes at least it is ``sure`` to replace tiles; the least share of the
-    tile before that whole tiles after it make (``whole``), and that one of them makes (``one``).
+    tiles with these numbers: the fewest ``lanes`` along X and along Y [N, 2], and the ``most`` of both together; whether a
+    temporal loop has ``turned``, so that the tile is smaller, and for which share of the computes at least it is ``sure`` to
+    replace tiles; the least share of the tile before that whole tiles after it make (``whole``), and that one of them makes
+    (``one``).
     """
 
     begin: IntArray
     after: IntArray
     lanes: IntArray
+    most: IntArray
     turned: BoolArray
     sure: FloatArray
     whole: FloatArray
@@ -144,8 +146,8 @@ def rank_steps(
 
     begin = np.searchsorted(rows[first, 0], np.arange(len(known[0]) + 1))
     return RankSteps(
-        begin, rows[first, 1], least(lanes), rows[first, 2] > 0, least(sure), least(before // after * after / before),
-        least(after / before),
+        begin, rows[first, 1], least(lanes), -least(-lanes.prod(axis=1)), rows[first, 2] > 0, least(sure),
+        least(before // after * after / before), least(after / before),
     )  # fmt: skip
 
 

@@ -232,8 +232,11 @@ class Inside:
             if self._shares(path) == stage:
                 table[path.tensor] += self._shared(path, depth)
         least = np.full((len(self.replaced), here.size), np.inf)
-        most, projections = np.array(self.tree.space.most_lanes(depth)), self.floor.problem.projections
-        _spread(np.array(here.shape), begin, to, lanes, there.strides, most, projections, table, after, least)
+        sharing, fanout = np.concatenate([each.most for each in steps]), np.array(self.tree.space.most_lanes(depth))
+        projections = self.floor.problem.projections
+        _spread(
+            np.array(here.shape), begin, to, lanes, sharing, there.strides, fanout, projections, table, after, least
+        )  # fmt: skip
         return least
 
     def _loops(self, stage: int) -> Loops:
@@ -293,31 +296,32 @@ def _innermost(rank: IntArray, bound: IntArray, place: IntArray, tiles: IntArray
 
 @kernel
 def _spread(
-    shape: IntArray, begin: IntArray, to: IntArray, lanes: IntArray, strides: IntArray, most: IntArray, projections: IntArray,
-    table: FloatArray, after: FloatArray, least: FloatArray,
+    shape: IntArray, begin: IntArray, to: IntArray, lanes: IntArray, most: IntArray, strides: IntArray, fanout: IntArray,
+    projections: IntArray, table: FloatArray, after: FloatArray, least: FloatArray,
 ) -> None:  # fmt: skip
-    """The least before spatial loops within ``most`` lanes along X and Y; ``table`` [T, lanes + 1] is what is paid by the number of
-    lanes that share a word of each tensor."""
+    """The least before spatial loops within a ``fanout`` of lanes along X and Y; ``table`` [T, lanes + 1] is what is paid by the
+    number of lanes that share a word of each tensor, the ``most`` [N] of steps that are one here."""
     ranks = len(shape)
     at, child = np.zeros(ranks, np.int64), np.zeros(ranks, np.int64)
     for g in range(least.shape[1]):
         first_step(shape, begin, g, at, child)
         while True:
-            x, y, inner = 1, 1, 0
+            x, y, together, inner = 1, 1, 1, 0
             for d in range(ranks):
                 x *= lanes[child[d], 0]
                 y *= lanes[child[d], 1]
+                together *= most[child[d]]
                 inner += to[child[d]] * strides[d]
-            if x <= most[0] and y <= most[1]:
+            if x <= fanout[0] and y <= fanout[1]:
                 paid = 0.0
                 for t in range(len(table)):
                     # lanes over the ranks of a window share a word with those of another place in it
-                    sharing = x * y
+                    sharing = together
                     for row in projections[t]:
                         longest = 1
                         for d in range(ranks):
                             if row[d]:
-                                longest = max(longest, lanes[child[d], 0] * lanes[child[d], 1])
+                                longest = max(longest, most[child[d]])
                         sharing //= longest
                     paid += table[t, min(sharing, table.shape[1] - 1)]
                 for c in range(len(least)):
