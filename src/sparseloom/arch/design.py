@@ -25,10 +25,21 @@ class Support:
 
 
 @dataclass(frozen=True)
+class Planar:
+    """Layers are run by the places of their images, cut into parts: one for each of ``elements`` (columns, rows), which takes its
+    places in ``lanes``. A window with strides is split into one for each ``residue``, as every input meets every weight there."""
+
+    elements: tuple[int, int]
+    lanes: int = 1
+    residues: bool = False
+
+
+@dataclass(frozen=True)
 class Design:
     """Hardware and its sparse features. ``source`` says which publication it describes; ``units`` are what is neither a storage
     level nor a compute unit. ``supports`` says by tensor which patterns of an operand it can exploit (a tensor that is not named
-    may be anything), ``swaps`` that it may take the operands of a product in either order.
+    may be anything), ``swaps`` that it may take the operands of a product in either order, ``planar`` that it runs layers by the
+    places of their images.
 
     Raises ArchitectureError when a feature, a unit or a support names a level, an action or a unit that does not exist.
     """
@@ -40,6 +51,7 @@ class Design:
     units: tuple[Unit, ...] = ()
     supports: Mapping[str, tuple[Support, ...]] = field(default_factory=dict)
     swaps: bool = False
+    planar: Planar | None = None
 
     def __post_init__(self) -> None:
         names = self.architecture.names

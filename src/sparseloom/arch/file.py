@@ -15,7 +15,7 @@ from pydantic import Field
 from sparseloom.arch.actions import EnergyTable
 from sparseloom.arch.choice import choosable, left_open
 from sparseloom.arch.component import Component, Unit, component, kind_of
-from sparseloom.arch.design import Design, Support
+from sparseloom.arch.design import Design, Planar, Support
 from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING, Features, Saf
 from sparseloom.arch.hierarchy import Architecture, ComputeLevel, Network, StorageLevel
 from sparseloom.document import Node
@@ -84,6 +84,7 @@ class LevelModel(FileModel):
     skipping: SafTexts = ()
     spatial_skipping: SafTexts = ()
     position_skipping: SafTexts = ()
+    barrier: Switch = Field(default=False, description="after every tile its instances wait for the slowest")
     decompresses: Switch = Field(default=False, description="keeps tiles plain that its parent keeps compressed")
     compresses: Switch = Field(default=False, description="writes plain tiles back to its parent compressed")
     component: Parts | None = Field(
@@ -128,6 +129,14 @@ class SupportModel(FileModel):
     unused: tuple[Name, ...] = Field(default=(), description="units that do not switch with such an operand")
 
 
+class PlanarModel(FileModel):
+    """How images are cut into parts."""
+
+    elements: Mesh = Field(description="columns and rows of elements, a part for each")
+    lanes: Count = Field(default=1, description="places of a part that an element takes at once")
+    residues: Switch = Field(default=False, description="windows with strides are split into one for each residue")
+
+
 class DesignModel(FileModel):
     """An architecture, outermost level first, and its sparse features."""
 
@@ -141,6 +150,7 @@ class DesignModel(FileModel):
         description="tensor: patterns that it can exploit; a tensor that is not named may be anything",
     )
     swaps: Switch = Field(default=False, description="the operands of a product may come in either order")
+    planar: PlanarModel | None = Field(default=None, description="layers are run by the places of their images")
 
 
 def read(source: Source) -> Design:
@@ -185,7 +195,8 @@ def build(node: Node) -> Design:
         architecture = Architecture(levels, _compute(model.compute, made))
         if not faults:
             features = _features(model, {name: table for name, table in formats.items() if table}, tuple(safs))
-            return Design(architecture, features, model.name, model.source, units, supports, model.swaps)
+            planar = None if model.planar is None else Planar(**model.planar.model_dump())
+            return Design(architecture, features, model.name, model.source, units, supports, model.swaps, planar)
     raise InputError(faults)
 
 
@@ -218,6 +229,7 @@ def plain(design: Design) -> dict[str, Any]:
             for tensor, supports in design.supports.items()
         },
         swaps=design.swaps,
+        planar=None if design.planar is None else PlanarModel(**vars(design.planar)),
     )
     return model.model_dump(mode="json", exclude_defaults=True)
 
@@ -263,7 +275,7 @@ def _plain_component(made: Component | None) -> dict[str, Any] | None:
 
 _ALIKE: Final = (
     "word_bits", "capacity_words", "block_words", "metadata_capacity_bits", "metadata_width_bits",
-    "read_words_per_cycle", "write_words_per_cycle", "shared_words_per_cycle",
+    "read_words_per_cycle", "write_words_per_cycle", "shared_words_per_cycle", "barrier",
 )  # fmt: skip
 """What a level of a file and one of an architecture have alike."""
 

@@ -29,7 +29,8 @@ class StorageLevel:
     metadata store and metadata is free of energy); bandwidths are words per cycle per instance, ``None`` for
     unbounded; ``instances = mesh_x * mesh_y`` counts the whole design's instances; ``holds`` names the tensors that
     the level is built for, ``None`` for any (a scratchpad of its own for each tensor of a processing element);
-    ``component`` and ``metadata_component`` are what one instance is made of, ``None`` where that is not known.
+    ``component`` and ``metadata_component`` are what one instance is made of, ``None`` where that is not known; at a
+    ``barrier`` instances that are done with a tile wait until all are, before any takes the next one.
     """
 
     name: str
@@ -48,6 +49,7 @@ class StorageLevel:
     holds: frozenset[str] | None = None
     component: Component | None = None
     metadata_component: Component | None = None
+    barrier: bool = False
 
     @property
     def instances(self) -> int:
@@ -75,7 +77,7 @@ class Architecture:
     """Storage levels, outermost (usually DRAM) first, then the compute units below the last of them.
 
     Raises ArchitectureError for duplicate names, a level with more instances than a lower one, meshes that do not
-    divide, sizes that are not positive, and energies below 0 or of actions that do not exist.
+    divide, sizes that are not positive, energies below 0 or of actions that do not exist, and more than one barrier.
     """
 
     levels: tuple[StorageLevel, ...]
@@ -93,6 +95,11 @@ class Architecture:
 
     def index(self, name: str) -> int:
         return self.names.index(name)
+
+    @property
+    def barrier(self) -> int:
+        """The level at whose tiles instances wait for each other; 0, the whole run, where there is none."""
+        return next((depth for depth, level in enumerate(self.levels) if level.barrier), 0)
 
     def fanout(self, index: int) -> tuple[int, int]:
         """Children (X, Y) of one instance of storage level ``index``."""
@@ -114,6 +121,11 @@ def _faults(arch: Architecture) -> list[Fault]:
                 faults.append(
                     Fault(f"{level.name}: {key} is {getattr(level, key)}, below 1", path=f"levels[{i}].{key}")
                 )
+    if len(barriers := [level.name for level in arch.levels if level.barrier]) > 1:
+        what = f"there are barriers at {' and '.join(barriers)}"
+        faults.append(
+            Fault(what, path="levels", fix="keep one: instances wait for each other at the tiles of one level")
+        )
     faults += [fault for i, level in enumerate(arch.levels) for fault in _level_faults(level, f"levels[{i}]")]
     faults += _energy_faults(arch.compute, "compute", COMPUTE_ACTIONS)
     chain: list[StorageLevel | ComputeLevel] = [*arch.levels, arch.compute]

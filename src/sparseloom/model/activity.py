@@ -18,6 +18,7 @@ from sparseloom.model.microarch import Share
 from sparseloom.model.nests import Nests
 from sparseloom.model.path import Path, paths_of
 from sparseloom.model.sparse import Filter, Tiles, Traffic
+from sparseloom.model.waiting import waiting
 
 FloatArray = NDArray[np.float64]
 
@@ -57,6 +58,7 @@ def activity(work: Filter, batch: MappingBatch, nests: Nests, thinning: Thinning
         for (level, _), each in packed.items():
             instances[:, level + 1 :] *= each.lanes[:, None]
         load = lane_load(problem, batch, thinning, packed.values())
+        load = load * waiting(problem, batch, nests.tile, packed)
         computes = replace(computes, busiest=computes.busiest * load)
     levels, streamed = problem.design.architecture.levels, batch.stream.tolist()
     shares: dict[str, dict[str, Share]] = {level.name: {} for level in levels}

@@ -212,8 +212,8 @@ class ClassSource:
         """Mean coordinates of the tiles of every level, [S + 1, D, B]."""
         return np.asarray(mean_tiles(self._nominal, self.problem.shape))
 
-    def busiest(self, busy: FloatArray, rows: Classes) -> FloatArray:
-        """The computes of the first instance: none has more points."""
+    def busiest(self, busy: FloatArray, rows: Classes, barrier: int) -> FloatArray:
+        """The computes of the first instance: none has more points, at any step of a barrier."""
         return np.asarray(np.bincount(rows.mapping, busy * rows.side_receivers, self.mappings), np.float64)
 
 

@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float64]
 @dataclass(frozen=True)
 class Computes:
     """What becomes of the computes (docs/oracle.md, section 5), [B] each; ``busiest``: the actual and gated ones of the
-    instance that expects most (of random tensors another one may turn out to have more)."""
+    instance that expects most (of random tensors another one may turn out to have more), of each tile of a barrier."""
 
     actual: FloatArray
     gated: FloatArray
@@ -44,11 +44,12 @@ def filter_computes(
     """Classify every compute by what reached it and by the values of its operands, for a unit that gates or skips. Zeros of
     ``packed`` tensors never reach it."""
     _, points, wanted = of_computes(work.problem, paths[:-1], False)
+    barrier = work.problem.design.architecture.barrier
     source, which = work.source.alike(points, wanted)
     judged, rows = compute_rows(work.of(source), paths[:-1])
     parts = classified(work.of(source), rows, judged, paths, gating, skipping, packed)
     counts = (np.bincount(rows.mapping, part * rows.receivers, source.mappings) for part in parts)
-    totals = [*counts, source.busiest(parts[0] + parts[1], rows)]
+    totals = [*counts, source.busiest(parts[0] + parts[1], rows, barrier)]
     return Computes(*(np.asarray(total if which is None else total[which], np.float64) for total in totals))
 
 

@@ -23,6 +23,7 @@ from sparseloom.mapping.batch import IntArray
 from sparseloom.model.edge import Box, Edge, Wanted
 from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP
 from sparseloom.model.source import OneMapping
+from sparseloom.model.waiting import longest
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -512,11 +513,13 @@ class Events(OneMapping):
         np.multiply.at(extents, inside[RANK], inside[BOUND])
         return np.minimum(extents, self.shape)[:, None]
 
-    def busiest(self, busy: FloatArray, rows: Rows) -> FloatArray:
+    def busiest(self, busy: FloatArray, rows: Rows, barrier: int) -> FloatArray:
         """The most computes of one instance: of those that places tell apart, each with the most points elsewhere."""
-        instance = np.zeros(busy.size, np.int64)
-        for i in range(self.nest.shape[1]):
-            if self.nest[KIND, i] != 0:
-                digit = rows.low[self.nest[RANK, i]] // self.nest[STEP, i] % self.nest[BOUND, i]
-                instance = instance * self.nest[BOUND, i] + digit
-        return np.array([np.bincount(instance, busy * rows.origin_receivers).max()])
+        zero = np.zeros(busy.size, np.int64)
+        digits = rows.low[self.nest[RANK]] // self.nest[STEP][:, None] % self.nest[BOUND][:, None]
+        spatial = self.nest[KIND] != 0
+        instance, step = (
+            np.ravel_multi_index(tuple(digits[some]), tuple(self.nest[BOUND, some])) if some.any() else zero
+            for some in (spatial, ~spatial & (self.nest[LEVEL] < barrier))
+        )
+        return np.array([longest(busy * rows.origin_receivers, instance, step)])

@@ -62,6 +62,11 @@ def assumptions(problem: Problem, conventions: Conventions) -> tuple[str, ...]:
         said.append("compute instances are equally busy")
     elif all(not workload.density(name).coordinate_dependent for name in problem.tensors):
         said.append("cycles are those of the compute instance with most points, its nonzeros at their mean")
+    if architecture.barrier and conventions.by_proportion:
+        said.append(f"{architecture.names[architecture.barrier]}: instances do not wait for each other at its tiles")
+    elif architecture.barrier:
+        what = "instances wait for the slowest at every tile; of random tensors that is a mean, instances independent"
+        said.append(f"{architecture.names[architecture.barrier]}: {what}")
     for name in _overlapping_leaders(problem):
         said.append(f"{name}: of its tiles by which two operands are judged, the one most likely empty decides")
     said += [f"{kind}: {_LANES[kind]}" for kind in sorted(kinds & _LANES.keys())]

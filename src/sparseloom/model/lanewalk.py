@@ -21,6 +21,7 @@ from sparseloom.model.nests import BOUND, KIND, LEVEL, RANK, STEP
 from sparseloom.model.path import Judge, Path
 from sparseloom.model.source import Rows
 from sparseloom.model.sparse import Filter
+from sparseloom.model.waiting import longest
 
 FloatArray = NDArray[np.float64]
 
@@ -269,10 +270,13 @@ class LaneWalk:
 
     @cached_property
     def computes(self) -> Computes:
-        """What becomes of the computes; ``busiest``: those of the physical instance that has most."""
+        """What becomes of the computes; ``busiest``: those of the physical instance that has most, of each tile of a
+        barrier."""
+        architecture = self.work.problem.design.architecture
         totals, busy = self._outcomes.sum(axis=1, keepdims=True), self._outcomes[:2].sum(axis=0)
-        place, _ = self._in_level(len(self.work.problem.design.architecture.levels))
-        return Computes(totals[0], totals[1], totals[2], totals[3], np.array([np.bincount(place, busy).max()]))
+        place, _ = self._in_level(len(architecture.levels))
+        step = self._code((self.nest[KIND] == 0) & (self.nest[LEVEL] < architecture.barrier))
+        return Computes(totals[0], totals[1], totals[2], totals[3], np.array([longest(busy, place, step)]))
 
 
 def _numbered(around: IntArray, inner: IntArray, some: BoolArray) -> tuple[BoolArray, int, IntArray]:

@@ -79,8 +79,8 @@ class SingleMapping(OneMapping):
         """Coordinates of a tile of a level where no bound is cut short, at most the shape, [D, 1]."""
         return self._classes.nominal(level)
 
-    def busiest(self, busy: FloatArray, rows: Any) -> FloatArray:
-        """The most that any compute instance has of ``busy`` [N] computes, [1]."""
+    def busiest(self, busy: FloatArray, rows: Any, barrier: int) -> FloatArray:
+        """As :meth:`Source.busiest`, [1]."""
         if isinstance(rows, EventRows):
-            return self._events.busiest(busy, rows)
-        return self._classes.busiest(busy, rows)
+            return self._events.busiest(busy, rows, barrier)
+        return self._classes.busiest(busy, rows, barrier)

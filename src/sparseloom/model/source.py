@@ -70,8 +70,9 @@ class Source(Protocol):
         """Coordinates of a tile of a level where no bound is cut short, at most the shape, [D, B]."""
         ...
 
-    def busiest(self, busy: FloatArray, rows: Any) -> FloatArray:
-        """The most that any compute instance has of ``busy`` [N] computes, [B]."""
+    def busiest(self, busy: FloatArray, rows: Any, barrier: int) -> FloatArray:
+        """The most that any compute instance has of ``busy`` [N] computes within a step of the level ``barrier``, over all
+        steps, [B]."""
         ...
 
 

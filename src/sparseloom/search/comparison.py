@@ -97,11 +97,11 @@ def runs(
     for layer in network.layers:
         orders = list[Run]()
         try:
-            bare = form(layer, contender.design)
+            formed = form(replace(layer, densities={}), contender.design)
             faults = list[SparseloomError]()
             for swapped in (False, True) if contender.design.swaps else (False,):
                 try:
-                    orders += _ways(bare, layer.name, contender, weights, activations, goal, budget_s, swapped)
+                    orders += _ways(formed, layer, contender, weights, activations, goal, budget_s, swapped)
                 except ArchitectureError as error:
                     faults.append(error)
             if not orders:
@@ -116,24 +116,29 @@ def runs(
 
 
 def _ways(
-    layer: Layer, name: str, contender: Contender, weights: Sparsity, activations: Sparsity, goal: str, budget_s: float,
+    layer: Layer, given: Layer, contender: Contender, weights: Sparsity, activations: Sparsity, goal: str, budget_s: float,
     swapped: bool,
 ) -> Iterator[Run]:  # fmt: skip
     if swapped:
         layer = layer.swapped()
     operands = [tensor.name for tensor in layer.einsum.operands]
-    given = {tensor: weights if tensor == layer.constant else activations for tensor in operands}
-    for ready in set_ups(contender.design, given):
+    sparsities = {tensor: weights if tensor == layer.constant else activations for tensor in operands}
+    for ready in set_ups(contender.design, sparsities):
         setting = Setting(ready.design, contender.constraints, goal, budget_s=budget_s)
         seen = replace(
             layer,
-            densities={tensor: sparsity.density for tensor, sparsity in ready.sparsities.items()},
+            # the form may have added places that are empty
+            densities={
+                tensor: sparsity.density * layer.densities.get(tensor, 1.0)
+                for tensor, sparsity in ready.sparsities.items()
+            },
             chains={tensor: sparsity.chain for tensor, sparsity in ready.sparsities.items() if sparsity.chain},
         )
         for whole in _paddings(seen, setting):
             yield Run(
-                contender.name, (name,), (layer.count,), whole, layer.computes, setting, swapped, dict(ready.sparsities)
-            )
+                contender.name, (given.name,), (layer.count,), whole, given.total_computes // layer.count, setting, swapped,
+                dict(ready.sparsities),
+            )  # fmt: skip
 
 
 MOST_PADDING: Final = 0.15

@@ -66,7 +66,7 @@ def tasks(network: Network, setting: Setting) -> list[Task]:
     Raises InputError where the design names other tensors.
     """
     layers = [form(layer, setting.design) for layer in network.layers]
-    useful = {layer.name: layer.total_computes for layer in layers}
+    useful = {layer.name: layer.total_computes for layer in network.layers}
     alike = replace(network, layers=tuple(padded(layer, setting) for layer in layers)).distinct()
     return [Task(names, layer, sum(useful[name] for name in names)) for names, layer in alike.items()]
 
@@ -88,6 +88,8 @@ def padded(layer: Layer, setting: Setting, times: int = 1) -> Layer:
 def _form(design: Design) -> Callable[[Layer], Layer]:
     """How a design runs layers, by the tensors that it names."""
     named = named_tensors(design)
+    if design.planar is not None:
+        return partial(Layer.as_planar, **vars(design.planar))
     if not named:
         return lambda layer: layer
     if named <= {tensor.name for tensor in PRODUCT.tensors}:

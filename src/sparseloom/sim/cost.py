@@ -21,7 +21,8 @@ from sparseloom.sim.lane import Lanes
 @dataclass(frozen=True)
 class Cost:
     """``instances_used`` by level name, compute included; ``level_cycles`` what each level alone needs, ``compute_cycles``
-    the busiest compute instance; ``cycles`` of the run; ``storage_energy_pj`` by level, then tensor; ``compute_energy_pj``."""
+    the busiest compute instance, of every tile where there is a barrier; ``cycles`` of the run; ``storage_energy_pj`` by
+    level, then tensor; ``compute_energy_pj``."""
 
     instances_used: dict[str, int]
     level_cycles: dict[str, float]
@@ -38,7 +39,7 @@ def cost(design: Design, lanes: Lanes, accounts: Table[str, Table[str, Account]]
     levels = {s.name: _level_cycles(s, accounts[s.name], used[s.name]) for s in arch.levels}
     energies = {s.name: {t: _energy_pj(s, a) for t, a in accounts[s.name].items()} for s in arch.levels}
     compute_pj = sum(computes.counts[o] * arch.compute.energy.pj("compute", o) for o in OUTCOMES)
-    busiest = lanes.most(computes.busy)
+    busiest = lanes.longest(computes.busy, arch.barrier)
     longest = max(float(busiest), *levels.values())
     return Cost(used, levels, busiest, _round_up(longest), energies, compute_pj)
 

@@ -55,9 +55,14 @@ class Lanes:
         places = {self.place(compute, level) for compute in self.nest.computes()} - {None}
         return max(1, len(places))
 
-    def most(self, computes: Iterable[Compute]) -> int:
-        """The most of some ``computes`` that one compute instance has."""
-        return max(Counter(self.place(compute, self.nest.compute) for compute in computes).values(), default=0)
+    def longest(self, computes: Iterable[Compute], barrier: int) -> int:
+        """The most of some ``computes`` that one compute instance has within a step of the level ``barrier``, over all steps."""
+        substeps = self.nest.substeps(barrier, self.nest.compute)
+        steps = Counter((compute[1] // substeps, self.place(compute, self.nest.compute)) for compute in computes)
+        most: dict[int, int] = {}
+        for (step, _), count in steps.items():
+            most[step] = max(most.get(step, 0), count)
+        return sum(most.values())
 
     def shares(self, level: int) -> tuple[float, float]:
         """The share of a level's logical lanes along X and along Y that it needs at once."""

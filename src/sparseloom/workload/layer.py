@@ -25,6 +25,9 @@ PRODUCT: Final = Einsum.parse("Z[m,n] = A[m,k] * B[k,n]")
 POINTWISE: Final = Einsum.parse("O[n,m,p,q] = I[n,c,p+r,q+s] * W[m,c,r,s]")
 """What :meth:`Layer.as_convolution` brings layers to that are none."""
 
+PLANAR: Final = Einsum.parse("O[n,m,x,y] = I[n,c,x,y] * W[m,c,t]")
+"""What :meth:`Layer.as_planar` brings every layer to."""
+
 _CONVOLUTIONAL: Final = {tensor.name for tensor in POINTWISE.tensors}
 
 Sides = tuple[int, int]
@@ -235,6 +238,47 @@ class Layer:
             constant="" if swapped else "W",
             structured=frozenset(roles[name] for name in product.structured),
             chains={roles[name]: chain for name, chain in product.chains.items()},
+        )
+
+    def as_planar(self, elements: Sides, lanes: int = 1, residues: bool = False) -> Layer:
+        """The same computes by the places of an image that is cut into parts: ``O[n,m,x,y] = I[n,c,x,y] * W[m,c,t]``.
+
+        X counts the parts, one for each of ``elements`` (columns, rows) at most, Y the places of a part, T the weights of a window,
+        whichever place of the output each contributes to. Parts are as large as the largest; what is added to the others is as
+        dense as the rest. Y is padded so that ``lanes`` take it in as few passes as they can; these places are empty. With
+        ``residues`` a window with strides u, v is split into u v smaller ones, each over channels of its own; weights that
+        are added so are zeros. Groups are layers of their own.
+
+        What parts share at their edges is not in it, and inputs are counted once for each place of the output (and residue).
+
+        >>> conv = Layer.convolution("conv3", channels=256, filters=384, input=(13, 13), window=(3, 3), padding=(1, 1))
+        >>> dict(conv.as_planar((8, 8), lanes=4).shape)
+        {'N': 1, 'M': 384, 'X': 49, 'Y': 4, 'C': 256, 'T': 9}
+
+        Raises WorkloadError for an einsum that is neither a convolution nor a product of two operands.
+        """
+        conv = self.as_convolution()
+        size = {"G": 1, **conv.shape}
+        input = next(tensor for tensor in conv.einsum.operands if tensor.name == "I")
+        stride = {term.rank: term.coefficient for index in input.projections for term in index.terms}
+        parts = [-(-size[rank] // most) for rank, most in zip("QP", elements, strict=True)]
+        used = prod(-(-size[rank] // part) for rank, part in zip("QP", parts, strict=True))
+        places = prod(parts)
+        passes = -(-places // lanes)
+        whole = min(-(-places // few) * few for few in range(1, lanes + 1) if -(-places // few) == passes)
+        steps = [stride[rank] if residues else 1 for rank in "PQ"]
+        window = [-(-size[rank] // step) for rank, step in zip("RS", steps, strict=True)]
+        shape = {"N": size["N"], "M": size["M"], "X": used, "Y": whole, "C": size["C"] * prod(steps), "T": prod(window)}
+        left = {"I": places / whole, "W": size["R"] * size["S"] / (prod(window) * prod(steps))}
+        return replace(
+            conv,
+            einsum=PLANAR,
+            shape={rank: shape[rank] for rank in PLANAR.ranks},
+            count=conv.count * size["G"],
+            densities={
+                name: conv.densities.get(name, 1.0) * left.get(name, 1.0)
+                for name in {*conv.densities, *(name for name, share in left.items() if share < 1)}
+            },
         )
 
     def padded(self, multiples: Mapping[str, int]) -> Layer:
