@@ -291,6 +291,10 @@ def compare(
         typer.Option("-o", metavar="PATH", help="write a page of plots to this HTML file, which opens offline"),
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="search what comes with the package as well")] = False,
+    sweep: Annotated[
+        bool,
+        typer.Option("--sweep", help="EDP and speed against the density of the weights too, of the heaviest layer"),
+    ] = False,
     json: JsonPath = None,
     jobs: Annotated[int, typer.Option(min=0, help="processes; 0: as many as there are processors")] = 0,
 ) -> None:
@@ -307,7 +311,7 @@ def compare(
     _announce_compilation()
     names = [name.strip() for name in designs.split(",") if name.strip()]
     code = compare_designs(
-        network, names, weights, activations, objective, _seconds(budget), node, jobs, fresh, json, output
+        network, names, weights, activations, objective, _seconds(budget), node, jobs, fresh, sweep, json, output
     )
     if code:
         raise typer.Exit(code)

@@ -161,6 +161,11 @@ def compare(todo: Sequence[Sequence[Run]], jobs: int = 1) -> Iterator[Outcome | 
 
     An interrupt ends the search; what was given is whole.
     """
+    return (found for _, found in numbered(todo, jobs))
+
+
+def numbered(todo: Sequence[Sequence[Run]], jobs: int = 1) -> Iterator[tuple[int, Outcome | Refusal]]:
+    """The same, each with the number of its kind of layer."""
     flat = [(kind, run) for kind, orders in enumerate(todo) for run in orders]
     open_orders = {kind: len(orders) for kind, orders in enumerate(todo)}
     found: dict[int, list[Outcome]] = {}
@@ -176,9 +181,9 @@ def compare(todo: Sequence[Sequence[Run]], jobs: int = 1) -> Iterator[Outcome | 
         else:
             found.setdefault(kind, []).append(outcome_of(run, best, best.mapping))
         if open_orders[kind] == 0 and kind in found:
-            yield min(found[kind], key=lambda outcome: (outcome.best.value, outcome.best.energy_pj))
+            yield kind, min(found[kind], key=lambda outcome: (outcome.best.value, outcome.best.energy_pj))
         elif open_orders[kind] == 0:
-            yield Refusal(run.design, run.names, failed[kind])
+            yield kind, Refusal(run.design, run.names, failed[kind])
 
 
 def outcome_of(run: Run, best: Best, mapping: LoopNest) -> Outcome:
