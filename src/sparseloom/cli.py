@@ -41,7 +41,7 @@ Profile = Annotated[
     str | None,
     typer.Option("--conventions", metavar="PROFILE", help="rules of counting; by default those of the files' version"),
 ]
-ResultPath = Annotated[Path, typer.Argument(help="a result that `evaluate --json` or `map --json` wrote")]
+ResultPath = Annotated[Path, typer.Argument(help="what `evaluate --json`, `map --json` or `compare --json` wrote")]
 
 
 def main() -> None:
@@ -351,19 +351,10 @@ def diff(
     second: ResultPath,
     tolerance: Annotated[float, typer.Option(help="relative difference that counts as none", min=0)] = 0.0,
 ) -> None:
-    """Lay two results side by side: what differs, and by what factor. Exit code 1 if anything does."""
-    from sparseloom.report.compare import difference, text
-    from sparseloom.results.file import read
+    """Lay two results, or two comparisons, side by side: what differs, and by what factor. Exit code 1 if anything does."""
+    from sparseloom.report.compare import of_files, text
 
-    results, faults = [], list[Fault]()
-    for path in (first, second):
-        try:
-            results.append(read(path))
-        except InputError as error:
-            faults += error.faults
-    if faults:
-        raise InputError(faults)
-    found = difference(results[0], results[1], tolerance)
+    found = of_files(first, second, tolerance)
     print(text(found, (str(first), str(second))))
     raise typer.Exit(1 if found else 0)
 
