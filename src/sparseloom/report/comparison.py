@@ -191,7 +191,7 @@ class Comparison:
         ]
 
     def _point(self) -> dict[str, Any]:
-        """As a point of a sweep; ``family``: of patterns of which each is a special case of the one before."""
+        """As a point of a sweep; ``family``: of the patterns that belong together."""
         return {
             "weights": str(self.weights),
             "density": self.weights.density,

@@ -36,7 +36,7 @@ class Curves:
 def curves(values: Mapping[str, Any]) -> Curves | None:
     """The curves of a sweep, relative to the densest point of the first design that runs the layer; None without a sweep, or where
     no design runs it."""
-    points: Sequence[Mapping[str, Any]] = values.get("sweep", ())
+    points: Sequence[Mapping[str, Any]] = values["sweep"]
     found = [[(point, _row(point, design["name"])) for point in points] for design in values["designs"]]
     known = [(point, row) for own in found for point, row in own if row is not None]
     if not known:

@@ -245,9 +245,7 @@ def _by_density(values: Mapping[str, Any], key: str, title: str) -> Figure:
         on = [dot for dot in own if dot.family]
         [line] = axes.plot([dot.density for dot in on], [getattr(dot, key) for dot in on], linewidth=1, **style)
         off = [dot for dot in own if not dot.family and dot.density]
-        axes.plot(
-            [dot.density for dot in off], [getattr(dot, key) for dot in off], "", linestyle="", mfc="white", **style
-        )
+        axes.plot([dot.density for dot in off], [getattr(dot, key) for dot in off], linestyle="", mfc="white", **style)
         shown.append((line, design["name"]))
     axes.set_xscale("log")
     axes.set_yscale("log")

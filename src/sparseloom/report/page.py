@@ -83,7 +83,7 @@ def doubt(values: Mapping[str, Any]) -> str:
     if not gaps:
         return ""
     most = "there is no bound for some" if None in gaps else f"the largest gap is {_percent(max(gaps))}"
-    return f"{len(gaps)} of {len(rows)} mappings are not proven the best: {most}."
+    return f"{len(gaps)} of {len(rows)} mappings {'is' if len(gaps) == 1 else 'are'} not proven the best: {most}."
 
 
 def verdict(values: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from sparseloom.workload.network import Network
 FAMILY: Final = tuple(
     Sparsity.parse(text) for text in ("dense", "C0(2:4)", *(f"C1(2:{of})->C0(2:4)" for of in (3, 4, 6, 8)))
 )
-"""Patterns of one family, each a special case of the one before: from dense to an eighth."""
+"""Patterns of one family, from dense to an eighth: two of four everywhere, and of more and more blocks of four two."""
 
 
 def heaviest(network: Network) -> Network:
