@@ -235,11 +235,11 @@ def test_the_best_of_every_column_of_the_totals_is_emphasised(made: str) -> None
     first, second = _cells(made)
     times = "\N{MULTIPLICATION SIGN}"
     assert [text for _, text in first] == [
-        "300", f"1.00{times}", "0.0", f"9.90{times}10⁵", f"1.00{times}", "1.00", "1,500.0", "50.0%", "0.0%",
+        "300", f"1.00{times}", "0.0", f"9.90{times}10⁵", f"1.00{times}", "1.00", "1,500", "50.0%", "0.0%",
         "MAC", "2.00", "10.0%", "all 3", "25.0%",
     ]  # fmt: skip
     assert [text for _, text in second] == [
-        "120", f"2.50{times}", "0.0", f"2.03{times}10⁵", f"0.205{times}", "2.00", "1,200.0", "50.0%", "0.0%",
+        "120", f"2.50{times}", "0.0", f"2.03{times}10⁵", f"0.205{times}", "2.00", "1,200", "50.0%", "0.0%",
         "MAC", "3.00", "10.0%", "2 run, 1 refused", "25.0%",
     ]  # fmt: skip
     assert [text for name, text in first if "best" in name] == ["1.00", "2.00"]

@@ -15,7 +15,7 @@ from sparseloom.arch.technology import Technology
 from sparseloom.errors import SparseloomError
 from sparseloom.fibertree.sparsity import Sparsity
 from sparseloom.report.mapped import finite
-from sparseloom.results.table import table
+from sparseloom.results.table import number, table
 from sparseloom.search.comparison import Contender, Outcome, Refusal, Run, runs
 from sparseloom.search.found import Found
 from sparseloom.search.sweep import FAMILY, heaviest, ladder
@@ -284,7 +284,7 @@ def text(comparison: Comparison) -> str:
         (
             total.design, total.bottleneck, f"{total.cycles:,.0f}", _times(first.cycles, total.cycles),
             f"{total.energy_pj / 1e6:,.1f}", f"{total.edp:.3e}", _times(total.edp, first.edp), f"{total.leakage_mw:.3g}",
-            f"{total.leaked_pj / 1e6:,.1f}", f"{total.utilization:.0%}", f"{total.padding:.1%}", f"{total.area_um2 / 1e6:.2f}",
+            number(total.leaked_pj / 1e6), f"{total.utilization:.0%}", f"{total.padding:.1%}", f"{total.area_um2 / 1e6:.2f}",
             f"{total.feature_share:.1%}", f"{total.layers}" + (f" -{total.refused}" if total.refused else ""), f"{total.gap:.1%}",
         )
         for total in totals

@@ -232,6 +232,8 @@ def speed_by_density(values: Mapping[str, Any]) -> Figure:
 
 def _by_density(values: Mapping[str, Any], key: str, title: str) -> Figure:
     """A line for each design through the patterns of the family; other sparsities are hollow marks beside it."""
+    from matplotlib.ticker import LogLocator
+
     found = required(values)
     axes = _axes(3.5, 2.8)
     densities = sorted({dot.density for own in found.by_design for dot in own if dot.density})
@@ -251,10 +253,12 @@ def _by_density(values: Mapping[str, Any], key: str, title: str) -> Figure:
     axes.set_yscale("log")
     axes.set_xticks(densities, [f"{each:.3g}" for each in densities], rotation=45)
     axes.set_xticks([], minor=True)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_yticks([], minor=True)
     axes.set_xlabel("density of the weights", fontsize=8)
     axes.set_ylabel(f"{title} relative to {found.reference}, {found.weights}", parse_math=False)
-    _legend(axes, shown)
+    _legend(axes, shown, columns=3)
     return _figure(axes)
 
 
@@ -278,10 +282,10 @@ def _figure(axes: Axes) -> Figure:
     return axes.figure
 
 
-def _legend(axes: Axes, shown: Sequence[tuple[Any, str]], beside: bool = False) -> None:
-    """Above the axes in one line, or beside them. Names are set as they are: they may hold what Matplotlib reads as mathematics,
-    or start with an underscore."""
-    place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "lower left", "ncols": 8}
+def _legend(axes: Axes, shown: Sequence[tuple[Any, str]], beside: bool = False, columns: int = 8) -> None:
+    """Above the axes in so many columns, or beside them. Names are set as they are: they may hold what Matplotlib reads as
+    mathematics, or start with an underscore."""
+    place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "lower left", "ncols": columns}
     where = place if beside else {**place, "bbox_to_anchor": (0.0, 1.0)}
     made = axes.legend([handle for handle, _ in shown], [" "] * len(shown), frameon=False, fontsize=7, **where)
     for label, (_, name) in zip(made.get_texts(), shown, strict=True):

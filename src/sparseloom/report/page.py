@@ -17,6 +17,7 @@ from typing import Any, Final
 from sparseloom.report.comparison import LEAKAGE
 from sparseloom.report.densities import curves
 from sparseloom.report.figures import GREY, TIMES, Part, design_colors, kinds, parts, shades
+from sparseloom.results.table import number
 
 DASH: Final = "\N{EN DASH}"
 
@@ -157,7 +158,7 @@ COLUMNS: Final = (
     Column("EDP (pJ·cycles)", lambda own, _: own["edp"], scientific, min),
     Column("EDP / first", lambda own, first: _ratio(own["edp"], first["edp"]), _times, min),
     Column("Leakage (mW)", lambda own, _: own["leakage_mw"], "{:.2f}".format, min),
-    Column("Leakage (µJ)", lambda own, _: own["leaked_pj"] / 1e6, "{:,.1f}".format, min),
+    Column("Leakage (µJ)", lambda own, _: own["leaked_pj"] / 1e6, number, min),
     Column("Utilisation", lambda own, _: own["utilization"], _percent, max),
     Column("Padding", lambda own, _: own["padding"], _percent, min),
     Column("Bottleneck", lambda own, _: own["bottleneck"] or None, str),
