@@ -371,7 +371,7 @@ MEANS: Final = (
     (
         "gap",
         "how far the mapping that was found may be above the best one, at most, as a share of a lower bound; proven: no "
-        "mapping of the mapspace is better",
+        "mapping is better in any way to run the layer that was tried",
     ),
     ("energy", "accesses and uses of each block times the energy of one; what is gated or skipped costs idle energy"),
     (
