@@ -150,7 +150,8 @@ class Comparison:
 
     @property
     def plot(self) -> Plots:
-        """Figures for a paper: ``.edp()``, ``.cycles()``, ``.energy()``, ``.area()``, and ``.save(folder)``."""
+        """Figures for a paper: ``.edp()``, ``.cycles()``, ``.energy()``, ``.area()``, with a sweep ``.edp_by_density()`` and
+        ``.speed_by_density()``, and ``.save(folder)``."""
         from sparseloom.report.figures import Plots
 
         return Plots(self.to_dict())
