@@ -669,6 +669,15 @@ def test_designs_are_laid_side_by_side(run, tmp_path: Path) -> None:
     assert code == 0, errors
     assert [line.split()[0] for line in out.splitlines()[2:5]] == ["design", "tc", "stc"]
     assert len(json.loads((tmp_path / "out.json").read_text())["outcomes"]) == 2
+    assert run("diff", tmp_path / "out.json", tmp_path / "out.json") == (0, "no difference\n", "")
+    other = ("--designs", "stc", *options[2:], "--sweep", "--json", tmp_path / "other.json")
+    assert run("compare", tmp_path / "small.yaml", *other)[0] == 0
+    code, out, _ = run("diff", tmp_path / "out.json", tmp_path / "other.json")
+    assert code == 1
+    assert [line.split() for line in out.splitlines()[1:3]] == [
+        ["totals.tc", "present", "-"],
+        ["sweep.dense", "-", "present"],
+    ]
 
 
 SMALL_NETWORK = """

@@ -18,7 +18,7 @@ from sparseloom.results.file import read
 from sparseloom.workload.network_file import read as read_network
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("numba", "numpy", "polars", "pydantic", "rich", "ruamel.yaml", "scipy")
+HEAVY = ("matplotlib", "numba", "numpy", "plotly", "polars", "pydantic", "rich", "ruamel.yaml", "scipy")
 
 
 def _loaded(statement: str) -> set[str]:

@@ -41,7 +41,7 @@ Profile = Annotated[
     str | None,
     typer.Option("--conventions", metavar="PROFILE", help="rules of counting; by default those of the files' version"),
 ]
-ResultPath = Annotated[Path, typer.Argument(help="a result that `evaluate --json` or `map --json` wrote")]
+ResultPath = Annotated[Path, typer.Argument(help="what `evaluate --json`, `map --json` or `compare --json` wrote")]
 
 
 def main() -> None:
@@ -291,6 +291,10 @@ def compare(
         typer.Option("-o", metavar="PATH", help="write a page of plots to this HTML file, which opens offline"),
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="search what comes with the package as well")] = False,
+    sweep: Annotated[
+        bool,
+        typer.Option("--sweep", help="EDP and speed against the density of the weights too, of the heaviest layer"),
+    ] = False,
     json: JsonPath = None,
     jobs: Annotated[int, typer.Option(min=0, help="processes; 0: as many as there are processors")] = 0,
 ) -> None:
@@ -307,7 +311,7 @@ def compare(
     _announce_compilation()
     names = [name.strip() for name in designs.split(",") if name.strip()]
     code = compare_designs(
-        network, names, weights, activations, objective, _seconds(budget), node, jobs, fresh, json, output
+        network, names, weights, activations, objective, _seconds(budget), node, jobs, fresh, sweep, json, output
     )
     if code:
         raise typer.Exit(code)
@@ -347,19 +351,10 @@ def diff(
     second: ResultPath,
     tolerance: Annotated[float, typer.Option(help="relative difference that counts as none", min=0)] = 0.0,
 ) -> None:
-    """Lay two results side by side: what differs, and by what factor. Exit code 1 if anything does."""
-    from sparseloom.report.compare import difference, text
-    from sparseloom.results.file import read
+    """Lay two results, or two comparisons, side by side: what differs, and by what factor. Exit code 1 if anything does."""
+    from sparseloom.report.compare import of_files, text
 
-    results, faults = [], list[Fault]()
-    for path in (first, second):
-        try:
-            results.append(read(path))
-        except InputError as error:
-            faults += error.faults
-    if faults:
-        raise InputError(faults)
-    found = difference(results[0], results[1], tolerance)
+    found = of_files(first, second, tolerance)
     print(text(found, (str(first), str(second))))
     raise typer.Exit(1 if found else 0)
 

@@ -30,6 +30,7 @@ def compare_designs(
     node_nm: float,
     jobs: int,
     fresh: bool,
+    sweep: bool,
     json_path: Path | None,
     output: Path | None,
 ) -> int:
@@ -43,13 +44,13 @@ def compare_designs(
         bar = progress.add_task(f"{network} on {len(designs)} designs", total=None)
 
         def watch(found: Comparison, left: int) -> None:
-            done = len(found.outcomes) + len(found.refusals)
+            done = sum(len(each.outcomes) + len(each.refusals) for each in (found, *found.sweep))
             progress.update(bar, completed=done, total=done + left)
 
         found = compare(
             _network(network), designs, weights, activations,
             objective=objective, budget_s=budget_s, technology=Technology(node_nm), jobs=jobs or os.cpu_count() or 1,
-            fresh=fresh, watch=watch,
+            fresh=fresh, sweep=sweep, watch=watch,
         )  # fmt: skip
     if json_path is not None:
         document.write(json_path, json.dumps(found.to_dict(), indent=1, allow_nan=False) + "\n")

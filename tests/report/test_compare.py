@@ -1,9 +1,32 @@
+import copy
 import dataclasses
+import json
+from typing import Any
 
 import pytest
 
-from sparseloom.report.compare import Difference, difference, text
+from sparseloom.errors import InputError
+from sparseloom.report.compare import Difference, compared, difference, of_files, text
+from sparseloom.report.comparison import compare
+from sparseloom.report.comparison_file import ComparisonFile
 from sparseloom.results import Outcomes, Result
+from sparseloom.workload.layer import Layer
+from sparseloom.workload.network import Network
+
+NAMES = ("first", "second", "third")
+SMALL = Network("small", "made by hand", tuple(Layer.linear(name, rows=64, inputs=128, outputs=64) for name in NAMES))
+
+
+@pytest.fixture(scope="module")
+def written() -> dict[str, Any]:
+    """A comparison with a sweep as JSON holds it."""
+    found = compare(SMALL, ["tc", "stc"], "C0(2:4)", budget_s=20, sweep=True)
+    return json.loads(json.dumps(found.to_dict()))
+
+
+@pytest.fixture
+def other(written: dict[str, Any]) -> dict[str, Any]:
+    return copy.deepcopy(written)
 
 
 def test_a_result_does_not_differ_from_itself(toy_result: Result) -> None:
@@ -47,3 +70,74 @@ def test_differences_stand_side_by_side_under_the_names_of_the_files(toy_result:
         "cycles                     2,048   4,096      2",
         "loopnest  [DRAM] for …[0, 4) ...  [DRAM]",
     ]
+
+
+def test_what_compare_writes_is_of_the_shape_that_is_checked(written) -> None:
+    assert ComparisonFile.model_validate(written).model_dump() == written
+
+
+def test_a_comparison_does_not_differ_from_itself_whatever_time_it_took(written, other) -> None:
+    for row in other["outcomes"]:
+        row["seconds"] += 1
+    assert compared(written, other) == ()
+
+
+def test_totals_layers_and_points_that_differ_are_named_with_both_values_and_their_ratio(written, other) -> None:
+    stc = other["designs"][1]
+    cycles, area = stc["total"]["cycles"], stc["blocks"][2]["area_um2"]
+    stc["total"]["cycles"] *= 2
+    stc["blocks"][2]["area_um2"] *= 3
+    [row] = [row for row in other["outcomes"] if row["design"] == "stc"]
+    row["energy_pj"] *= 4
+    [_, half] = other["sweep"][1]["outcomes"]
+    half["cycles"] *= 5
+    found = compared(written, other)
+    assert [(each.path, each.ratio) for each in found] == [
+        ("totals.stc.cycles", 2),
+        ("layers.stc.first x3.energy_pj", 4),
+        ("sweep.C0(2:4).stc.first x3.cycles", 5),
+        (f"blocks.stc.{stc['blocks'][2]['name']}.area_um2", 3),
+    ]
+    assert (found[0].a, found[0].b) == (cycles, 2 * cycles)
+    assert found[-1].a == area
+    assert len(compared(written, other, tolerance=0.7)) == 2
+
+
+def test_layers_that_one_comparison_tells_apart_stand_by_themselves(written, other) -> None:
+    [row] = [row for row in other["outcomes"] if row["design"] == "tc"]
+    row["layers"].remove("second")
+    other["outcomes"].append({**row, "layers": ["second"], "cycles": 2 * row["cycles"]})
+    assert [(each.path, each.ratio) for each in compared(written, other)] == [("layers.tc.second.cycles", 2)]
+
+
+def test_what_only_one_comparison_has_is_one_row(written, other) -> None:
+    del other["designs"][0]
+    other["outcomes"] = [row for row in other["outcomes"] if row["design"] != "tc"]
+    other["sweep"].pop()
+    assert compared(written, other) == (
+        Difference("totals.tc", "present", None),
+        Difference("sweep.C1(2:8)->C0(2:4)", "present", None),
+    )
+
+
+def test_a_layer_that_one_comparison_refuses_says_why(written, other) -> None:
+    other["outcomes"] = [row for row in other["outcomes"] if row["design"] != "stc"]
+    other["refused"] = [{"design": "stc", "layers": list(NAMES), "why": ["too odd"]}]
+    assert compared(written, other) == (Difference("layers.stc.first x3", "present", "refused: too odd"),)
+
+
+def test_files_are_of_one_kind_and_all_faults_are_reported(written, tmp_path, toy_result: Result) -> None:
+    a, b, bad = (tmp_path / f"{name}.json" for name in ("a", "b", "bad"))
+    a.write_text(json.dumps(written))
+    assert of_files(a, a) == ()
+    toy_result.to_json(b)
+    with pytest.raises(
+        InputError, match="one is a result, the other a comparison of designs\n  how to fix: give two files"
+    ):
+        of_files(a, b)
+    bad.write_text(json.dumps({**written, "designs": [{**written["designs"][0], "blocks": 3}], "network": None}))
+    with pytest.raises(InputError) as caught:
+        of_files(bad, tmp_path / "none.json")
+    assert [(fault.where.rpartition("/")[2], fault.path) for fault in caught.value.faults] == [
+        ("bad.json", "network"), ("bad.json", "designs.0.blocks"), ("none.json", ""),
+    ]  # fmt: skip

@@ -76,6 +76,50 @@ def test_a_layer_that_one_design_cannot_run_is_left_out_of_all_totals_and_listed
     assert dstc.layers == 1
 
 
+def test_leakage_is_that_of_all_instances_over_all_cycles_and_no_part_of_the_energy(found) -> None:
+    tc = found.totals()[0]
+    # Aladdin at 5 ns, mW: a multiplier and an adder of 32 bits 0.05 and 0.0024, a register of one bit 7e-05; 1,024 MACs of 8 bits
+    # with a register of 8 bits each. CACTI: 256 KB in rows of 512 bits 0.00628; the register files of 8 KB take less than 0.001.
+    mac, register = 0.05 / 16 + 0.0024 / 4, 8 * 7e-5
+    power_mw = 1024 * (mac + register) + 0.00628
+    assert tc.leakage_mw == pytest.approx(power_mw, rel=1e-3)
+    seconds = tc.cycles * 5e-9
+    assert tc.leaked_pj == pytest.approx(power_mw * 1e-3 * seconds * 1e12, rel=1e-3)
+    assert tc.energy_pj == pytest.approx(sum(found.energy_by_block("tc").values()))
+    assert "leakage" not in found.energy_by_block("tc")
+
+
+def test_leakage_stands_in_the_table_the_frame_and_json(found) -> None:
+    tc = found.totals()[0]
+    head, _ = text(found).splitlines()[2:4]
+    assert "leak mW  leak uJ" in head
+    assert "leak: no part of energy and EDP: the MICRO 2022 artifact charges it to gated accesses alone" in text(found)
+    own = found.to_frame().filter(design="tc")
+    assert (own["leaked_pj"] * own["count"]).sum() == pytest.approx(tc.leaked_pj)
+    [design, *_] = found.to_dict()["designs"]
+    assert (design["total"]["leakage_mw"], design["total"]["leaked_pj"]) == (tc.leakage_mw, tc.leaked_pj)
+    assert sum(block["leakage_mw"] for block in design["blocks"]) == pytest.approx(tc.leakage_mw)
+
+
+def test_a_sweep_compares_the_layers_with_most_computes_for_weights_of_several_densities(found) -> None:
+    swept = compare(SMALL, ["tc", "stc"], "C0(1:4)", "0.5", budget_s=20, sweep=True)
+    assert [str(point.weights) for point in swept.sweep] == [
+        "dense", "C0(2:4)", "C1(2:3)->C0(2:4)", "C0(1:4)", "C1(2:4)->C0(2:4)", "C1(2:6)->C0(2:4)", "C1(2:8)->C0(2:4)",
+    ]  # fmt: skip
+    # the wide layer has 64 x 256 x 128 computes, the two that are alike 64 x 128 x 64 each
+    assert {point.layers for point in swept.sweep} == {("wide",)}
+    by_design = {
+        name: [point.of(name)[0].result.compute.cycles_busiest for point in swept.sweep] for name in ("tc", "stc")
+    }
+    dense = by_design["tc"][0]
+    assert by_design["tc"] == 7 * [dense]
+    # half of the work wherever two of four are nonzeros, whatever is sparser
+    assert by_design["stc"] == [dense, *6 * [dense / 2]]
+    values = swept.to_dict()["sweep"]
+    assert [(each["density"], each["family"]) for each in values][3:5] == [(0.25, False), (0.25, True)]
+    assert values[0]["outcomes"][0]["layers"] == ["wide"]
+
+
 def test_it_is_a_table_a_frame_and_json(found) -> None:
     lines = text(found).splitlines()
     assert lines[0].startswith("small: weights C0(2:4), activations 0.5 unstructured; 45 nm")

@@ -11,7 +11,21 @@ from typing import Any
 import pytest
 
 from sparseloom.errors import InputError
-from sparseloom.report.figures import OKABE_ITO, Part, Plots, area, cycles, design_colors, edp, energy, kinds, parts
+from sparseloom.report.densities import curves
+from sparseloom.report.figures import (
+    OKABE_ITO,
+    Part,
+    Plots,
+    area,
+    cycles,
+    design_colors,
+    edp,
+    edp_by_density,
+    energy,
+    kinds,
+    parts,
+    speed_by_density,
+)
 
 
 def outcome(design: str, layers: list[str], counts: list[int], cycles: int, energy_pj: float) -> dict[str, Any]:
@@ -49,8 +63,30 @@ def comparison() -> dict[str, Any]:
             outcome("_new$", ["a"], [1], 50, 5.0),
             outcome("_new$", ["b"], [4], 25, 20.0),
         ],
-        "refused": [],
+        "refused": [], "sweep": [],
     }  # fmt: skip
+
+
+def swept() -> dict[str, Any]:
+    """The same with a sweep: the second design does not run dense weights, and 0.4 is not of the family."""
+
+    def point(weights: str, density: float, **cycles: int) -> dict[str, Any]:
+        rows = [outcome({"old": "old", "new": "_new$"}[name], ["a"], [1], each, 10.0) for name, each in cycles.items()]
+        family = weights != "0.4 unstructured"
+        return {
+            "weights": weights,
+            "density": density,
+            "family": family,
+            "layers": ["a"],
+            "outcomes": rows,
+            "refused": [],
+        }
+
+    points = [
+        point("dense", 1.0, old=100), point("C0(2:4)", 0.5, old=100, new=50), point("0.4 unstructured", 0.4, old=100, new=40),
+        point("C1(2:4)->C0(2:4)", 0.25, old=100, new=20),
+    ]  # fmt: skip
+    return {**comparison(), "sweep": points}
 
 
 def _heights(axes: Any) -> list[list[float]]:
@@ -94,6 +130,36 @@ def test_stacks_are_in_the_order_of_the_blocks_and_stand_on_each_other() -> None
     assert [[bar.get_y() for bar in container] for container in axes.containers] == [[0, 0], [3, 1], [3, 3]]
     (axes,) = area(comparison()).axes
     assert _heights(axes) == [[2, 0], [0, 3], [1, 0], [0, 0.5]]  # SMEM, GLB, MAC, encoders: mm2
+
+
+def test_lines_against_density_are_relative_to_the_densest_point_of_the_first_design() -> None:
+    (axes,) = speed_by_density(swept()).axes
+    ideal, old, _, new, off = axes.get_lines()
+    assert [list(line.get_xdata()) for line in (old, new, off)] == [[1, 0.5, 0.25], [0.5, 0.25], [0.4]]
+    assert [list(line.get_ydata()) for line in (old, new, off)] == [[1, 1, 1], [2, 5], [2.5]]
+    assert list(ideal.get_ydata()) == [4, 2.5, 2, 1]
+    assert axes.get_ylabel() == "Speed relative to old, dense"
+    (axes,) = edp_by_density(swept()).axes
+    assert [list(line.get_ydata()) for line in axes.get_lines()] == [[1, 1, 1], [1], [0.5, 0.2], [0.4]]
+
+
+def test_figures_against_density_need_a_sweep_and_are_saved_with_the_others(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no sweep over densities\n  how to fix: compare with sweep=True, or --sweep"):
+        edp_by_density(comparison())
+    made = Plots(swept()).save(tmp_path)
+    assert [path.name for path in made[4:]] == ["edp_by_density.pdf", "speed_by_density.pdf"]
+
+
+def test_a_design_that_runs_nothing_dense_is_not_what_the_others_are_relative_to() -> None:
+    values = swept()
+    values["designs"].reverse()
+    found = curves(values)
+    assert found is not None
+    assert (found.reference, found.weights) == ("_new$", "C0(2:4)")
+    assert [dot.speed for dot in found.by_design[1]] == [0.5, 0.5, 0.5, 0.5]
+    for point in values["sweep"]:
+        point["outcomes"] = []
+    assert curves(values) is None
 
 
 def test_stores_at_one_depth_share_a_colour_and_metadata_has_that_of_its_data() -> None:

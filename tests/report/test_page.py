@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sparseloom.report.page import headline, page
+from sparseloom.report.page import headline, page, verdict
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
@@ -28,7 +28,8 @@ def outcome(design: str, layers: list[str], counts: list[int], cycles: int, part
         "design": design, "layers": layers, "layer": layers[0], "count": sum(counts), "counts": counts,
         "einsum": "Z[m,n] = A[m,k] * B[k,n]", "shape": {"M": 8, "N": 16, "K": 32}, "swapped": False,
         "seen": {"A": "C0(2:4)", "B": "dense"}, "padding": 0.0, "cycles": cycles, "energy_pj": sum(parts.values()),
-        "edp": sum(parts.values()) * cycles, "utilization": 0.5, "bottleneck": "MAC", "bound_by": "compute asks for most",
+        "edp": sum(parts.values()) * cycles, "leaked_pj": 5.0 * cycles, "utilization": 0.5,
+        "bottleneck": "MAC", "bound_by": "compute asks for most",
         "computes": 4096.0, "dram_bits": 8192.0, "proven": False, "gap": 0.25, "mapspace": 12, "seconds": 0.1,
         "loopnest": f"[DRAM] nest of {layers[0]} on {design}",
         "charges": [
@@ -42,7 +43,7 @@ def outcome(design: str, layers: list[str], counts: list[int], cycles: int, part
 def block(name: str, role: str, instances: int, area_um2: float) -> dict[str, Any]:
     return {
         "name": name, "role": role, "instances": instances, "area_um2": area_um2,
-        "energies_pj": {"read": 2.0, "idle": 0.0}, "source": f"source of {name}", "derivation": f"<b>{name}</b>",
+        "leakage_mw": 0.5, "energies_pj": {"read": 2.0, "idle": 0.0}, "source": f"source of {name}", "derivation": f"<b>{name}</b>",
     }  # fmt: skip
 
 
@@ -53,7 +54,7 @@ def design(
     total = {
         "design": name, "layers": 3 - refused, "refused": refused, "cycles": cycles, "energy_pj": energy_pj,
         "utilization": 0.5, "padding": 0.0, "bottleneck": "MAC", "area_um2": area_um2, "feature_share": 0.1, "gap": 0.25,
-        "edp": energy_pj * cycles,
+        "edp": energy_pj * cycles, "leakage_mw": 0.5 * len(blocks), "leaked_pj": 2.5e6 * len(blocks) * cycles,
     }  # fmt: skip
     return {"name": name, "source": f"paper of {name}", "total": total, "energy_by_block": energy, "blocks": blocks}
 
@@ -75,8 +76,31 @@ def comparison() -> dict[str, Any]:
             outcome("old", [EVIL], [1], 50, {"DRAM": 10.0, "MAC": 90.0}),
             outcome(EVIL, ["a", "b"], [2, 1], 40, {"DRAM": 50.0, "DRAM metadata": 10.0, "MAC": 500.0, EVIL: 5.0}),
         ],
-        "refused": [{"design": EVIL, "layers": [EVIL], "why": ["odd <shape>\n  how to fix: none"]}],
+        "refused": [{"design": EVIL, "layers": [EVIL], "why": ["odd <shape>\n  how to fix: none"]}], "interrupted": False,
+        "sweep": [],
     }  # fmt: skip
+
+
+def swept() -> dict[str, Any]:
+    """The same with a sweep of which the second design does not run the dense point, and in which 0.4 is not of the family."""
+    points = [("dense", 1.0, 100, None), ("0.4 unstructured", 0.4, 100, 40), ("C1(2:4)->C0(2:4)", 0.25, 100, 20)]
+    found = []
+    for weights, density, first, second in points:
+        rows = [outcome("old", ["a", "b"], [2, 1], first, {"DRAM": 1000.0})]
+        rows += [] if second is None else [outcome(EVIL, ["a", "b"], [2, 1], second, {"DRAM": 500.0})]
+        never = [{"design": EVIL, "layers": [layer], "why": ["no"]} for layer in "ab" if second is None]
+        family = weights != "0.4 unstructured"
+        found.append(
+            {
+                "weights": weights,
+                "density": density,
+                "family": family,
+                "layers": ["a", "b"],
+                "outcomes": rows,
+                "refused": never,
+            }
+        )
+    return {**comparison(), "sweep": found}
 
 
 class Reader(HTMLParser):
@@ -159,7 +183,7 @@ def test_the_data_of_the_script_is_that_of_the_comparison(reader: Reader) -> Non
 def test_the_headline_says_by_how_much_the_best_design_is_better() -> None:
     lower = (3300 * 300) / (1695 * 120)
     energy = 1695 / 3300
-    assert headline(comparison()) == (
+    assert verdict(comparison()) == (
         f"{EVIL} has the least EDP: {lower:.3g}\N{MULTIPLICATION SIGN} lower than old, at 2.5\N{MULTIPLICATION SIGN} its speed "
         f"and {energy:.3g}\N{MULTIPLICATION SIGN} its energy."
     )
@@ -169,13 +193,26 @@ def test_the_headline_says_by_how_much_the_best_design_is_better() -> None:
 def test_the_headline_of_a_first_design_that_is_the_best_names_the_next() -> None:
     values = comparison()
     values["designs"].reverse()
-    assert headline(values) == f"{EVIL} has the least EDP; the next is old with 4.87\N{MULTIPLICATION SIGN} as much."
+    assert verdict(values) == f"{EVIL} has the least EDP; the next is old with 4.87\N{MULTIPLICATION SIGN} as much."
+
+
+def test_the_headline_says_how_much_is_not_proven() -> None:
+    values = swept()
+    assert headline(values).endswith(" 8 of 8 mappings are not proven the best: the largest gap is 25.0%.")
+    rows = [row for each in (values, *values["sweep"]) for row in each["outcomes"]]
+    for row in rows:
+        row |= {"proven": True, "gap": 0.0}
+    assert headline(values) == verdict(values)
+    rows[-1] |= {"proven": False, "gap": 0.003}  # in the sweep
+    assert headline(values).endswith(" 1 of 8 mappings is not proven the best: the largest gap is 0.3%.")
+    rows[0] |= {"proven": False, "gap": None}
+    assert headline(values).endswith(" 2 of 8 mappings are not proven the best: there is no bound for some.")
 
 
 def test_one_design_alone_has_no_best() -> None:
     values = comparison()
     del values["designs"][1]
-    assert headline(values) == "old takes 300 cycles and 0.0 µJ."
+    assert verdict(values) == "old takes 300 cycles and 0.0 µJ."
     assert 'class="number best"' not in page(values)
 
 
@@ -183,7 +220,7 @@ def test_without_a_layer_that_all_run_there_are_no_totals_to_compare() -> None:
     values = comparison()
     for each in values["designs"]:
         each["total"] |= {"cycles": 0, "energy_pj": 0.0, "edp": 0.0}
-    assert headline(values) == "No layer runs on every design, so that there are no totals to compare."
+    assert verdict(values) == "No layer runs on every design, so that there are no totals to compare."
     assert "Whole network" in page(values)
 
 
@@ -198,14 +235,15 @@ def test_the_best_of_every_column_of_the_totals_is_emphasised(made: str) -> None
     first, second = _cells(made)
     times = "\N{MULTIPLICATION SIGN}"
     assert [text for _, text in first] == [
-        "300", f"1.00{times}", "0.0", f"9.90{times}10⁵", f"1.00{times}", "50.0%", "0.0%", "MAC", "2.00", "10.0%", "all 3", "25.0%",
+        "300", f"1.00{times}", "0.0", f"9.90{times}10⁵", f"1.00{times}", "1.00", "1,500", "50.0%", "0.0%",
+        "MAC", "2.00", "10.0%", "all 3", "25.0%",
     ]  # fmt: skip
     assert [text for _, text in second] == [
-        "120", f"2.50{times}", "0.0", f"2.03{times}10⁵", f"0.205{times}", "50.0%", "0.0%", "MAC", "3.00", "10.0%",
-        "2 run, 1 refused", "25.0%",
+        "120", f"2.50{times}", "0.0", f"2.03{times}10⁵", f"0.205{times}", "2.00", "1,200", "50.0%", "0.0%",
+        "MAC", "3.00", "10.0%", "2 run, 1 refused", "25.0%",
     ]  # fmt: skip
-    assert [text for name, text in first if "best" in name] == ["2.00"]
-    assert [text for name, text in second if "best" in name] == [text for _, text in second[:5]]
+    assert [text for name, text in first if "best" in name] == ["1.00", "2.00"]
+    assert [text for name, text in second if "best" in name] == [text for _, text in (*second[:5], second[6])]
 
 
 def test_a_gap_without_a_bound_is_a_dash() -> None:
@@ -221,6 +259,27 @@ def test_totals_say_which_layers_they_are_about(reader: Reader) -> None:
     assert "Totals are of all 2 layers" in page(whole)
     assert not any("interrupted" in text for text in reader.texts)
     assert "The search was interrupted" in page({**comparison(), "interrupted": True})
+
+
+def test_leakage_is_said_to_be_no_part_of_the_energy(made: str) -> None:
+    totals = made[made.index('<section id="totals">') : made.index('<section id="layers">')]
+    assert (
+        "Leakage, as power and over the run, is no part of energy and EDP: the MICRO 2022 artifact charges it to gated"
+        in totals
+    )
+
+
+def test_a_sweep_says_what_it_is_of_and_what_is_not_run(made: str) -> None:
+    text = page(swept())
+    said = unescape(text[text.index('<section id="sweep">') : text.index('<section id="energy">')])
+    for words in (
+        "Of a and 1 layer like it, the kind with the most computes; activations dense.",
+        "relative to old (weights: dense)",
+        f"{EVIL} does not run weights that are dense. Dashed",
+        "Hollow: weights that are not of the family. The family: dense, C1(2:4)->C0(2:4).",
+    ):
+        assert words in said
+    assert '<section id="sweep">' not in made
 
 
 def test_refusals_stand_with_their_reasons(made: str) -> None:
@@ -325,6 +384,31 @@ def test_a_layer_that_a_design_refuses_says_why(tab: Tab) -> None:
     tab.view.select_option("#layer-choice", label=EVIL)
     nests = tab.view.locator("#layer-panel pre").all_inner_texts()
     assert nests == [f"[DRAM] nest of {EVIL} on old", "does not run it: odd <shape>\n  how to fix: none"]
+
+
+def test_curves_against_density_are_drawn_where_there_is_a_sweep(browser: Any, tmp_path: Path, tab: Tab) -> None:
+    assert tab.count("#sweep-edp") == 0
+    (tmp_path / "swept.html").write_text(page(swept()), "utf-8")
+    context = browser.new_context(viewport={"width": 1366, "height": 768})
+    opened = Tab(context.new_page(), tmp_path / "swept.html")
+    curves = "document.getElementById('sweep-speed').data.map(t => [t.mode, [...t.x], [...t.y]])"
+    assert opened.view.evaluate(curves) == [
+        ["lines", [0.25, 0.4, 1], [4, 2.5, 1]],
+        ["lines+markers", [1, 0.25], [1, 1]],
+        ["markers", [0.4], [1]],
+        ["lines+markers", [0.25], [5]],
+        ["markers", [0.4], [2.5]],
+    ]
+    assert opened.count("#sweep-edp .scatterlayer path.point") == 5
+    assert opened.view.evaluate("document.getElementById('sweep-edp').data.map(t => [...t.y])") == [
+        [1, 1],
+        [1],
+        [0.1],
+        [0.2],
+    ]
+    opened.view.locator("#theme").click()
+    assert opened.complaints == []
+    context.close()
 
 
 def _heights(tab: Tab) -> list[list[float]]:

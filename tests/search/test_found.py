@@ -16,6 +16,7 @@ from sparseloom.digest import digest
 from sparseloom.fibertree.sparsity import Sparsity
 from sparseloom.search.comparison import Contender, Outcome, compare, runs
 from sparseloom.search.found import Found, key
+from sparseloom.search.network import map_layer
 from sparseloom.workload.layer import Layer
 from sparseloom.workload.network import Network
 
@@ -41,6 +42,28 @@ def store(searched, tmp_path_factory) -> Found:
     path = tmp_path_factory.mktemp("found") / "found.json"
     Found().with_([(todo(), searched)]).write(path)
     return Found.read(path)
+
+
+def test_kinds_that_are_alike_are_searched_once_and_each_has_its_own_outcome(searched, monkeypatch) -> None:
+    counted = list[str]()
+
+    def search(setting, layer):
+        counted.append(layer.name)
+        return map_layer(setting, layer)
+
+    monkeypatch.setattr("sparseloom.search.comparison.map_layer", search)
+    other = [replace(run, names=("other",), layer=replace(run.layer, name="other")) for run in todo()]
+    found = dict(Found().or_searched([todo(), other]))
+    assert set(counted) == {"fc"}
+    assert [each.run.names for each in (found[0], found[1])] == [("fc",), ("other",)]
+    assert found[0].result == searched.result
+    assert (found[1].result.cycles, found[1].result.energy_pj) == (searched.result.cycles, searched.result.energy_pj)
+
+
+def test_what_is_known_is_not_searched(store, searched, monkeypatch) -> None:
+    monkeypatch.setattr("sparseloom.search.comparison.map_layer", None)
+    [(number, found)] = store.or_searched([todo()])
+    assert (number, found.result) == (0, searched.result)
 
 
 def test_what_was_found_is_found_again_with_its_proof(store, searched) -> None:

@@ -1,4 +1,4 @@
-"""The area of a whole design at one technology, block by block."""
+"""The area of a whole design at one technology, block by block, and what leaks from it."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ class Area:
     @property
     def total_um2(self) -> float:
         return sum(block.area_um2 for block in self.blocks)
+
+    @property
+    def leakage_mw(self) -> float:
+        """Power that flows whatever the blocks do; a block whose source has none counts as none."""
+        return sum(block.leakage_mw for block in self.blocks)
+
+    def leaked_pj(self, cycles: float) -> float:
+        """What leaks in so many cycles of the technology: mW x ns = pJ."""
+        return self.leakage_mw * cycles * self.technology.cycle_ns
 
     @property
     def feature_share(self) -> float:

@@ -1,12 +1,16 @@
-"""Two results laid side by side: what differs, and by what factor."""
+"""Two results, or two comparisons, laid side by side: what differs, and by what factor."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import zip_longest
+from pathlib import Path
 
+from sparseloom.errors import Fault, InputError
+from sparseloom.report.trees import Values, trees
 from sparseloom.results import Result
+from sparseloom.results import file as result_file
 from sparseloom.results.table import number, shorten, table
 
 Leaf = int | float | str | bool | None
@@ -15,10 +19,10 @@ _PATH_WIDTH, _TEXT_WIDTH = 56, 22
 
 @dataclass(frozen=True)
 class Difference:
-    """A place where two results differ.
+    """A place where two results or comparisons differ.
 
-    ``a`` or ``b`` is ``None`` where that result has nothing there, and ``present`` where it has a whole branch (a
-    level, a tensor, a rank) that the other lacks.
+    ``a`` or ``b`` is ``None`` where that one has nothing there, and ``present`` where it has a whole branch (a
+    level, a tensor, a rank; a design, a layer) that the other lacks.
     """
 
     path: str
@@ -34,6 +38,35 @@ class Difference:
         return b / a
 
 
+def of_files(first: str | Path, second: str | Path, tolerance: float = 0.0) -> tuple[Difference, ...]:
+    """Where the results or the comparisons of two JSON files differ. Raises InputError with the faults of both files, and for a
+    result beside a comparison."""
+    results, comparisons, faults = list[Result](), list[Values](), list[Fault]()
+    for path in (first, second):
+        try:
+            values = result_file.read_values(path)
+            if "designs" in values:
+                comparisons.append(_comparison(values, str(path)))
+            else:
+                results.append(result_file.read(path))
+        except InputError as error:
+            faults += error.faults
+    if results and comparisons:
+        what = f"of {first} and {second} one is a result, the other a comparison of designs"
+        faults.append(Fault(what, fix="give two files that the same command wrote"))
+    if faults:
+        raise InputError(faults)
+    if comparisons:
+        return compared(comparisons[0], comparisons[1], tolerance)
+    return difference(results[0], results[1], tolerance)
+
+
+def _comparison(values: Values, file: str) -> Values:
+    from sparseloom.report.comparison_file import ComparisonFile
+
+    return result_file.checked(ComparisonFile, values, file, "`sparseloom compare --json` writes a comparison")
+
+
 def difference(a: Result, b: Result, tolerance: float = 0.0) -> tuple[Difference, ...]:
     """Where ``a`` and ``b`` differ, in the order of a result file.
 
@@ -41,6 +74,13 @@ def difference(a: Result, b: Result, tolerance: float = 0.0) -> tuple[Difference
     (``levels.DRAM.A.reads.actual``).
     """
     return tuple(_walk(a.to_dict(), b.to_dict(), "", tolerance))
+
+
+def compared(a: Values, b: Values, tolerance: float = 0.0) -> tuple[Difference, ...]:
+    """The same of two comparisons, each as ``Comparison.to_dict`` gives it: first the totals (``totals.tc.cycles``), then of the
+    designs that both have the layers (``layers.tc.conv1.cycles``), the sweep, and what they are made of
+    (``blocks.tc.SMEM.area_um2``)."""
+    return tuple(_walk(*trees(a, b), "", tolerance))
 
 
 def _walk(a: object, b: object, path: str, tolerance: float) -> Iterator[Difference]:

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sparseloom import document
+from sparseloom.arch.area import Area
 from sparseloom.arch.technology import Technology
 from sparseloom.errors import SparseloomError
 from sparseloom.fibertree.sparsity import Sparsity
 from sparseloom.report.mapped import finite
-from sparseloom.results.table import table
+from sparseloom.results.table import number, table
 from sparseloom.search.comparison import Contender, Outcome, Refusal, Run, runs
-from sparseloom.search.comparison import compare as search
 from sparseloom.search.found import Found
+from sparseloom.search.sweep import FAMILY, heaviest, ladder
 from sparseloom.workload import zoo
 from sparseloom.workload.network import Network
 
@@ -29,12 +30,16 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 """The version of the layout of :meth:`Comparison.to_dict`."""
 
+LEAKAGE: Final = "no part of energy and EDP: the MICRO 2022 artifact charges it to gated accesses alone, and so do we"
+"""What leakage is in a comparison."""
+
 
 @dataclass(frozen=True)
 class Total:
     """The layers of a network that all designs run, one after the other, on one of them. ``utilization`` is of the compute units
     over all cycles; ``bottleneck`` the part of the design that bounds most cycles; ``layers`` are those that this design
-    runs, ``refused`` those that it does not."""
+    runs, ``refused`` those that it does not. ``leakage_mw`` is of the whole design, ``leaked_pj`` over its cycles: no part of
+    the energy."""
 
     design: str
     layers: int
@@ -47,6 +52,8 @@ class Total:
     area_um2: float
     feature_share: float
     gap: float
+    leakage_mw: float
+    leaked_pj: float
 
     @property
     def edp(self) -> float:
@@ -57,11 +64,12 @@ class Total:
 @dataclass(frozen=True)
 class Comparison:
     """What was found for a network on several designs, all at one ``technology``. ``layers`` are the names of the network's layers
-    in its order; ``weights`` and ``activations`` what was said of the operands."""
+    in its order; ``weights`` and ``activations`` what was said of the operands. ``sweep`` compares the layers with most computes
+    for weights of several densities, densest first."""
 
     network: str
-    weights: str
-    activations: str
+    weights: Sparsity
+    activations: Sparsity
     objective: str
     technology: Technology
     layers: tuple[str, ...]
@@ -69,6 +77,7 @@ class Comparison:
     outcomes: tuple[Outcome, ...]
     refusals: tuple[Refusal, ...] = ()
     interrupted: bool = False
+    sweep: tuple[Comparison, ...] = ()
 
     def and_(self, found: Outcome | Refusal) -> Comparison:
         """With one more outcome."""
@@ -117,6 +126,8 @@ class Comparison:
             contender.area.total_um2,
             contender.area.feature_share,
             max((each.best.gap for _, each in own), default=0.0),
+            contender.area.leakage_mw,
+            contender.area.leaked_pj(cycles),
         )
 
     def energy_by_block(self, design: str) -> dict[str, float]:
@@ -132,13 +143,15 @@ class Comparison:
         """A row for each kind of layer on each design. ``.to_pandas()`` gives what notebooks expect."""
         import polars
 
-        rows = [row(each) for contender in self.contenders for each in self.of(contender.name)]
-        plain = [{key: value for key, value in each.items() if not isinstance(value, dict | list)} for each in rows]
+        plain = [
+            {key: value for key, value in each.items() if not isinstance(value, dict | list)} for each in self._rows()
+        ]
         return polars.DataFrame(plain)
 
     @property
     def plot(self) -> Plots:
-        """Figures for a paper: ``.edp()``, ``.cycles()``, ``.energy()``, ``.area()``, and ``.save(folder)``."""
+        """Figures for a paper: ``.edp()``, ``.cycles()``, ``.energy()``, ``.area()``, with a sweep ``.edp_by_density()`` and
+        ``.speed_by_density()``, and ``.save(folder)``."""
         from sparseloom.report.figures import Plots
 
         return Plots(self.to_dict())
@@ -154,8 +167,8 @@ class Comparison:
         return {
             "format": FORMAT,
             "network": self.network,
-            "weights": self.weights,
-            "activations": self.activations,
+            "weights": str(self.weights),
+            "activations": str(self.activations),
             "objective": self.objective,
             "interrupted": self.interrupted,
             "technology": str(self.technology),
@@ -164,11 +177,29 @@ class Comparison:
             "designs": [
                 self._design(contender, total) for contender, total in zip(self.contenders, self.totals(), strict=True)
             ],
-            "outcomes": [row(each) for contender in self.contenders for each in self.of(contender.name)],
-            "refused": [
-                {"design": each.design, "layers": list(each.names), "why": [str(fault) for fault in each.error.faults]}
-                for each in self.refusals
-            ],
+            "outcomes": self._rows(),
+            "refused": self._refused(),
+            "sweep": [each._point() for each in self.sweep],
+        }
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [row(each, contender.area) for contender in self.contenders for each in self.of(contender.name)]
+
+    def _refused(self) -> list[dict[str, Any]]:
+        return [
+            {"design": each.design, "layers": list(each.names), "why": [str(fault) for fault in each.error.faults]}
+            for each in self.refusals
+        ]
+
+    def _point(self) -> dict[str, Any]:
+        """As a point of a sweep; ``family``: of the patterns that belong together."""
+        return {
+            "weights": str(self.weights),
+            "density": self.weights.density,
+            "family": self.weights in FAMILY,
+            "layers": list(self.layers),
+            "outcomes": self._rows(),
+            "refused": self._refused(),
         }
 
     def _design(self, contender: Contender, total: Total) -> dict[str, Any]:
@@ -183,6 +214,7 @@ class Comparison:
             "blocks": [
                 {
                     "name": block.name, "role": block.role.value, "instances": block.instances, "area_um2": block.area_um2,
+                    "leakage_mw": block.leakage_mw,
                     "energies_pj": dict(block.estimate.energies_pj), "source": block.estimate.source,
                     "derivation": block.estimate.derivation,
                 }
@@ -201,8 +233,8 @@ def bottleneck(outcome: Outcome) -> str:
     return slowest.name if slowest.cycles > result.compute.cycles_busiest else result.compute.name
 
 
-def row(outcome: Outcome) -> dict[str, Any]:
-    """One kind of layer on one design, as values for JSON; figures are of one instance."""
+def row(outcome: Outcome, area: Area) -> dict[str, Any]:
+    """One kind of layer on one design of this area, as values for JSON; figures are of one instance."""
     run, best, result = outcome.run, outcome.best, outcome.result
     return {
         "design": run.design,
@@ -218,6 +250,7 @@ def row(outcome: Outcome) -> dict[str, Any]:
         "cycles": result.cycles,
         "energy_pj": result.energy_pj,
         "edp": result.energy_pj * result.cycles,
+        "leaked_pj": area.leaked_pj(result.cycles),
         "utilization": result.utilization,
         "bottleneck": bottleneck(outcome),
         "bound_by": result.bottleneck,
@@ -243,17 +276,17 @@ def _off_chip_bits(outcome: Outcome) -> float:
 def text(comparison: Comparison) -> str:
     """The totals, then what designs refuse."""
     head = (
-        "design", "bottleneck", "cycles", "speed", "energy uJ", "EDP", "EDP / first", "used", "padding", "mm2",
-        "features", "layers", "gap",
+        "design", "bottleneck", "cycles", "speed", "energy uJ", "EDP", "to first", "leak mW", "leak uJ", "used", "padding",
+        "mm2", "sparse", "layers", "gap",
     )  # fmt: skip
     totals = comparison.totals()
     first = totals[0]
     rows = [
         (
             total.design, total.bottleneck, f"{total.cycles:,.0f}", _times(first.cycles, total.cycles),
-            f"{total.energy_pj / 1e6:,.1f}", f"{total.edp:.3e}", _times(total.edp, first.edp), f"{total.utilization:.0%}",
-            f"{total.padding:.1%}", f"{total.area_um2 / 1e6:.2f}", f"{total.feature_share:.1%}",
-            f"{total.layers}" + (f" -{total.refused}" if total.refused else ""), f"{total.gap:.1%}",
+            f"{total.energy_pj / 1e6:,.1f}", f"{total.edp:.3e}", _times(total.edp, first.edp), f"{total.leakage_mw:.3g}",
+            number(total.leaked_pj / 1e6), f"{total.utilization:.0%}", f"{total.padding:.1%}", f"{total.area_um2 / 1e6:.2f}",
+            f"{total.feature_share:.1%}", f"{total.layers}" + (f" -{total.refused}" if total.refused else ""), f"{total.gap:.1%}",
         )
         for total in totals
     ]  # fmt: skip
@@ -261,6 +294,8 @@ def text(comparison: Comparison) -> str:
         f"{comparison.network}: weights {comparison.weights}, activations {comparison.activations}; {comparison.technology}",
         "",
         table(head, rows, 2),
+        "",
+        f"leak: {LEAKAGE}",
     ]
     if some := len(comparison.layers) - len(comparison.common):
         lines += ["", f"totals are of the {len(comparison.common)} layers that all designs run, without {some}"]
@@ -300,6 +335,7 @@ def compare(
     technology: Technology | None = None,
     jobs: int = 1,
     fresh: bool = False,
+    sweep: bool = False,
     watch: Callable[[Comparison, int], None] | None = None,
 ) -> Comparison:
     """Every layer of a network mapped at its best on every design, all designs estimated at one technology.
@@ -308,7 +344,8 @@ def compare(
     are: a density (nonzeros anywhere), ``"dense"``, or a pattern along the rank that is reduced (``"C1(2:4)->C0(2:4)"``); each
     design sees of them what it supports. Mappings that come with the package are evaluated again and not searched, unless
     ``fresh``. ``budget_s`` seconds are searched at most for a layer, by ``jobs`` processes; ``watch`` is told what there is after
-    each layer, and how many are still to come. An interrupt ends the search with what there is.
+    each layer, and how many are still to come. An interrupt ends the search with what there is. ``sweep`` compares the layers with
+    most computes for weights of other densities too.
 
     Raises InputError for unknown names, PatternError for a sparsity that cannot be read, ArchitectureError for a design that does
     not say what it is made of, all of them before anything is searched.
@@ -317,32 +354,46 @@ def compare(
     whole = zoo.load(network) if isinstance(network, str) else network
     weights = weights if isinstance(weights, Sparsity) else Sparsity.parse(str(weights))
     activations = activations if isinstance(activations, Sparsity) else Sparsity.parse(str(activations))
-    contenders = [each if isinstance(each, Contender) else _published(each, technology) for each in designs]
-    todo, refused = list[list[Run]](), list[Refusal]()
-    for contender in contenders:
-        own, never = runs(whole, contender, weights, activations, objective, budget_s)
-        todo += own
-        refused += never
-    names = tuple(layer.name for layer in whole.layers)
-    found = Comparison(
-        whole.name, str(weights), str(activations), objective, technology, names, tuple(contenders), (), tuple(refused)
-    )
-    store = Found() if fresh else Found.read()
-    known = [(orders, store.known(orders)) for orders in todo]
-    for _, outcome in known:
-        found = found if outcome is None else found.and_(outcome)
-    left = [orders for orders, outcome in known if outcome is None]
+    todo = asked(whole, published(designs, technology), weights, activations, objective, budget_s, technology, sweep)
+    found = [comparison for comparison, _ in todo]
+    kinds = [(number, orders) for number, (_, own) in enumerate(todo) for orders in own]
+    store, interrupted = Found() if fresh else Found.read(), False
     try:
-        for number, one in enumerate(search(left, jobs), start=1):
-            found = found.and_(one)
+        for done, (kind, one) in enumerate(store.or_searched([orders for _, orders in kinds], jobs), start=1):
+            number = kinds[kind][0]
+            found[number] = found[number].and_(one)
             if watch is not None:
-                watch(found, len(left) - number)
+                watch(replace(found[0], sweep=tuple(found[1:])), len(kinds) - done)
     except KeyboardInterrupt:
-        return replace(found, interrupted=True)
-    return found
+        interrupted = True
+    return replace(found[0], sweep=tuple(found[1:]), interrupted=interrupted)
 
 
-def _published(name: str, technology: Technology) -> Contender:
+def asked(
+    network: Network, contenders: Sequence[Contender], weights: Sparsity, activations: Sparsity, objective: str,
+    budget_s: float, technology: Technology, sweep: bool,
+) -> list[tuple[Comparison, list[list[Run]]]]:  # fmt: skip
+    """Comparisons in which nothing is found yet, each with what is to be searched for it: of the network, then of the sweep."""
+    sweeps = [(heaviest(network), each) for each in ladder(weights)] if sweep else []
+    made = list[tuple[Comparison, list[list[Run]]]]()
+    for part, sparsity in [(network, weights), *sweeps]:
+        ways = [runs(part, contender, sparsity, activations, objective, budget_s) for contender in contenders]
+        names, never = (
+            tuple(layer.name for layer in part.layers),
+            tuple(each for _, refused in ways for each in refused),
+        )
+        empty = Comparison(
+            network.name, sparsity, activations, objective, technology, names, tuple(contenders), (), never
+        )
+        made.append((empty, [orders for own, _ in ways for orders in own]))
+    return made
+
+
+def published(names: Sequence[str | Contender], technology: Technology) -> list[Contender]:
+    """Published designs by their names, at one technology."""
     from sparseloom.designs.load import constraints, load
 
-    return Contender.at(load(name), constraints(name).widened(), technology)
+    return [
+        Contender.at(load(each), constraints(each).widened(), technology) if isinstance(each, str) else each
+        for each in names
+    ]

@@ -12,11 +12,12 @@ WEIGHTS: Final = "C1(2:4)->C0(2:4)"
 ACTIVATIONS: Final = "0.4"
 
 COMMAND: Final = (
-    f'sparseloom compare {NETWORK} --designs {",".join(DESIGNS)} --weights "{WEIGHTS}" --activations {ACTIVATIONS}'
+    f'sparseloom compare {NETWORK} --designs {",".join(DESIGNS)} --weights "{WEIGHTS}" --activations {ACTIVATIONS} '
+    "--sweep"
 )
 """What makes the same."""
 
 
 def demo(jobs: int = 1) -> Comparison:
     """ResNet-50 v1.5 pruned to two ranks of 2:4, activations of density 0.4."""
-    return compare(NETWORK, DESIGNS, WEIGHTS, ACTIVATIONS, jobs=jobs)
+    return compare(NETWORK, DESIGNS, WEIGHTS, ACTIVATIONS, sweep=True, jobs=jobs)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, cycle
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sparseloom.errors import Fault, InputError
+from sparseloom.report.densities import curves, required
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +30,9 @@ FEATURES: Final = (("#D55E00", "#F8CFAE"), ("#D55E00", "#F8CFAE"))
 
 GREY: Final = ("#A79B8E", "#B3A899")
 """Of what computes, on a light and on a dark page."""
+
+MARKERS: Final = ("o", "s", "D", "^", "P", "v", "*", "h")
+"""The mark of each design in lines."""
 
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 
@@ -215,6 +219,49 @@ def _stacked(values: Mapping[str, Any], amounts: Sequence[Mapping[str, float]], 
     return _figure(axes)
 
 
+def edp_by_density(values: Mapping[str, Any]) -> Figure:
+    """EDP of the swept layer against the density of its weights, relative to the first design's densest; less is better. Raises
+    InputError for a comparison without a sweep."""
+    return _by_density(values, "edp", "EDP")
+
+
+def speed_by_density(values: Mapping[str, Any]) -> Figure:
+    """Speed in the same way, with what skipping all zeros of the weights, and of nothing else, would give."""
+    return _by_density(values, "speed", "Speed")
+
+
+def _by_density(values: Mapping[str, Any], key: str, title: str) -> Figure:
+    """A line for each design through the patterns of the family; other sparsities are hollow marks beside it."""
+    from matplotlib.ticker import LogLocator
+
+    found = required(values)
+    axes = _axes(3.5, 2.8)
+    densities = sorted({dot.density for own in found.by_design for dot in own if dot.density})
+    if key == "speed":
+        axes.plot(densities, [1 / each for each in densities], color="#555555", linewidth=0.7, linestyle=(0, (4, 3)))
+    shown = list[tuple[Any, str]]()
+    for design, color, marker, own in zip(
+        values["designs"], design_colors(values), cycle(MARKERS), found.by_design, strict=False
+    ):
+        style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4}
+        on = [dot for dot in own if dot.family]
+        [line] = axes.plot([dot.density for dot in on], [getattr(dot, key) for dot in on], linewidth=1, **style)
+        off = [dot for dot in own if not dot.family and dot.density]
+        axes.plot([dot.density for dot in off], [getattr(dot, key) for dot in off], linestyle="", mfc="white", **style)
+        shown.append((line, design["name"]))
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xticks(densities, [f"{each:.3g}" for each in densities], rotation=45)
+    axes.set_xticks([], minor=True)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_yticks([], minor=True)
+    axes.set_xlabel("density of the weights", fontsize=8)
+    axes.set_ylabel(f"{title} relative to {found.reference}, {found.weights}", parse_math=False)
+    _legend(axes, shown, columns=3)
+    return _figure(axes)
+
+
 def _axes(width_inches: float, height_inches: float) -> Axes:
     """Axes of a figure that no window and no global state knows of."""
     from matplotlib.figure import Figure
@@ -235,10 +282,10 @@ def _figure(axes: Axes) -> Figure:
     return axes.figure
 
 
-def _legend(axes: Axes, shown: Sequence[tuple[Any, str]], beside: bool = False) -> None:
-    """Above the axes in one line, or beside them. Names are set as they are: they may hold what Matplotlib reads as mathematics,
-    or start with an underscore."""
-    place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "lower left", "ncols": 8}
+def _legend(axes: Axes, shown: Sequence[tuple[Any, str]], beside: bool = False, columns: int = 8) -> None:
+    """Above the axes in so many columns, or beside them. Names are set as they are: they may hold what Matplotlib reads as
+    mathematics, or start with an underscore."""
+    place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if beside else {"loc": "lower left", "ncols": columns}
     where = place if beside else {**place, "bbox_to_anchor": (0.0, 1.0)}
     made = axes.legend([handle for handle, _ in shown], [" "] * len(shown), frameon=False, fontsize=7, **where)
     for label, (_, name) in zip(made.get_texts(), shown, strict=True):
@@ -292,6 +339,14 @@ class Plots:
         """See :func:`area`."""
         return area(self.values)
 
+    def edp_by_density(self) -> Figure:
+        """See :func:`edp_by_density`."""
+        return edp_by_density(self.values)
+
+    def speed_by_density(self) -> Figure:
+        """See :func:`speed_by_density`."""
+        return speed_by_density(self.values)
+
     def save(self, folder: str | Path, formats: Sequence[str] = ("pdf",)) -> list[Path]:
         """Every figure in every format (``pdf``, ``svg``, ``png`` at 300 dots per inch) in a folder, which is made if it is not
         there. Returns the files. Raises InputError for another format."""
@@ -302,6 +357,8 @@ class Plots:
         Path(folder).mkdir(parents=True, exist_ok=True)
         made = list[Path]()
         figures: tuple[Callable[[], Figure], ...] = (self.edp, self.cycles, self.energy, self.area)
+        if curves(self.values) is not None:
+            figures += (self.edp_by_density, self.speed_by_density)
         with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "hatch.linewidth": 0.6}):
             for draw in figures:
                 figure = draw()

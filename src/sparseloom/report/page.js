@@ -56,6 +56,13 @@ const axis = extra => ({
   gridcolor: css("--line"), linecolor: css("--soft"), zeroline: false, ticks: "", fixedrange: true, automargin: true,
   tickfont: { size: 12 }, ...extra, title: { text: extra.title, font: { size: 13 }, standoff: 10 },
 });
+// 1, 2, 5, 10 ... for a log axis, in full
+function steps(values, suffix = "") {
+  const at = [], [low, high] = [Math.min(...values), Math.max(...values)];
+  for (let ten = Math.floor(Math.log10(low)) - 1; ten <= Math.ceil(Math.log10(high)); ten++)
+    for (const head of [1, 2, 5]) at.push(Number(`${head}e${ten}`));
+  return { tickvals: at, ticktext: at.map(each => each.toLocaleString("en-US", { maximumSignificantDigits: 3 }) + suffix) };
+}
 const layout = extra => ({
   font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: css("--ink") },
   paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", dragmode: false, hovermode: "closest",
@@ -108,7 +115,7 @@ function drawLayers() {
       range: [-.6, kinds.length - .4], showgrid: false, tickfont: { size: 11 } }),
     yaxis: axis({ title, type: state.log ? "log" : "linear", rangemode: "tozero", separatethousands: true,
       exponentformat: state.metric === "edp" ? "power" : "none", ticksuffix: relative ? TIMES : "",
-      dtick: state.log ? "D2" : undefined }),
+      ...state.log && relative ? steps(traces.flatMap(trace => trace.y), TIMES) : {} }),
   });
 }
 
@@ -169,7 +176,7 @@ function drawEnergy() {
 }
 function drawArea() {
   const amounts = designs.map(design => Object.fromEntries(design.blocks.map(block => [block.name, block.area_um2 / 1e6])));
-  drawStacks("area-plot", amounts, styles.block, "Area (mm²)", value => `${figures(value)} mm²`);
+  drawStacks("area-plot", amounts, styles.block, "Area (mm²)", value => `${value >= 100 ? whole(value) : value.toPrecision(3)} mm²`);
   legend("area-legend", styles.block.filter(part => amounts.some(each => each[part.name])));
 }
 function legend(id, parts) {
@@ -198,10 +205,41 @@ function drawRoofline() {
     height: 400, annotations: roofs.map(macs => ({ x: 0, xref: "paper", xanchor: "left", y: Math.log10(macs), yanchor: "bottom",
       text: `${whole(macs)} MACs`, showarrow: false, font: { size: 12, color: css("--soft") } })),
     xaxis: axis({ title: "Dense computes per byte moved at the outermost level", type: "log", range: ends.map(Math.log10),
-      dtick: "D2" }),
-    yaxis: axis({ title: "Dense computes per cycle", type: "log", dtick: "D2", separatethousands: true,
-      exponentformat: "none" }),
+      ...steps(ends) }),
+    yaxis: axis({ title: "Dense computes per cycle", type: "log", ...steps([...roofs, ...traces.flatMap(trace => trace.y)]) }),
   });
+}
+
+// a layer at several densities of its weights
+function drawSweep() {
+  if (!data.sweep) return;
+  const { by_design: own, reference, weights } = data.sweep, shown = own.map(dots => dots.filter(dot => dot.density > 0));
+  const densities = [...new Set(shown.flat().map(dot => dot.density))].sort((a, b) => a - b);
+  const said = (dot, d) => `<b>${plain(designs[d].name)}</b>  weights ${plain(dot.weights)}` +
+    `<br>EDP ${times(dot.edp)}, speed ${times(dot.speed)}<br>${whole(dot.row.cycles)} cycles, ${joules(dot.row.energy_pj)}` +
+    `<br>sees ${Object.entries(dot.row.seen).map(([tensor, sparsity]) => `${tensor}: ${plain(sparsity)}`).join("; ")}` +
+    (dot.row.swapped ? " (operands swapped)" : "") + (dot.row.proven ? "" : `<br>${plain(proof(dot.row))}`);
+  const trace = (key, d, family) => {
+    const dots = shown[d].filter(dot => dot.family === family), { color } = designs[d], symbol = SYMBOLS[d % SYMBOLS.length];
+    return {
+      type: "scatter", mode: family ? "lines+markers" : "markers", name: plain(designs[d].name), showlegend: family,
+      legendgroup: d, x: dots.map(dot => dot.density), y: dots.map(dot => dot[key]), hoverinfo: "text",
+      hovertext: dots.map(dot => said(dot, d)), line: { color, width: 2 },
+      marker: { color, size: 9, symbol: family ? symbol : `${symbol}-open`, line: { width: 2, color } },
+    };
+  };
+  const ideal = { type: "scatter", mode: "lines", x: densities, y: densities.map(density => 1 / density), hoverinfo: "skip",
+    showlegend: false, line: { color: css("--soft"), width: 1, dash: "dash" } };
+  for (const [key, title] of [["edp", "EDP"], ["speed", "Speed"]]) {
+    const traces = designs.flatMap((_, d) => [trace(key, d, true), trace(key, d, false)]).filter(trace => trace.x.length);
+    draw(`sweep-${key}`, key === "speed" ? [ideal, ...traces] : traces, {
+      height: 360,
+      xaxis: axis({ title: "Density of the weights", type: "log", tickvals: densities, ticktext: densities.map(each => `${figures(100 * each)}%`),
+        tickangle: 0 }),
+      yaxis: axis({ title: `${title} relative to ${plain(reference)}, ${plain(weights)}`, type: "log",
+        ...steps(traces.flatMap(trace => trace.y), TIMES) }),
+    });
+  }
 }
 
 // the chosen layer
@@ -254,9 +292,7 @@ function choose(kind, show) {
   if (show) at("layer").scrollIntoView({ behavior: "smooth", block: "start" });
 }
 
-// A study over densities adds its section to the page and its drawing here.
-const DRAWINGS = [drawLayers, drawLayer, drawEnergy, drawRoofline, drawArea];
-const drawAll = () => DRAWINGS.forEach(drawing => drawing());
+const drawAll = () => [drawLayers, drawLayer, drawSweep, drawEnergy, drawRoofline, drawArea].forEach(drawing => drawing());
 
 function settle(theme) {
   root.dataset.theme = theme;

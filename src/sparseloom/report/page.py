@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
 from typing import Any, Final
 
+from sparseloom.report.comparison import LEAKAGE
+from sparseloom.report.densities import curves
 from sparseloom.report.figures import GREY, TIMES, Part, design_colors, kinds, parts, shades
+from sparseloom.results.table import number
 
 DASH: Final = "\N{EN DASH}"
 
@@ -70,7 +73,22 @@ def _beside(name: str) -> str:
 
 
 def headline(values: Mapping[str, Any]) -> str:
-    """The result in a sentence: which design has the least EDP over the layers that all run, and by how much."""
+    """The result in a sentence, and how far it may be off."""
+    return f"{verdict(values)} {doubt(values)}".rstrip()
+
+
+def doubt(values: Mapping[str, Any]) -> str:
+    """How many mappings are not proven to be the best, and by how much they may be above it; nothing if all are."""
+    rows = [row for each in (values, *values["sweep"]) for row in each["outcomes"]]
+    gaps = [row["gap"] for row in rows if not row["proven"]]
+    if not gaps:
+        return ""
+    most = "there is no bound for some" if None in gaps else f"the largest gap is {_percent(max(gaps))}"
+    return f"{len(gaps)} of {len(rows)} mappings {'is' if len(gaps) == 1 else 'are'} not proven the best: {most}."
+
+
+def verdict(values: Mapping[str, Any]) -> str:
+    """Which design has the least EDP over the layers that all run, and by how much."""
     totals = [design["total"] for design in values["designs"]]
     if not all(total["edp"] for total in totals):
         return "No layer runs on every design, so that there are no totals to compare."
@@ -98,7 +116,8 @@ def _listed(names: Sequence[str]) -> str:
 
 def _given(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = [(name, str(values[name])) for name in ("weights", "activations", "technology")]
-    return [*found, ("mappings", f"the best by {values['objective']}")]
+    objective = values["objective"]
+    return [*found, ("mappings", f"the best by {objective.upper() if objective == 'edp' else objective}")]
 
 
 def _definitions(pairs: Iterable[tuple[str, str]]) -> str:
@@ -138,6 +157,8 @@ COLUMNS: Final = (
     Column("Energy (µJ)", lambda own, _: own["energy_pj"] / 1e6, "{:,.1f}".format, min),
     Column("EDP (pJ·cycles)", lambda own, _: own["edp"], scientific, min),
     Column("EDP / first", lambda own, first: _ratio(own["edp"], first["edp"]), _times, min),
+    Column("Leakage (mW)", lambda own, _: own["leakage_mw"], "{:.2f}".format, min),
+    Column("Leakage (µJ)", lambda own, _: own["leaked_pj"] / 1e6, number, min),
     Column("Utilisation", lambda own, _: own["utilization"], _percent, max),
     Column("Padding", lambda own, _: own["padding"], _percent, min),
     Column("Bottleneck", lambda own, _: own["bottleneck"] or None, str),
@@ -152,11 +173,44 @@ def _sections(values: Mapping[str, Any]) -> list[str]:
     return [
         _section("totals", "Whole network", _totals(values), _reach(values)),
         LAYERS,
+        *_sweep(values),
         ENERGY,
         PAIR,
         *([_section("refused", "Layers that designs refuse", _refused(values))] if values["refused"] else []),
         _section("assumptions", "Assumptions", _assumptions(values)),
     ]
+
+
+def _sweep(values: Mapping[str, Any]) -> Iterator[str]:
+    """What the plots against density are of, if there are any."""
+    found = curves(values)
+    if found is None:
+        return
+    others = len(found.layers) - 1
+    alike = f" and {others} layer{'s' * (others > 1)} like it" if others else ""
+    never = defaultdict[str, dict[str, None]](dict)
+    for point in values["sweep"]:
+        for each in point["refused"]:
+            never[each["design"]][point["weights"]] = None
+    says = [
+        f"Of {found.layers[0]}{alike}, the kind with the most computes; activations {values['activations']}. Every point is a best "
+        f"mapping, relative to {found.reference} (weights: {found.weights}), drawn at the density that was given, whatever the "
+        f"design sees of it: a flat line is a design that sees no difference.",
+        *(f"{design} does not run weights that are {_listed(list(texts))}." for design, texts in never.items()),
+        "Dashed: the speed if all zeros of the weights, and nothing else, were skipped.",
+        *(
+            ["Hollow: weights that are not of the family."]
+            if any(not dot.family for own in found.by_design for dot in own)
+            else []
+        ),
+    ]
+    family = [point["weights"] for point in values["sweep"] if point["family"]]
+    yield _section(
+        "sweep",
+        "EDP and speed against density",
+        '<div class="pair"><div id="sweep-edp"></div><div id="sweep-speed"></div></div>',
+        f'<p class="note">{escape(" ".join(says))} The family: {escape(", ".join(family))}.</p>',
+    )
 
 
 def _section(name: str, title: str, *content: str) -> str:
@@ -192,7 +246,8 @@ def _reach(values: Mapping[str, Any]) -> str:
     note = " The search was interrupted: this is what it had found." if values.get("interrupted") else ""
     return (
         f'<p class="note">Totals are of {of}, one after the other. First is {first}. '
-        f"The best value of a column is shaded; sparse features are a share of the area, neither good nor bad.{note}</p>"
+        f"The best value of a column is shaded; sparse features are a share of the area, neither good nor bad. "
+        f"Leakage, as power and over the run, is {escape(LEAKAGE)}.{note}</p>"
     )
 
 
@@ -214,7 +269,8 @@ def _assumptions(values: Mapping[str, Any]) -> str:
     """The technology, every block of every design with its source, and what words mean."""
     first = f"<p>All energies and areas are estimates at one node: {escape(values['technology'])}.</p>"
     designs = (
-        f"<h3>{_swatch(color)}{escape(design['name'])}</h3><p class=soft>{escape(design['source'])}</p>{_blocks(design)}"
+        f"<details><summary>{_swatch(color)}{escape(design['name'])}: {len(design['blocks'])} blocks</summary>"
+        f"<p class=soft>{escape(design['source'])}</p>{_blocks(design)}</details>"
         for design, color in zip(values["designs"], design_colors(values), strict=True)
     )
     means = "".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in MEANS)
@@ -225,22 +281,23 @@ def _blocks(design: Mapping[str, Any]) -> str:
     rows = [
         _row(
             (
-                block["name"], block["role"], f"{block['instances']:,}", f"{block['area_um2']:,.0f}",
+                block["name"], block["role"], f"{block['instances']:,}", f"{block['area_um2']:,.0f}", f"{block['leakage_mw']:.3g}",
                 ", ".join(f"{action} {pj:.3g}" for action, pj in block["energies_pj"].items()), block["source"],
                 block["derivation"],
             ),
-            numbers=(2, 3),
+            numbers=(2, 3, 4),
         )
         for block in design["blocks"]
     ]  # fmt: skip
-    head = ("Block", "Role", "Instances", "Area of all (µm²)", "Energy of one use (pJ)", "Source", "Derivation")
-    texts = [name for name in head if name not in ("Instances", "Area of all (µm²)")]
-    return f'<div class="blocks">{_table(head, rows, texts)}</div>'
+    sizes = ("Instances", "Area of all (µm²)", "Leakage of all (mW)")
+    texts = ("Block", "Role", "Energy of one use (pJ)", "Source", "Derivation")
+    return f'<div class="blocks">{_table((*texts[:2], *sizes, *texts[2:]), rows, texts)}</div>'
 
 
 def _view(values: Mapping[str, Any]) -> dict[str, Any]:
     """What the script draws from. A kind of layer has the numbers of its outcomes, by design."""
     numbers = {id(row): number for number, row in enumerate(values["outcomes"])}
+    found = curves(values)
     return {
         "designs": [
             {"name": design["name"], "color": color, "blocks": design["blocks"]}
@@ -255,6 +312,7 @@ def _view(values: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "outcomes": values["outcomes"],
         "refused": values["refused"],
+        "sweep": None if found is None else asdict(found),
         "roofs": sorted({_roof(design) for design in values["designs"]} - {0}),
         "styles": _styles(values),
     }  # fmt: skip
@@ -313,13 +371,18 @@ MEANS: Final = (
     (
         "gap",
         "how far the mapping that was found may be above the best one, at most, as a share of a lower bound; proven: no "
-        "mapping of the mapspace is better",
+        "mapping is better in any way to run the layer that was tried",
     ),
     ("energy", "accesses and uses of each block times the energy of one; what is gated or skipped costs idle energy"),
     (
         "dense computes",
         "all multiply-accumulates of a layer as the design runs it, zeros and padding included; a design that skips them "
         "may get above the roof",
+    ),
+    (
+        "leakage",
+        "power that flows whatever a block does, of all instances, and that power over all cycles; blocks whose source gives "
+        "none, as DRAM, count as none. It is " + LEAKAGE,
     ),
     ("area", "of all instances; what is off the chip has none"),
     ("sparse features", "share of the area that is there for sparsity alone; stores of metadata are not counted"),

@@ -81,15 +81,8 @@ def _tensor(tensor: TensorActions) -> dict[str, object]:
 
 def from_dict(values: Mapping[str, object], file: str = "") -> Result:
     """The result that :func:`to_dict` made ``values`` of. Raises InputError with every fault, each naming ``file``."""
-    from pydantic import ValidationError
-
-    try:
-        parsed = _model().model_validate(values)
-    except ValidationError as error:
-        fix = "`sparseloom schema result` says what a result holds; `sparseloom evaluate --json` writes one"
-        faults = [Fault(e["msg"], file, ".".join(str(step) for step in e["loc"]), fix) for e in error.errors()]
-        raise InputError(faults) from None
-    data: dict[str, Any] = parsed.model_dump()
+    fix = "`sparseloom schema result` says what a result holds; `sparseloom evaluate --json` writes one"
+    data = checked(_model(), values, file, fix)
     if unmatched := set(data["levels"]) ^ set(data["level_summary"]):
         what = f"'levels' and 'level_summary' differ in {', '.join(sorted(unmatched))}"
         raise InputError(Fault(what, file, "levels", "list every level in both"))
@@ -99,6 +92,17 @@ def from_dict(values: Mapping[str, object], file: str = "") -> Result:
     parts["compute"] = ComputeActions(**{**data["compute"], "outcomes": Outcomes(**data["compute"]["outcomes"])})
     parts["levels"] = {name: _level_of(name, data) for name in data["level_summary"]}
     return Result(**parts, intervals={key: (low, high) for key, (low, high) in data["intervals"].items()})
+
+
+def checked(model: type[BaseModel], values: Mapping[str, object], file: str, fix: str) -> dict[str, Any]:
+    """The values of a model that ``values`` are. Raises InputError with every fault, each naming ``file``."""
+    from pydantic import ValidationError
+
+    try:
+        return model.model_validate(values).model_dump()
+    except ValidationError as error:
+        faults = [Fault(e["msg"], file, ".".join(str(step) for step in e["loc"]), fix) for e in error.errors()]
+        raise InputError(faults) from None
 
 
 def _level_of(name: str, data: dict[str, Any]) -> LevelActions:
@@ -124,6 +128,14 @@ def read(path: str | Path) -> Result:
 
     Raises InputError for a file that is missing, not JSON, or not a result.
     """
+    values = read_values(path)
+    if "format" not in values and isinstance(values.get("result"), dict):
+        values = values["result"]
+    return from_dict(values, str(path))
+
+
+def read_values(path: str | Path) -> dict[str, Any]:
+    """The values of a JSON file that holds an object. Raises InputError for one that is missing or holds none."""
     file = str(path)
     fix = "give a file that `sparseloom evaluate --json` wrote"
     try:
@@ -136,9 +148,7 @@ def read(path: str | Path) -> Result:
         raise InputError(Fault("not JSON text", file, fix=fix)) from None
     if not isinstance(values, dict):
         raise InputError(Fault("not a result: the top of the file is not an object", file, fix=fix))
-    if "format" not in values and isinstance(values.get("result"), dict):
-        values = values["result"]
-    return from_dict(values, file)
+    return values
 
 
 def write(result: Result, path: str | Path) -> None:

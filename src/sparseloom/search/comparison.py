@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Final
 
 from sparseloom.arch.area import Area, area
@@ -166,24 +167,36 @@ def compare(todo: Sequence[Sequence[Run]], jobs: int = 1) -> Iterator[Outcome | 
 
     An interrupt ends the search; what was given is whole.
     """
+    return (found for _, found in numbered(todo, jobs))
+
+
+def numbered(todo: Sequence[Sequence[Run]], jobs: int = 1) -> Iterator[tuple[int, Outcome | Refusal]]:
+    """The same, each with the number of its kind of layer. The bound of an outcome is that of all its orders: one that was not
+    searched to its end may hold a better mapping."""
     flat = [(kind, run) for kind, orders in enumerate(todo) for run in orders]
     open_orders = {kind: len(orders) for kind, orders in enumerate(todo)}
     found: dict[int, list[Outcome]] = {}
     failed: dict[int, SparseloomError] = {}
+    bounds = dict.fromkeys(open_orders, inf)
     for number, best in _searched([run for _, run in flat], jobs):
         kind, run = flat[number]
         open_orders[kind] -= 1
         if isinstance(best, SparseloomError):
             failed[kind] = best
-        elif best.mapping is None:
-            what = f"no mapping that fits was found in {best.seconds:.1f} s"
-            failed.setdefault(kind, InputError(Fault(what, fix="give a larger --budget")))
+            if type(best) is SparseloomError:  # its process was killed: who knows what it would have found
+                bounds[kind] = 0.0
         else:
-            found.setdefault(kind, []).append(outcome_of(run, best, best.mapping))
+            bounds[kind] = min(bounds[kind], best.bound)
+            if best.mapping is None:
+                what = f"no mapping that fits was found in {best.seconds:.1f} s"
+                failed.setdefault(kind, InputError(Fault(what, fix="give a larger --budget")))
+            else:
+                found.setdefault(kind, []).append(outcome_of(run, best, best.mapping))
         if open_orders[kind] == 0 and kind in found:
-            yield min(found[kind], key=lambda outcome: (outcome.best.value, outcome.best.energy_pj))
+            one = min(found[kind], key=lambda outcome: (outcome.best.value, outcome.best.energy_pj))
+            yield kind, replace(one, best=replace(one.best, bound=bounds[kind]))
         elif open_orders[kind] == 0:
-            yield Refusal(run.design, run.names, failed[kind])
+            yield kind, Refusal(run.design, run.names, failed[kind])
 
 
 def outcome_of(run: Run, best: Best, mapping: LoopNest) -> Outcome:

@@ -8,7 +8,8 @@ constraint or another layer is not found.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,7 @@ from sparseloom.arch import file as design_file
 from sparseloom.digest import digest
 from sparseloom.errors import SparseloomError
 from sparseloom.mapping import file as mapping_file
-from sparseloom.search.comparison import Outcome, Run, outcome_of
+from sparseloom.search.comparison import Outcome, Refusal, Run, numbered, outcome_of
 from sparseloom.search.mapper import Best
 from sparseloom.search.objective import objective
 
@@ -63,6 +64,22 @@ class Found:
         same = abs(_value(best) - best.value) <= 1e-9 * best.value
         return replace(found, best=best) if same else None
 
+    def or_searched(self, todo: Sequence[Sequence[Run]], jobs: int = 1) -> Iterator[tuple[int, Outcome | Refusal]]:
+        """What each kind of layer gives, with its number: those with an entry first, then the others as they are found by so many
+        processes. Kinds that nothing of the key tells apart are searched once."""
+        alike = defaultdict[str, list[int]](list)
+        for number, orders in enumerate(todo):
+            alike[key(orders)].append(number)
+        left = list[list[int]]()
+        for numbers in alike.values():
+            known = [(number, self.known(todo[number])) for number in numbers]
+            if known[0][1] is None:
+                left.append(numbers)
+            yield from ((number, outcome) for number, outcome in known if outcome is not None)
+        for kind, found in numbered([todo[numbers[0]] for numbers in left], jobs):
+            for number in left[kind]:
+                yield number, _as(found, todo[left[kind][0]], todo[number])
+
     def with_(self, outcomes: Iterable[tuple[Sequence[Run], Outcome]]) -> Found:
         """The store with what was found for some kinds of layers."""
         return Found({**self.entries, **{key(orders): _entry(orders, outcome) for orders, outcome in outcomes}})
@@ -78,6 +95,14 @@ def key(orders: Sequence[Run]) -> str:
         for run in orders
     ]  # fmt: skip
     return digest(parts)
+
+
+def _as(found: Outcome | Refusal, searched: Sequence[Run], orders: Sequence[Run]) -> Outcome | Refusal:
+    """What was found for a kind of layer, of another one that is alike."""
+    if isinstance(found, Refusal):
+        return replace(found, names=orders[0].names)
+    assert found.best.mapping is not None
+    return outcome_of(orders[searched.index(found.run)], found.best, found.best.mapping)
 
 
 def _value(best: Best) -> float:
