@@ -98,9 +98,11 @@ def _most_of_binomial(instances: int, trials: int, chance: float) -> float:
     """The mean of the largest of so many independent numbers with a binomial distribution."""
     from scipy.special import bdtr
 
-    reach = 9 * np.sqrt(trials * chance * (1 - chance)) + 20
-    begin, end = max(0, int(trials * chance - reach)), min(trials, int(trials * chance + reach))
-    return float(begin + (1 - bdtr(np.arange(begin, end), trials, chance) ** instances).sum())
+    spread = np.sqrt(trials * chance * (1 - chance))
+    begin, end = max(0, int(trials * chance - 9 * spread - 20)), min(trials, int(trials * chance + 9 * spread + 20))
+    stride = max(1, int(spread / 32))
+    steps = np.arange(begin + stride // 2, end, stride)
+    return float(begin + stride * (1 - bdtr(steps, trials, chance) ** instances).sum())
 
 
 def _operands(problem: Problem, batch: MappingBatch, tile: IntArray, packed: Packings) -> list[_Operand]:
