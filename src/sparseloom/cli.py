@@ -280,7 +280,7 @@ def _seconds(text: str) -> float:
 @app.command()
 def compare(
     network: Annotated[str, typer.Argument(help="a published network, or the file of one")],
-    designs: Annotated[str, typer.Option(help="published designs, as tc,stc,dstc,highlight")],
+    designs: Annotated[str, typer.Option(help="published designs, or files of your own, as tc,stc,mine.yaml")],
     weights: Annotated[str, typer.Option(help="a density, dense, or a pattern, as 'C1(2:4)->C0(2:4)'")] = "dense",
     activations: Annotated[str, typer.Option(help="the same of the activations")] = "dense",
     objective: Annotated[str, typer.Option(help="edp, energy or cycles: what mappings are the best by")] = "edp",
@@ -381,13 +381,15 @@ def schema(
 
 
 @app.command()
-def describe(design: Annotated[str, typer.Argument(help="a published design", metavar="[DESIGN]")] = "") -> None:
-    """Describe a published design; without a name, list the designs and the cases to run on them."""
+def describe(
+    design: Annotated[str, typer.Argument(help="a published design, or the file of one", metavar="[DESIGN]")] = "",
+) -> None:
+    """Describe a design, published or of a file; without a name, list the published ones, and the cases to run on them."""
     from sparseloom import designs
     from sparseloom.designs.describe import describe as words
 
     if design:
-        print(words(designs.load(design)))
+        print(words(*designs.find(design)))
         return
     print("\n  ".join(("designs", *designs.names())))
     print("\n  ".join(("cases, for `sparseloom evaluate`", *designs.cases())))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sparseloom import document
 from sparseloom.arch.technology import Technology
-from sparseloom.errors import SparseloomError
+from sparseloom.errors import Fault, InputError, SparseloomError
 from sparseloom.fibertree.sparsity import Sparsity
 from sparseloom.report.mapped import finite
 from sparseloom.results.table import table
@@ -291,7 +291,7 @@ def _why(error: SparseloomError) -> str:
 
 def compare(
     network: str | Network,
-    designs: Sequence[str | Contender],
+    designs: Sequence[str | Path | Contender],
     weights: str | float | Sparsity = "dense",
     activations: str | float | Sparsity = "dense",
     *,
@@ -304,20 +304,22 @@ def compare(
 ) -> Comparison:
     """Every layer of a network mapped at its best on every design, all designs estimated at one technology.
 
-    ``network`` and ``designs`` are names of published ones, or values. ``weights`` and ``activations`` say how sparse the operands
+    ``network`` and ``designs`` are names of published ones, or values; ``designs`` may be files too, which hold a design of one's
+    own and its constraints. ``weights`` and ``activations`` say how sparse the operands
     are: a density (nonzeros anywhere), ``"dense"``, or a pattern along the rank that is reduced (``"C1(2:4)->C0(2:4)"``); each
     design sees of them what it supports. Mappings that come with the package are evaluated again and not searched, unless
     ``fresh``. ``budget_s`` seconds are searched at most for a layer, by ``jobs`` processes; ``watch`` is told what there is after
     each layer, and how many are still to come. An interrupt ends the search with what there is.
 
-    Raises InputError for unknown names, PatternError for a sparsity that cannot be read, ArchitectureError for a design that does
-    not say what it is made of, all of them before anything is searched.
+    Raises InputError for unknown names, faults of files and two designs of one name, PatternError for a sparsity that cannot be
+    read, ArchitectureError for a design that does not say what it is made of, all of them before anything is searched.
     """
     technology = technology or Technology()
     whole = zoo.load(network) if isinstance(network, str) else network
     weights = weights if isinstance(weights, Sparsity) else Sparsity.parse(str(weights))
     activations = activations if isinstance(activations, Sparsity) else Sparsity.parse(str(activations))
-    contenders = [each if isinstance(each, Contender) else _published(each, technology) for each in designs]
+    contenders = [each if isinstance(each, Contender) else _contender(each, technology) for each in designs]
+    _require_names([contender.name for contender in contenders])
     todo, refused = list[list[Run]](), list[Refusal]()
     for contender in contenders:
         own, never = runs(whole, contender, weights, activations, objective, budget_s)
@@ -342,7 +344,17 @@ def compare(
     return found
 
 
-def _published(name: str, technology: Technology) -> Contender:
-    from sparseloom.designs.load import constraints, load
+def _contender(name: str | Path, technology: Technology) -> Contender:
+    from sparseloom.designs.load import find
 
-    return Contender.at(load(name), constraints(name).widened(), technology)
+    design, constraints = find(name)
+    return Contender.at(design, constraints.widened(), technology)
+
+
+def _require_names(names: Sequence[str]) -> None:
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        fix = "name each once, and give designs of your own other names"
+        raise InputError(
+            [Fault(f"{names.count(name)} designs are called '{name}'", path="designs", fix=fix) for name in twice]
+        )
