@@ -747,6 +747,29 @@ network:
 """
 
 
+def test_energies_of_components_at_a_node_are_those_that_comparisons_take(run, tmp_path: Path) -> None:
+    """DRAM 8 bits at 8 pJ each; all else is less at a smaller node; cycles stay."""
+    (tmp_path / "own.yaml").write_text(OWN_DESIGN)
+    (tmp_path / "layer.yaml").write_text("workload: {einsum: 'Z[m,n] = A[m,k] * B[k,n]', shape: {M: 8, N: 16, K: 8}}")
+    own = (tmp_path / "layer.yaml", tmp_path / "own.yaml")
+    best, at_45, at_16 = (tmp_path / name for name in ("best.yaml", "45.json", "16.json"))
+    code, out, errors = run("map", *own, "--node", 45, "-o", best)
+    assert code == 0, errors
+    assert "CACTI 7.0" in out
+    results = []
+    for node, path in ((45, at_45), (16, at_16)):
+        assert run("evaluate", *own, best, "--node", node, "--json", path)[0] == 0
+        results.append(read(path))
+    of_a = [result.levels["DRAM"].tensors["A"] for result in results]
+    assert of_a[0].energy_pj == 64 * of_a[0].reads.actual == of_a[1].energy_pj
+    assert results[1].energy_pj < results[0].energy_pj
+    assert results[1].cycles == results[0].cycles
+    code, _, errors = run("map", *own, "--node", 45, "--energy-table", "eyeriss-isca2016")
+    assert (code, "keep one of them" in errors) == (2, True)
+    code, _, errors = run("map", tmp_path / "layer.yaml", "coordinate-list", "--node", 45)
+    assert (code, "does not say what it is made of" in errors) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
