@@ -17,15 +17,13 @@ copyright = author
 release = version = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
-exclude_patterns = ["Thumbs.db", ".DS_Store"]
+exclude_patterns = ["generated/api.md", "generated/designs.md"]  # parts of pages
 myst_heading_anchors = 3
 default_role = "code"
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_type_aliases = {
-    name: name for name in ("ArrayLike", "BoolArray", "Corner", "FloatArray", "IntArray", "Levels")
-}
+autodoc_type_aliases = {name: name for name in ("ArrayLike", "BoolArray", "Corner", "FloatArray", "IntArray", "Levels")}
 python_use_unqualified_type_names = True
 
 html_theme = "furo"

@@ -42,7 +42,7 @@ def write(source: Path) -> None:
     """All pages, under the folder of the site's sources; those of an earlier build go."""
     folder = source / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
-    pages = {"api.md": api_page(), "designs/index.md": designs_page()}
+    pages = {"api.md": api_page(), "designs.md": designs_table()}
     pages |= {f"designs/{name}.md": design_page(name) for name in designs.names()}
     pages |= {name.lower(): (source.parent / name).read_text("utf-8") for name in COPIED}
     for name, text in pages.items():
@@ -50,34 +50,18 @@ def write(source: Path) -> None:
         (folder / name).write_text(text, "utf-8")
 
 
-def designs_page() -> str:
-    """A table of all designs, and the way to their pages."""
+def designs_table() -> str:
+    """All designs, with the way to their pages from the folder of the site's sources."""
     head = ("design", "compute units", "format", "gating / skipping", "exploits", "cases")
-    rows = [head, *(_summary(designs.load(name)) for name in designs.names())]
-    return "\n".join(
-        (
-            "# Published designs",
-            "",
-            "Made from the files under `src/sparseloom/designs`. Formats and features are written as in thesis Table 3.2; `exploits`",
-            "are the patterns of an operand that a comparison lets the design make use of.",
-            "`sparseloom describe NAME` prints what its page has.",
-            "",
-            *_table(rows, links=True),
-            "",
-            "```{toctree}",
-            ":hidden:",
-            "",
-            *designs.names(),
-            "```",
-            "",
-        )
-    )
+    return "\n".join(_table([head, *(_summary(designs.load(name)) for name in designs.names())]))
 
 
 def _summary(design: Design) -> Row:
     patterns = [f"{row[0]}: {row[1]}" for row in support_rows(design)[1:] if row[1] != "dense"]
     units = f"{design.architecture.compute.instances:,}"
-    return design.name, units, format_row(design), feature_row(design), ", ".join(patterns) or "-", str(len(_cases(design.name)))
+    exploits, cases = ", ".join(patterns) or "-", str(len(_cases(design.name)))
+    link = f"[{design.name}]({FOLDER}/designs/{design.name}.md)"
+    return link, units, format_row(design), feature_row(design), exploits, cases
 
 
 def design_page(name: str) -> str:
@@ -85,7 +69,11 @@ def design_page(name: str) -> str:
     design, allowed = designs.find(name)
     cases = _cases(name)
     lines = [f"# {name}", "", design.source, "", "## Levels", "", *_table(level_rows(design)), ""]
-    lines += ["As a row of thesis Table 3.2:", "", *_table([("format", "gating / skipping"), (format_row(design), feature_row(design))])]
+    lines += [
+        "As a row of thesis Table 3.2:",
+        "",
+        *_table([("format", "gating / skipping"), (format_row(design), feature_row(design))]),
+    ]
     sections = {
         "Made of": component_rows(design),
         "Supports": support_rows(design),
@@ -100,7 +88,7 @@ def design_page(name: str) -> str:
         lines += ["", f"## {title}", "", *(_table(rows) if rows else [unsaid[title]])]
     lines += ["", "## Energies", "", *_table(_energies(design))]
     commands = [f"sparseloom evaluate {case}" for case in cases] or [f"sparseloom describe {name}"]
-    text = (Path(designs.__file__).parent / f"{name}.yaml").read_text("utf-8").rstrip()
+    text = designs.design_file(name).read_text("utf-8").rstrip()
     lines += ["", "## To run", "", "```sh", *commands, "```", "", "## The file", "", "```yaml", text, "```", ""]
     return "\n".join(lines)
 
@@ -116,18 +104,18 @@ def _energies(design: Design) -> list[Row]:
     return [("level", "source of the energies"), *((each.name, each.energy.source or unsaid) for each in levels)]
 
 
-def _table(rows: Sequence[Row], links: bool = False) -> Iterator[str]:
-    """A table in Markdown; with ``links``, the first column leads to pages of these names."""
+def _table(rows: Sequence[Row]) -> Iterator[str]:
+    """A table in Markdown."""
     head, *body = rows
     yield _line(head)
     yield _line(["---"] * len(head))
-    for first, *rest in body:
-        yield _line([f"[{first}]({first}.md)" if links else _literal(first), *map(_literal, rest)])
+    for row in body:
+        yield _line([_literal(cell) for cell in row])
 
 
 def _literal(cell: str) -> str:
-    """Notation as code, prose as it is."""
-    notation = any(sign in cell for sign in ("->", "<-", "(", ":", "_")) and "`" not in cell
+    """Notation as code, prose and links as they are."""
+    notation = any(sign in cell for sign in ("->", "<-", "(", ":", "_")) and not cell.startswith("[")
     return f"`{cell}`" if notation else cell
 
 
@@ -137,8 +125,7 @@ def _line(cells: Sequence[str]) -> str:
 
 def api_page() -> str:
     """The public names by package, in the order of the flow."""
-    lines = ["# Python interface", "", "Everything here is in `import sparseloom as sl`, unless its module stands before it."]
-    package = ""
+    lines, package = list[str](), ""
     for name in sparseloom.__all__:
         if name == "__version__":
             continue
@@ -156,5 +143,9 @@ def api_page() -> str:
 
 
 def _documented(module: str, name: str, value: object) -> list[str]:
-    directive = [f".. autoclass:: {module}.{name}", "   :members:"] if isinstance(value, type) else [f".. autofunction:: {module}.{name}"]
+    directive = (
+        [f".. autoclass:: {module}.{name}", "   :members:"]
+        if isinstance(value, type)
+        else [f".. autofunction:: {module}.{name}"]
+    )
     return ["```{eval-rst}", *directive, "```"]

@@ -65,7 +65,9 @@ def _run(page: str, folder: Path, names: dict[str, object], printed: list[str]) 
             printed.append(out.getvalue())
         elif language == "text":
             got = "\n".join(line.rstrip() for line in printed[-1].splitlines()) + "\n"
-            assert OutputChecker().check_output(text, got, ELLIPSIS), f"the page says\n{text}\nand the block printed\n{got}"
+            assert OutputChecker().check_output(text, got, ELLIPSIS), (
+                f"the page says\n{text}\nand the block printed\n{got}"
+            )
         else:
             assert language == "console", f"what is to be done with a block of '{language}'?\n{text}"
 
@@ -77,7 +79,11 @@ def _shell(text: str, folder: Path) -> str:
     command.chmod(0o755)
     changed = {"PATH": f"{command.parent}:{os.environ['PATH']}", "PYTHONPATH": f"{ROOT / 'src'}:{folder}"}
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", text], cwd=folder, env={**os.environ, **changed}, capture_output=True, text=True
+        ["bash", "-euo", "pipefail", "-c", text],
+        cwd=folder,
+        env={**os.environ, **changed},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, f"{text}\nended with {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -89,5 +95,8 @@ def _install(text: str, folder: Path) -> None:
     noted = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     noted.mkdir()
     (noted / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    lines = [f"[{group}]\n" + "\n".join(f"{k} = {v}" for k, v in points.items()) for group, points in project["entry-points"].items()]
+    lines = [
+        f"[{group}]\n" + "\n".join(f"{k} = {v}" for k, v in points.items())
+        for group, points in project["entry-points"].items()
+    ]
     (noted / "entry_points.txt").write_text("\n".join(lines) + "\n")

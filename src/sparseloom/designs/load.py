@@ -21,9 +21,14 @@ def load(name: str) -> Design:
     """The published design ``name``. Raises InputError for a name that is not one of :func:`names`."""
     from sparseloom.arch.file import read
 
+    return read(design_file(name))
+
+
+def design_file(name: str) -> Path:
+    """The file of the published design ``name``. Raises InputError for a name that is not one of :func:`names`."""
     if name not in names():
         raise InputError(Fault(f"no published design is called '{name}'", fix=suggest(name, names())))
-    return read(_FOLDER / f"{name}.yaml")
+    return _FOLDER / f"{name}.yaml"
 
 
 def constraints(name: str) -> Constraints:
@@ -31,7 +36,7 @@ def constraints(name: str) -> Constraints:
     from sparseloom import document
     from sparseloom.mapping.constraint_file import KEY, build
 
-    node = document.read(_FOLDER / f"{name}.yaml").get(KEY)
+    node = document.read(design_file(name)).get(KEY)
     return build(node) if node is not None else NONE
 
 
