@@ -1,5 +1,6 @@
 """The site of the documentation: `make docs`."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -36,3 +37,12 @@ html_show_sphinx = False
 
 def setup(app: Sphinx) -> None:
     generate.write(Path(app.srcdir))
+    app.connect("autodoc-process-signature", _plain_aliases)
+
+
+def _plain_aliases(
+    app: Sphinx, what: str, name: str, value: object, options: object, arguments: str | None, returned: str | None
+) -> tuple[str | None, str | None]:
+    """Sphinx writes ``TypeAliasForwardRef('IntArray')`` where an alias stands within another type."""
+    alias = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
+    return arguments and alias.sub(r"\1", arguments), returned and alias.sub(r"\1", returned)
