@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean FORCE
+.PHONY: help setup demo test check bench docs clean FORCE
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -20,15 +20,19 @@ test: $(STAMP)  ## run all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 check: $(STAMP)  ## lint, types, direction of imports
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff check src tests docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 bench: $(STAMP)  ## time the model
 	$(BIN)/python -m benchmarks
 
+docs: $(STAMP)  ## build the site of the documentation; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -q docs build/docs
+	@echo "the site is build/docs/index.html"
+
 clean:  ## remove the virtual environment and all caches
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist build docs/generated .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # PYTHON=... asks again whether the environment is of that Python; otherwise only a change of pyproject.toml installs.

@@ -7,7 +7,7 @@ import os
 
 from sparseloom.arch.technology import Technology
 from sparseloom.fibertree.sparsity import Sparsity
-from sparseloom.report.comparison import asked, published
+from sparseloom.report.comparison import asked, set_up
 from sparseloom.report.demo import ACTIVATIONS, DESIGNS, NETWORK, WEIGHTS
 from sparseloom.search.comparison import Outcome
 from sparseloom.search.found import SHIPPED, Found
@@ -19,7 +19,7 @@ BUDGET_S = 120.0
 def main() -> None:
     technology = Technology()
     weights, activations = Sparsity.parse(WEIGHTS), Sparsity.parse(ACTIVATIONS)
-    contenders = published(DESIGNS, technology)
+    contenders = set_up(DESIGNS, technology)
     parts = asked(zoo.load(NETWORK), contenders, weights, activations, "edp", BUDGET_S, technology, sweep=True)
     todo = [orders for _, own in parts for orders in own]
     searched = Found().or_searched(todo, os.cpu_count() or 1)

@@ -662,6 +662,73 @@ def test_a_search_of_choices_that_is_interrupted_writes_the_best_so_far(run, tmp
     assert run("evaluate", tmp_path / "best.yaml")[0] == 0
 
 
+OWN_DESIGN = """
+design:
+  name: own
+  levels:
+    - {name: DRAM, word_bits: 8, read_words_per_cycle: 16, component: {dram: {}}}
+    - {name: Buffer, word_bits: 8, capacity_words: 65536, holds: [A, B, Z], component: {sram: {}}}
+  compute: {name: MAC, word_bits: 8, instances: [16, 1], component: {mac: {}}}
+constraints:
+  levels:
+    - {level: Buffer, spatial: {M: 1, K: 1, N: <=8}, axes: {N: X}}
+"""
+
+
+def test_a_design_of_a_file_is_compared_with_a_published_one_within_its_own_constraints(run, tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL_NETWORK)
+    (tmp_path / "own.yaml").write_text(OWN_DESIGN)
+    options = ("--designs", f"tc,{tmp_path / 'own.yaml'}", "--jobs", 1, "--json", tmp_path / "out.json")
+    code, out, errors = run("compare", tmp_path / "small.yaml", *options)
+    assert code == 0, errors
+    assert [line.split()[0] for line in out.splitlines()[2:5]] == ["design", "tc", "own"]
+    [_, own] = json.loads((tmp_path / "out.json").read_text())["outcomes"]
+    assert own["cycles"] == 64 * 128 * 64 / 8  # the file allows 8 of 16 lanes
+
+
+def test_no_two_designs_of_a_comparison_may_be_called_alike(run, tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL_NETWORK)
+    (tmp_path / "tc.yaml").write_text(OWN_DESIGN.replace("name: own", "name: tc"))
+    assert run("describe", tmp_path / "tc.yaml")[1].startswith("tc\nsource: not stated\n")
+    code, _, errors = run("compare", tmp_path / "small.yaml", "--designs", f"tc,{tmp_path / 'tc.yaml'}")
+    assert code == 2
+    assert "2 designs are called 'tc'" in errors
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (OWN_DESIGN.replace("capacity_words", "capasity_words"), "did you mean 'capacity_words'?"),
+        (OWN_DESIGN.replace("65536", "{choose: [1, 2]}"), "a choice is left open"),
+        (OWN_DESIGN.replace("name: own", "name: 5x\n  oddity: 1"), "oddity"),
+        ("design: tc", "there is no `design:` of its own in the file"),
+        ("constraints: {levels: []}", "there is no `design:` of its own in the file"),
+        (OWN_DESIGN.replace("component: {mac: {}}", "word_bits: 8"), "key 'word_bits' occurs again"),
+    ],
+)
+def test_a_file_of_a_design_that_is_at_fault_is_refused_with_its_place(run, tmp_path: Path, text, words) -> None:
+    (tmp_path / "own.yaml").write_text(text)
+    for command in (("describe", tmp_path / "own.yaml"), ("compare", "lenet5", "--designs", tmp_path / "own.yaml")):
+        code, _, errors = run(*command)
+        assert code == 2
+        assert words in errors
+        assert "own.yaml" in errors
+        assert "Traceback" not in errors
+
+
+def test_a_description_says_what_a_design_is_made_of_supports_and_allows(run) -> None:
+    lines = run("describe", "highlight")[1].splitlines()
+    assert (
+        "  decoders of rank 1     512        metadata_decoder (positions 8)                       MAC: compute" in lines
+    )
+    assert any(line.split()[:4] == ["B", "unstructured", "DRAM:", "UOP(N,K1):/8-CP(K0=4):2,"] for line in lines)
+    assert (
+        "  RF     M 1            K N        K 1, M 1, N 1          -                   -           Z      A, B" in lines
+    )
+    assert "DRAM, wider" in run("describe", "stc")[1]
+    assert "made of" not in run("describe", "eyeriss-v2-pe")[1]
+
+
 def test_designs_are_laid_side_by_side(run, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(SMALL_NETWORK)
     options = ("--designs", "tc,stc", "--weights", "C0(2:4)", "--activations", "0.5", "--jobs", 1)
@@ -687,6 +754,29 @@ network:
   layers:
     - {name: fc, linear: {rows: 64, inputs: 128, outputs: 64}}
 """
+
+
+def test_energies_of_components_at_a_node_are_those_that_comparisons_take(run, tmp_path: Path) -> None:
+    """DRAM 8 bits at 8 pJ each; all else is less at a smaller node; cycles stay."""
+    (tmp_path / "own.yaml").write_text(OWN_DESIGN)
+    (tmp_path / "layer.yaml").write_text("workload: {einsum: 'Z[m,n] = A[m,k] * B[k,n]', shape: {M: 8, N: 16, K: 8}}")
+    own = (tmp_path / "layer.yaml", tmp_path / "own.yaml")
+    best, at_45, at_16 = (tmp_path / name for name in ("best.yaml", "45.json", "16.json"))
+    code, out, errors = run("map", *own, "--node", 45, "-o", best)
+    assert code == 0, errors
+    assert "CACTI 7.0" in out
+    results = []
+    for node, path in ((45, at_45), (16, at_16)):
+        assert run("evaluate", *own, best, "--node", node, "--json", path)[0] == 0
+        results.append(read(path))
+    of_a = [result.levels["DRAM"].tensors["A"] for result in results]
+    assert of_a[0].energy_pj == 64 * of_a[0].reads.actual == of_a[1].energy_pj
+    assert results[1].energy_pj < results[0].energy_pj
+    assert results[1].cycles == results[0].cycles
+    code, _, errors = run("map", *own, "--node", 45, "--energy-table", "eyeriss-isca2016")
+    assert (code, "keep one of them" in errors) == (2, True)
+    code, _, errors = run("map", tmp_path / "layer.yaml", "coordinate-list", "--node", 45)
+    assert (code, "does not say what it is made of" in errors) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_make_help_lists_every_target() -> None:
     alone = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}  # not a make within a make
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True, env=alone).stdout
     assert {line.split()[1] for line in shown.splitlines()} == targets
-    assert targets >= {"help", "setup", "demo", "test", "check", "bench", "clean"}
+    assert targets >= {"help", "setup", "demo", "test", "check", "bench", "docs", "clean"}
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])

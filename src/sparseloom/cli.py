@@ -41,6 +41,10 @@ Profile = Annotated[
     str | None,
     typer.Option("--conventions", metavar="PROFILE", help="rules of counting; by default those of the files' version"),
 ]
+Node = Annotated[
+    float | None,
+    typer.Option("--node", metavar="NM", help="energies are estimated of the design's components at this node, in nm"),
+]
 ResultPath = Annotated[Path, typer.Argument(help="what `evaluate --json`, `map --json` or `compare --json` wrote")]
 
 
@@ -105,6 +109,7 @@ def evaluate(
         typer.Option(min=0, metavar="N", help="evaluate N draws of the tensors too, and show how far numbers spread"),
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="of the draws")] = 0,
+    node: Node = None,
 ) -> None:
     """Evaluate a mapping of a workload on a design with the analytical model, and print the result.
 
@@ -114,7 +119,7 @@ def evaluate(
     from sparseloom import document
 
     document.require_writable(json)
-    case, arguments = _prepared(files, conventions)
+    case, arguments = _prepared(files, conventions, node)
     result, interrupted = _evaluated(case, arguments), False
     if draws:
         result, interrupted = _drawn(result, case, arguments, draws, seed)
@@ -175,15 +180,26 @@ def _announce_compilation() -> None:
     announce(lambda: print(what, file=sys.stderr, flush=True))
 
 
-def _prepared(files: list[Path], conventions: str | None) -> tuple[Case, Arguments]:
+def _prepared(files: list[Path], conventions: str | None, node: float | None = None) -> tuple[Case, Arguments]:
     """What the files hold, and what `evaluate` takes of it."""
     from sparseloom.case import complete, read
     from sparseloom.model.conventions import profile
 
     rules = profile(conventions) if conventions is not None else None
-    case = read(files)
+    case = _at(read(files), node)
     details = case.timeloop.details if case.timeloop is not None else None
     return case, (*complete(case, files), rules or profile(case.conventions), details)
+
+
+def _at(case: Case, node_nm: float | None) -> Case:
+    """The case with energies estimated at a node, if one is given."""
+    if node_nm is None:
+        return case
+    from sparseloom.arch.energy import estimated
+    from sparseloom.arch.technology import Technology
+
+    technology = Technology(node_nm)
+    return case.with_designs(lambda design: estimated(design, technology))
 
 
 def _evaluate(files: list[Path], conventions: str | None) -> Result:
@@ -233,6 +249,7 @@ def map_(
         str | None,
         typer.Option(metavar="NAME", help="energies for files that give none: eyeriss-isca2016 (dense, 16 bits)"),
     ] = None,
+    node: Node = None,
 ) -> None:
     """Find the best mapping of a workload on a design, and say how good it is.
 
@@ -250,7 +267,9 @@ def map_(
     goal, seconds = goal_of("energy" if objective == FRONT else objective, (FRONT,)), _seconds(budget)
     require_budget(seconds)
     document.require_writable(output if output is None or not output.is_dir() else output / "search.json", json)
-    case = read(files, searching=True)
+    if energy_table is not None and node is not None:
+        raise InputError(Fault("--energy-table and --node are given", path="node", fix="keep one of them"))
+    case = _at(read(files, searching=True), node)
     if energy_table is not None:
         from sparseloom.arch.named_energies import with_energies
 
@@ -280,7 +299,7 @@ def _seconds(text: str) -> float:
 @app.command()
 def compare(
     network: Annotated[str, typer.Argument(help="a published network, or the file of one")],
-    designs: Annotated[str, typer.Option(help="published designs, as tc,stc,dstc,highlight")],
+    designs: Annotated[str, typer.Option(help="published designs, or files of your own, as tc,stc,mine.yaml")],
     weights: Annotated[str, typer.Option(help="a density, dense, or a pattern, as 'C1(2:4)->C0(2:4)'")] = "dense",
     activations: Annotated[str, typer.Option(help="the same of the activations")] = "dense",
     objective: Annotated[str, typer.Option(help="edp, energy or cycles: what mappings are the best by")] = "edp",
@@ -376,13 +395,15 @@ def schema(
 
 
 @app.command()
-def describe(design: Annotated[str, typer.Argument(help="a published design", metavar="[DESIGN]")] = "") -> None:
-    """Describe a published design; without a name, list the designs and the cases to run on them."""
+def describe(
+    design: Annotated[str, typer.Argument(help="a published design, or the file of one", metavar="[DESIGN]")] = "",
+) -> None:
+    """Describe a design, published or of a file; without a name, list the published ones, and the cases to run on them."""
     from sparseloom import designs
     from sparseloom.designs.describe import describe as words
 
     if design:
-        print(words(designs.load(design)))
+        print(words(*designs.find(design)))
         return
     print("\n  ".join(("designs", *designs.names())))
     print("\n  ".join(("cases, for `sparseloom evaluate`", *designs.cases())))

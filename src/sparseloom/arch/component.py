@@ -144,13 +144,18 @@ def component(kind: str, given: Mapping[str, object], usual: Mapping[str, object
         if name not in known
     ]
     for name, parameter in known.items():
-        if name in values and (why := _misfit(values[name], str(parameter.type))):
+        if name in values and (why := _misfit(values[name], _type_name(parameter.type))):
             faults.append(Fault(f"{name} of a {kind} is {values[name]!r}", path=name, fix=f"give {why}"))
         elif name not in values and parameter.default is dataclasses.MISSING:
             faults.append(Fault(f"a {kind} needs {name}", path=name, fix=f"add {name}: a number"))
     if faults:
         raise ArchitectureError(faults)
     return made(**values)
+
+
+def _type_name(stated: object) -> str:
+    """``int`` of ``width_bits: int``, whether its module keeps annotations as text or not."""
+    return stated.__name__ if isinstance(stated, type) else str(stated)
 
 
 def _misfit(value: object, wanted: str) -> str:

@@ -1,5 +1,5 @@
 """Published accelerators as data, each with its source."""
 
-from sparseloom.designs.load import case_file, cases, constraints, load, names
+from sparseloom.designs.load import case_file, cases, constraints, design_file, find, load, names
 
-__all__ = ["case_file", "cases", "constraints", "load", "names"]
+__all__ = ["case_file", "cases", "constraints", "design_file", "find", "load", "names"]

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from sparseloom.arch.design import Design
 from sparseloom.arch.features import GATING, POSITION_SKIPPING, SKIPPING, SPATIAL_SKIPPING, Saf
 from sparseloom.arch.hierarchy import StorageLevel
+from sparseloom.designs.parts import component_rows, constraint_rows, support_rows
+from sparseloom.mapping.constraints import NONE, Constraints
 
 _VERBS = {
     GATING: "Gate",
@@ -17,11 +19,19 @@ _VERBS = {
 }
 
 
-def describe(design: Design) -> str:
-    """The design as text: name, source, levels with sizes and instances, formats, features."""
-    lines = [design.name, *textwrap.wrap(f"source: {design.source}", 120, subsequent_indent="  "), ""]
-    lines += _table(_level_rows(design))
+def describe(design: Design, allowed: Constraints = NONE) -> str:
+    """The design as text: name, source, levels with sizes and instances, formats, features, and where it says so what it is made
+    of, which patterns of its operands it exploits, and what is ``allowed`` of its mappings."""
+    lines = [design.name, *textwrap.wrap(f"source: {design.source or 'not stated'}", 120, subsequent_indent="  "), ""]
+    lines += _table(level_rows(design))
     lines += ["", f"Format           {format_row(design)}", f"Gating/Skipping  {feature_row(design)}"]
+    parts = (
+        ("made of", component_rows(design)),
+        ("supports", support_rows(design)),
+        ("mappings", constraint_rows(allowed)),
+    )
+    for title, rows in parts:
+        lines += ["", title, *(f"  {line}" for line in _table(rows))] if rows else []
     return "\n".join(lines)
 
 
@@ -133,8 +143,9 @@ def _way(target: str, leaders: tuple[str, ...]) -> str:
     return f"{target} <- {' & '.join(leaders)}" if leaders else target
 
 
-def _level_rows(design: Design) -> list[tuple[str, ...]]:
-    head = ("level", "instances", "word", "capacity", "block", "formats", "gating / skipping")
+def level_rows(design: Design) -> list[tuple[str, ...]]:
+    """Every level with its sizes, formats and features, and the compute unit, under a head."""
+    head = ("level", "instances", "word", "capacity", "block", "words a cycle", "formats", "gating / skipping")
     rows: list[tuple[str, ...]] = [head]
     for level in design.architecture.levels:
         formats = design.features.formats.get(level.name, {})
@@ -145,6 +156,7 @@ def _level_rows(design: Design) -> list[tuple[str, ...]]:
                 f"{level.word_bits} bit",
                 "unbounded" if level.capacity_words is None else f"{level.capacity_words} words",
                 f"{level.block_words} words",
+                _bandwidth(level),
                 ", ".join(f"{name}: {form}" for name, form in sorted(formats.items())) or "-",
                 ", ".join(text for safs, text in _texts(design.features.safs) if safs[0].level == level.name) or "-",
             )
@@ -152,10 +164,19 @@ def _level_rows(design: Design) -> list[tuple[str, ...]]:
     compute, features = design.architecture.compute, design.features
     verbs = [verb for verb, on in (("Skip", features.compute_skipping), ("Gate", features.compute_gating)) if on]
     mesh = f"{compute.mesh_x} x {compute.mesh_y}"
-    rows.append((compute.name, mesh, f"{compute.word_bits} bit", "-", "-", "-", ", ".join(verbs) or "-"))
+    rows.append((compute.name, mesh, f"{compute.word_bits} bit", "-", "-", "-", "-", ", ".join(verbs) or "-"))
     return rows
 
 
+def _bandwidth(level: StorageLevel) -> str:
+    rates = {
+        "read": level.read_words_per_cycle,
+        "write": level.write_words_per_cycle,
+        "shared": level.shared_words_per_cycle,
+    }
+    return ", ".join(f"{name} {rate:g}" for name, rate in rates.items() if rate is not None) or "unlimited"
+
+
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

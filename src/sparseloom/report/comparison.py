@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sparseloom import document
 from sparseloom.arch.area import Area
 from sparseloom.arch.technology import Technology
-from sparseloom.errors import SparseloomError
+from sparseloom.errors import Fault, InputError, SparseloomError
 from sparseloom.fibertree.sparsity import Sparsity
 from sparseloom.report.mapped import finite
 from sparseloom.results.table import number, table
@@ -326,7 +326,7 @@ def _why(error: SparseloomError) -> str:
 
 def compare(
     network: str | Network,
-    designs: Sequence[str | Contender],
+    designs: Sequence[str | Path | Contender],
     weights: str | float | Sparsity = "dense",
     activations: str | float | Sparsity = "dense",
     *,
@@ -340,21 +340,23 @@ def compare(
 ) -> Comparison:
     """Every layer of a network mapped at its best on every design, all designs estimated at one technology.
 
-    ``network`` and ``designs`` are names of published ones, or values. ``weights`` and ``activations`` say how sparse the operands
+    ``network`` and ``designs`` are names of published ones, or values; ``designs`` may be files too, which hold a design of one's
+    own and its constraints. ``weights`` and ``activations`` say how sparse the operands
     are: a density (nonzeros anywhere), ``"dense"``, or a pattern along the rank that is reduced (``"C1(2:4)->C0(2:4)"``); each
     design sees of them what it supports. Mappings that come with the package are evaluated again and not searched, unless
     ``fresh``. ``budget_s`` seconds are searched at most for a layer, by ``jobs`` processes; ``watch`` is told what there is after
     each layer, and how many are still to come. An interrupt ends the search with what there is. ``sweep`` compares the layers with
     most computes for weights of other densities too.
 
-    Raises InputError for unknown names, PatternError for a sparsity that cannot be read, ArchitectureError for a design that does
-    not say what it is made of, all of them before anything is searched.
+    Raises InputError for unknown names, faults of files and two designs of one name, PatternError for a sparsity that cannot be
+    read, ArchitectureError for a design that does not say what it is made of, all of them before anything is searched.
     """
     technology = technology or Technology()
     whole = zoo.load(network) if isinstance(network, str) else network
     weights = weights if isinstance(weights, Sparsity) else Sparsity.parse(str(weights))
     activations = activations if isinstance(activations, Sparsity) else Sparsity.parse(str(activations))
-    todo = asked(whole, published(designs, technology), weights, activations, objective, budget_s, technology, sweep)
+    contenders = set_up(designs, technology)
+    todo = asked(whole, contenders, weights, activations, objective, budget_s, technology, sweep)
     found = [comparison for comparison, _ in todo]
     kinds = [(number, orders) for number, (_, own) in enumerate(todo) for orders in own]
     store, interrupted = Found() if fresh else Found.read(), False
@@ -389,11 +391,22 @@ def asked(
     return made
 
 
-def published(names: Sequence[str | Contender], technology: Technology) -> list[Contender]:
-    """Published designs by their names, at one technology."""
-    from sparseloom.designs.load import constraints, load
+def set_up(designs: Sequence[str | Path | Contender], technology: Technology) -> list[Contender]:
+    """Designs at one technology: published ones by name, others by file. Raises InputError where two have one name."""
+    from sparseloom.designs.load import find
 
-    return [
-        Contender.at(load(each), constraints(each).widened(), technology) if isinstance(each, str) else each
-        for each in names
+    found = list[Contender]()
+    for each in designs:
+        if isinstance(each, Contender):
+            found.append(each)
+            continue
+        design, constraints = find(each)
+        found.append(Contender.at(design, constraints.widened(), technology))
+    faults = [
+        Fault(f"{times} designs are called '{name}'", path="designs", fix="give designs of your own other names")
+        for name, times in Counter(each.name for each in found).items()
+        if times > 1
     ]
+    if faults:
+        raise InputError(faults)
+    return found
