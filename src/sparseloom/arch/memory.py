@@ -206,4 +206,4 @@ class Outside(Component):
     """What lies outside of the hardware that is looked at: no energy, no area."""
 
     def estimate(self, technology: Technology) -> Estimate:
-        return Estimate({"read": 0.0, "write": 0.0, "idle": 0.0}, 0.0, 0.0, "outside, not counted")
+        return Estimate({"read": 0.0, "write": 0.0, "idle": 0.0}, 0.0, 0.0, "not counted", "it lies outside")
