@@ -129,5 +129,7 @@ def test_row_stationary_designs_run_convolutions_and_everything_else_as_single_p
         [refusal] = both.refused(name)
         assert refusal.names == ("wide",)
         assert unit in str(refusal.error)
-    outside = [charge for each in both.of("eyeriss-v2-pe") for charge in each.charges if charge.block == "BackingStorage"]
+    outside = [
+        charge for each in both.of("eyeriss-v2-pe") for charge in each.charges if charge.block == "BackingStorage"
+    ]
     assert sum(charge.energy_pj for charge in outside) == 0

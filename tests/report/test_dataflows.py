@@ -48,7 +48,9 @@ def test_the_four_designs_have_one_budget_and_differ_as_the_table_says() -> None
         assert unit.instances == 256
         off_chip = [saf for saf in design.features.safs if saf.level == "DRAM"]
         assert len(off_chip) == (2 if "hierarchical" in name else 0)
-        assert [level.name for level in levels if level.holds and "B" in level.holds] == (["Shared"] if "abz" in name else [])
+        assert [level.name for level in levels if level.holds and "B" in level.holds] == (
+            ["Shared"] if "abz" in name else []
+        )
 
 
 def test_without_charge_for_masks_off_the_chip_there_is_no_store_for_them() -> None:

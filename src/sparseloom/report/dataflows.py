@@ -1,7 +1,7 @@
 """Fig. 4-13: the four designs of Table 4.5, two dataflows with two kinds of intersection, over the density of A.
 
-The thesis gives neither the size of the matrices, nor the density of B, nor the bandwidth off the chip. ``MIDDLE`` is the setting that
-claims are held against; in ``SETTINGS`` each of the three is varied alone.
+The thesis gives neither the size of the matrices, nor the density of B, nor the bandwidth off the chip. ``MIDDLE`` is the setting
+that claims are held against; in ``SETTINGS`` each of the three is varied alone.
 """
 
 from __future__ import annotations
