@@ -23,7 +23,7 @@ def found():
 
 
 def test_the_early_intersection_pays_at_the_sparse_end_and_no_sooner(found) -> None:
-    curves = found.computed.chart.series
+    curves = {name: found.computed.chart.series[dataflows.label(name)] for name in DESIGNS}
     assert curves[AZ_HIERARCHICAL][0] < 1 < curves[AZ_HIERARCHICAL][1]
     assert min(curves[AZ_INNERMOST]) > 1
     ours = {each.what.partition(" over")[0]: each.ours for each in found.findings}

@@ -77,13 +77,14 @@ def study(jobs: int = 1) -> Computed:
     found = dict(zip(settings, _curves(settings, jobs), strict=True))
     holding = {name: [each for each in SETTINGS if claim.holds(found[each])] for name, claim in CLAIMS.items()}
     shares = {f"{name}-share": len(some) / len(SETTINGS) for name, some in holding.items()}
+    shown = {label(name): values for name, values in _normalised(found[MIDDLE]).items()}
     return Computed(
         "two dataflows with two kinds of intersection, over the density of A",
         {name: claim.of(found[MIDDLE]) for name, claim in CLAIMS.items()} | shares,
         tuple(_parts(found)),
         Chart(
-            "lines", [f"{100 * d:g} %" for d in DENSITIES], _normalised(found[MIDDLE]), "density of A",
-            f"EDP over {ABZ_INNERMOST}", log_y=True,
+            "lines", [f"{100 * d:g} %" for d in DENSITIES], shown, "density of A",
+            f"EDP over {label(ABZ_INNERMOST)}", log_y=True,
         ),
         (
             f"square matrices; the claims' setting and the chart's is {MIDDLE}; in the others one of the three differs",
@@ -170,6 +171,10 @@ def _parts(found: Mapping[Workload, Curves]) -> Iterator[Part]:
 
 
 def _best(curves: Curves, i: int) -> str:
-    """As ABZ.I or AZ.H."""
-    _, dataflow, skip, _ = min(curves, key=lambda name: curves[name][i]).split("-")
+    return label(min(curves, key=lambda name: curves[name][i]))
+
+
+def label(name: str) -> str:
+    """A design in short: ABZ.I or AZ.H."""
+    _, dataflow, skip, _ = name.split("-")
     return f"{dataflow.upper()}.{skip[0].upper()}"
