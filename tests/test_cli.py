@@ -789,7 +789,7 @@ def test_energies_of_components_at_a_node_are_those_that_comparisons_take(run, t
         (("--designs", "tc", "--node", "3"), "the node is 3 nm, the tables have 7 to 65 nm"),
         (("--designs", "tc", "--budget", "0"), "the budget is 0 s"),
         (("--designs", "tc", "--objective", "speed"), "unknown objective 'speed'"),
-        (("--designs", "tc,eyeriss-v2-pe"), "does not say what it is made of"),
+        (("--designs", "tc,bitmask"), "does not say what it is made of"),
     ],
 )
 def test_what_cannot_be_compared_is_said_with_exit_code_2(run, tmp_path: Path, options, words) -> None:

@@ -36,6 +36,35 @@ def test_estimates_of_a_tensor_core_are_the_artifacts_energies(name) -> None:
     assert mac["gated_compute"] == pytest.approx(0.01798, rel=1e-3)
 
 
+SRAMS = {"shared_glb": 0.40, "weights_spad": 0.17, "weight_spad": 0.39}
+"""Levels that are SRAM, and how far their estimates may be from the artifact's energies; all others are exact to its digits."""
+
+
+@pytest.mark.parametrize("name", ["eyeriss", "eyeriss-v2-pe"])
+def test_estimates_of_a_row_stationary_design_are_the_artifacts_energies(name) -> None:
+    design = designs.load(name)
+    found = estimated(design, TECHNOLOGY).architecture
+    compared = set()
+    for own, level in zip(design.architecture.levels, found.levels, strict=True):
+        for action, energy_pj in own.energy.energies_pj.items():
+            if action.startswith(("gated", "skipped")):
+                continue
+            block = f"{level.name} metadata" if action.startswith("metadata") else level.name
+            tolerance = 2e-4 if block != level.name else SRAMS.get(level.name, 2e-4)
+            assert level.energy.parts[block][action] == pytest.approx(energy_pj, rel=tolerance), (block, action)
+            compared.add(level.name)
+    assert compared == {level.name for level in found.levels} - {"DummyBuffer", "BackingStorage"}
+    compute = design.architecture.compute
+    for action, energy_pj in compute.energy.energies_pj.items():
+        assert found.compute.energy.pj(action) == pytest.approx(energy_pj, rel=1e-3)
+
+
+def test_what_lies_outside_of_an_element_costs_nothing() -> None:
+    found = estimated(designs.load("eyeriss-v2-pe"), TECHNOLOGY).architecture.levels[0].energy
+    assert set(found.energies_pj.values()) == {0.0}
+    assert area(designs.load("eyeriss-v2-pe"), TECHNOLOGY).blocks[0].area_um2 == 0
+
+
 def with_unit(used_by: dict[str, tuple[str, ...]], feature: bool = True):
     mux = component("mux", {"inputs": 4, "width_bits": 8})
     return replace(designs.load("tc"), units=(Unit("select", mux, 1024, used_by, 2.0, feature),))

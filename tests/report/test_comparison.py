@@ -155,3 +155,25 @@ def test_an_interrupt_keeps_what_was_found() -> None:
     assert found.interrupted
     assert len(found.outcomes) == 1
     assert "interrupted: what was found so far" in text(found)
+
+
+def test_row_stationary_designs_run_convolutions_and_everything_else_as_single_points() -> None:
+    layers = (
+        Layer.convolution("conv", channels=8, filters=16, input=(14, 14), window=(3, 3), padding=(1, 1)),
+        Layer.convolution("wide", channels=2, filters=8, input=(32, 32), window=(20, 3)),
+        Layer.linear("fc", rows=1, inputs=128, outputs=64),
+        Layer.product("scores", batch=2, m=16, k=32, n=16),
+    )
+    both = compare(Network("mixed", "made by hand", layers), ["eyeriss", "eyeriss-v2-pe"], "0.4", "0.5", budget_s=60)
+    assert both.common == {"conv", "fc", "scores"}
+    for name, unit in (("eyeriss", "ifmap_spad holds 12 words"), ("eyeriss-v2-pe", "iact_spad holds 16 words")):
+        assert all(each.best.proven for each in both.of(name))
+        fc = next(each for each in both.of(name) if each.run.names == ("fc",))
+        assert {rank: size for rank, size in fc.run.layer.shape.items() if size > 1} == {"C": 128, "M": 64}
+        [refusal] = both.refused(name)
+        assert refusal.names == ("wide",)
+        assert unit in str(refusal.error)
+    outside = [
+        charge for each in both.of("eyeriss-v2-pe") for charge in each.charges if charge.block == "BackingStorage"
+    ]
+    assert sum(charge.energy_pj for charge in outside) == 0

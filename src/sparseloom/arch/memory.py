@@ -199,3 +199,11 @@ class Dram(Component):
         energy = DRAM_PJ_PER_BIT[self.type] * self.width_bits
         how = f"{DRAM_PJ_PER_BIT[self.type]:g} pJ/bit of {self.type}"
         return Estimate({"read": energy, "write": energy, "idle": 0.0}, 0.0, 0.0, "accelergy-cacti-plug-in", how)
+
+
+@dataclass(frozen=True)
+class Outside(Component):
+    """What lies outside of the hardware that is looked at: no energy, no area."""
+
+    def estimate(self, technology: Technology) -> Estimate:
+        return Estimate({"read": 0.0, "write": 0.0, "idle": 0.0}, 0.0, 0.0, "not counted", "it lies outside")

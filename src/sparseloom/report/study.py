@@ -21,10 +21,12 @@ from sparseloom.results.table import WIDTH, table
 STUDIES: Final[Mapping[str, str]] = {
     "fig3-1": "formats",
     "fig4-11": "tensor_cores",
+    "fig4-13": "dataflows",
     "fig6-3": "muxing",
     "fig6-9": "synthetic",
     "fig6-12": "tax",
     "fig6-13": "dual",
+    "tab4-2": "speed",
 }
 """By name, the module of this package whose ``study(jobs)`` computes it."""
 
@@ -165,8 +167,8 @@ def study(name: str, jobs: int = 1) -> Study:
     """Compute a study and hold it against what was claimed. Raises InputError for a name that is none of :data:`STUDIES`."""
     if name not in STUDIES:
         raise InputError(Fault(f"no study is called '{name}'", path="study", fix=suggest(name, STUDIES)))
-    computed: Computed = importlib.import_module(f"sparseloom.report.{STUDIES[name]}").study(jobs)
     claimed = _claims(name)
+    computed: Computed = importlib.import_module(f"sparseloom.report.{STUDIES[name]}").study(jobs)
     return Study(
         name, claimed.source, computed, tuple(_finding(key, claim, computed) for key, claim in claimed.claims.items())
     )

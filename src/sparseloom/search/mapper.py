@@ -236,15 +236,7 @@ class Search:
         return replace(part, settled=now, cost=cost)
 
     def _fits(self, part: _Part) -> BoolArray:
-        """Whether enough compute units can be in use, and data can fit at the levels that got all of their loops last, [N]."""
-        least, most = self.tree.space.parallelism
-        prefixes, keep = part.prefixes, self.tree.space.keeps[part.keep]
-        now = self.tree.complete[part.stage]
-        fits = (prefixes.lanes * prod(self.fanouts[now:]) >= least) & (prefixes.lanes <= most)
-        for depth in range(part.settled + 1, min(now, len(keep) - 1) + 1):
-            if keep[depth].any():
-                fits &= data_held(self.problem, keep, depth, self.tree.tiles(prefixes)).fits
-        return np.asarray(fits)
+        return fitting(self.tree, self.tree.space.keeps[part.keep], part.settled, part.prefixes)
 
     def _bounds(self, part: _Part) -> FloatArray:
         """What the mappings that the prefixes lead to have at least, [N]."""
@@ -367,6 +359,20 @@ class Search:
 
 def _total(energies: Sequence[tuple[FloatArray, FloatArray]]) -> FloatArray:
     return sum((alone + wide for alone, wide in energies), np.zeros(1))
+
+
+def fitting(tree: Tree, keep: BoolArray, settled: int, prefixes: Prefixes) -> BoolArray:
+    """Whether enough compute units can be in use, and data can fit at the levels that got all of their loops since those up to
+    ``settled`` had theirs, [N]."""
+    architecture = tree.space.problem.design.architecture
+    least, most = tree.space.parallelism
+    now = tree.complete[prefixes.stage]
+    inside = prod(prod(architecture.fanout(depth)) for depth in range(now, len(keep)))
+    fits = (prefixes.lanes * inside >= least) & (prefixes.lanes <= most)
+    for depth in range(settled + 1, min(now, len(keep) - 1) + 1):
+        if keep[depth].any():
+            fits &= data_held(tree.space.problem, keep, depth, tree.tiles(prefixes)).fits
+    return np.asarray(fits)
 
 
 def best_mapping(
