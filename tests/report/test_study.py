@@ -68,7 +68,7 @@ def test_the_artifacts_mappings_of_tensor_cores_give_its_closed_form() -> None:
     """cycles = (M / 64) N ceil(K / (16 x)) max(1, D / 42), with D words from SMEM in a cycle: 16 x inputs, 8 weights, metadata."""
     for weights, x, bits in (("dense", 1, 0), ("C0(2:4)", 2, 2), ("C0(2:6)", 3, 4), ("C0(2:8)", 4, 4)):
         for shape in tensor_cores.SHAPES:
-            found = tensor_cores._result(tensor_cores.FLEXIBLE, shape, weights)
+            found = tensor_cores.evaluated(tensor_cores.setup(tensor_cores.FLEXIBLE, shape, weights), shape)
             steps = -(-shape.k // (16 * x))
             asked = 16 * x + 8 + bits
             assert found.cycles == pytest.approx(shape.m / 64 * shape.n * steps * max(1, asked / 42), rel=1e-4)

@@ -21,6 +21,7 @@ from sparseloom.results.table import WIDTH, table
 STUDIES: Final[Mapping[str, str]] = {
     "fig3-1": "formats",
     "fig4-11": "tensor_cores",
+    "fig4-12": "bandwidth",
     "fig6-3": "muxing",
     "fig6-9": "synthetic",
     "fig6-12": "tax",
