@@ -10,7 +10,7 @@ from sparseloom.arch.support import SetUp
 from sparseloom.designs.load import load
 from sparseloom.fibertree.format import Format
 from sparseloom.report.study import Chart, Computed, Part
-from sparseloom.report.tensor_cores import FLEXIBLE, RLE, SHAPES, WEIGHTS, evaluated, setup
+from sparseloom.report.tensor_cores import FLEXIBLE, RLE, SHAPES, WEIGHTS, evaluated, padded, setup
 from sparseloom.results import Result
 
 BUFFER: Final = "SMEM"
@@ -44,11 +44,15 @@ class Demand:
 
 def study(jobs: int = 1) -> Computed:
     """What each operand needs, over what it needs with dense weights."""
-    found = {(kind, weights): _demand(setup(name, SHAPE, weights)) for kind, name in FORMATS.items() for weights in WEIGHTS}
+    found = {
+        (kind, weights): _demand(setup(name, SHAPE, weights)) for kind, name in FORMATS.items() for weights in WEIGHTS
+    }
     own = {kind: _demand(_own_widths(setup(name, SHAPE, "C0(2:6)"))) for kind, name in FORMATS.items()}
     dense = found["CP", "dense"]
     sparse = [found[kind, weights] for kind in FORMATS for weights in WEIGHTS[1:]]
-    has = next(level for level in load(FLEXIBLE).architecture.levels if level.name == BUFFER).read_words_per_cycle or 0.0
+    has = (
+        next(level for level in load(FLEXIBLE).architecture.levels if level.name == BUFFER).read_words_per_cycle or 0.0
+    )
     return Computed(
         "bandwidth that the ideal speed needs",
         {
@@ -76,7 +80,9 @@ def study(jobs: int = 1) -> Computed:
             f"with as many bits as coordinates and runs of at most 5 need, both take {own['CP'].bits_each:g} a weight at 2:6: that "
             f"run lengths take fewer rests on {found['RLE', 'C0(2:6)'].bits_each:g} bits for a run, against "
             f"{found['CP', 'C0(2:6)'].bits_each:g} for a coordinate",
-            f"{BUFFER} gives {has:g} words a cycle, which is what 2:4 needs",
+            f"{BUFFER} gives {has:g} words a cycle; 2:4 needs {found['CP', 'C0(2:4)'].words:g}",
+            f"2 bits hold runs of at most 3: placeholders for those of 4 would add {_placeholders():.1%} to the run lengths of 2:6; "
+            "lanes that take single values read none, neither here nor in the artifact",
         ),
     )  # fmt: skip
 
@@ -109,6 +115,18 @@ def _own_widths(ready: SetUp) -> SetUp:
     }
     features = replace(ready.design.features, formats=formats)
     return replace(ready, design=replace(ready.design, features=features))
+
+
+def _placeholders() -> float:
+    """Run lengths of 2:6 that stand for no value, over those that do."""
+    ready = setup(RLE, SHAPE, "C0(2:6)")
+    form = ready.design.features.format_of(BUFFER, "A")
+    assert form is not None
+    layer = padded(ready, SHAPE)
+    density = layer.workload().density("A")
+    corners = (0, 0), (layer.shape["M"], layer.shape["K"])
+    units = form.expected_units(density, ("M", "K"), *corners)
+    return float(units[-1, 0] / density.expected_occupancy(*corners) - 1)
 
 
 def _as_needed(form: Format) -> Format:

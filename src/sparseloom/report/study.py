@@ -20,10 +20,15 @@ from sparseloom.results.table import WIDTH, table
 
 STUDIES: Final[Mapping[str, str]] = {
     "fig3-1": "formats",
+    "tab4-4": "compression",
+    "fig4-8": "element",
+    "fig4-9": "latency",
     "fig4-11": "tensor_cores",
     "fig4-12": "bandwidth",
+    "fig6-2": "selection",
     "fig6-3": "muxing",
     "fig6-9": "synthetic",
+    "fig6-10": "metrics",
     "fig6-12": "tax",
     "fig6-13": "dual",
 }

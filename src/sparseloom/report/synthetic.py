@@ -7,8 +7,9 @@ bandwidth is limited, since the table gives none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import product
 from statistics import geometric_mean
 from typing import Final
@@ -74,6 +75,32 @@ QUANTITIES: Final[Mapping[str, Callable[[Figures], float]]] = {
 
 def study(jobs: int = 1) -> Computed:
     """All workloads on all designs, and what the text says of them."""
+    found = grid(jobs)
+    return Computed(
+        "products of 1,024 x 1,024 matrices on the designs of Table 6.3",
+        _claims(found),
+        tuple(_parts(found)),
+        _chart(found),
+        notes(),
+    )
+
+
+def notes() -> tuple[str, ...]:
+    """What all figures over the grid rest on."""
+    return (
+        f"energies and areas: {Technology()}; no bandwidth on the chip or off it is limited",
+        "B of 25 % is 20 % for highlight (4 of 5) and 6 of 8 for s2ta",
+        "s2ta: A of more than half nonzeros is not supported in either order",
+    )
+
+
+def grid(jobs: int = 1) -> Grid:
+    """Every workload on every design that can run it, and on variants of highlight; searched once."""
+    return _searched(jobs, SIZE, tuple(product(A_PERCENT, B_PERCENT)))
+
+
+@lru_cache(1)
+def _searched(jobs: int, size: int, cells: tuple[Cell, ...]) -> Grid:
     technology = Technology()
     variants = {
         **{name: _contender(load(name), name, technology) for name in DESIGNS},
@@ -83,18 +110,7 @@ def study(jobs: int = 1) -> Computed:
             replace(_with_four(load("highlight")), name="highlight-unswapped", swaps=False), "highlight", technology
         ),
     }
-    grid = _grid(variants, jobs)
-    return Computed(
-        "products of 1,024 x 1,024 matrices on the designs of Table 6.3",
-        _claims(grid),
-        tuple(_parts(grid)),
-        _chart(grid),
-        (
-            f"energies and areas: {technology}; no bandwidth on the chip or off it is limited",
-            "B of 25 % is 20 % for highlight (4 of 5) and 6 of 8 for s2ta",
-            "s2ta: A of more than half nonzeros is not supported in either order",
-        ),
-    )
+    return _grid(variants, jobs, size, cells)
 
 
 def _with_four(design: Design) -> Design:
@@ -112,17 +128,16 @@ def _contender(design: Design, name: str, technology: Technology) -> Contender:
     return Contender.at(free, constraints(name), technology)
 
 
-def _grid(variants: Mapping[str, Contender], jobs: int) -> Grid:
-    """Every workload on every design that can run it."""
-    network = Network("product", "thesis, 6.4.1", (Layer.linear("product", rows=SIZE, inputs=SIZE, outputs=SIZE),))
-    todo, cells = [], []
-    for (name, contender), a, b in product(variants.items(), A_PERCENT, B_PERCENT):
+def _grid(variants: Mapping[str, Contender], jobs: int, size: int, cells: Sequence[Cell]) -> Grid:
+    network = Network("product", "thesis, 6.4.1", (Layer.linear("product", rows=size, inputs=size, outputs=size),))
+    todo, places = [], []
+    for (name, contender), (a, b) in product(variants.items(), cells):
         drawn = PATTERNS.get(name.split("-")[0], PATTERNS[""])
         sparsities = (Sparsity.parse(drawn[a]), Sparsity.parse(drawn[b]))
         own, _ = runs(network, contender, *sparsities, "edp", BUDGET_S)
         todo += [[replace(run, names=(f"{name} {a} {b}",)) for run in orders] for orders in own]
-        cells += [(name, (a, b))] * len(own)
-    place = {f"{name} {a} {b}": (name, (a, b)) for name, (a, b) in cells}
+        places += [(name, (a, b))] * len(own)
+    place = {f"{name} {a} {b}": (name, (a, b)) for name, (a, b) in places}
     return {place[each.run.names[0]]: _figures(each) for each in compare(todo, jobs) if isinstance(each, Outcome)}
 
 
