@@ -81,8 +81,8 @@ def study(jobs: int = 1) -> Computed:
             f"run lengths take fewer rests on {found['RLE', 'C0(2:6)'].bits_each:g} bits for a run, against "
             f"{found['CP', 'C0(2:6)'].bits_each:g} for a coordinate",
             f"{BUFFER} gives {has:g} words a cycle; 2:4 needs {found['CP', 'C0(2:4)'].words:g}",
-            f"2 bits hold runs of at most 3: placeholders for those of 4 would add {_placeholders():.1%} to the run lengths of 2:6; "
-            "lanes that take single values read none, neither here nor in the artifact",
+            f"2 bits hold runs of at most 3: placeholders for those of 4 would add {_placeholders():.1%} to the run lengths of "
+            "2:6; lanes that take single values read none, neither here nor in the artifact",
         ),
     )  # fmt: skip
 
@@ -101,9 +101,11 @@ def _metadata_bits(ready: SetUp, result: Result) -> float:
         return 0.0
     units = result.levels[BUFFER].tensors["A"].metadata_reads
     widths = form.widths(("M", "K"), (0, 0), (SHAPE.m, SHAPE.k)).tolist()
-    return sum(
-        rank.metadata.actual * bits + rank.payload.actual * offset
-        for rank, (bits, offset) in zip(units, widths, strict=True)
+    return float(
+        sum(
+            rank.metadata.actual * bits + rank.payload.actual * offset
+            for rank, (bits, offset) in zip(units, widths, strict=True)
+        )
     )
 
 

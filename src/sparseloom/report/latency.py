@@ -46,15 +46,16 @@ def study(jobs: int = 1) -> Computed:
         (_part(measured_us, {key: us_per_cycle * own for key, own in cycles.items()}, errors, fitted),),
         _chart(measured_us, {key: us_per_cycle * own for key, own in cycles.items()}),
         (
-            f"fitted: one constant, {1e6 * us_per_cycle:.4g} ps a cycle, by least squares of the relative error over the points with a "
-            "dense B but that with a dense A; no point with a sparse B is used",
-            f"columns of A and rows of B of {STEP} are packed into {LANES_A} and {LANES_B} lanes: the model's mean of whole passes, "
-            f"by its own conventions, on the artifact's setup (fig13)",
-            "both dense: the buffer of partial sums bounds it there, with the artifact's 116 words a cycle; the point is in no mean",
+            f"fitted: one constant, {1e6 * us_per_cycle:.4g} ps a cycle, by least squares of the relative error over the points "
+            "with a dense B but that with a dense A; no point with a sparse B is used",
+            f"columns of A and rows of B of {STEP} are packed into {LANES_A} and {LANES_B} lanes: the model's mean of whole "
+            "passes, by its own conventions, on the artifact's setup (fig13)",
+            "both dense: the buffer of partial sums bounds it there, with the artifact's 116 words a cycle; the point is in no "
+            "mean",
             "tried: a pass more for each step, as if the product of the bitmaps that places the partial sums took one. It fits the "
             "dense B better and predicts the sparse B worse, so that it is not taken",
-            f"a step whose column or row is empty takes no pass, as the two-level bitmap has it: at a density of 0.3 that is one of "
-            f"{1 / 0.7**STEP:,.0f}. Conflicts of banks, to which the thesis puts its errors at 0.3, have no published measure",
+            f"a step whose column or row is empty takes no pass, as the two-level bitmap has it: at a density of 0.3 that is one "
+            f"of {1 / 0.7**STEP:,.0f}. Conflicts of banks, to which the thesis puts its errors at 0.3, have no published measure",
             "measured times are read off the figure",
         ),
     )  # fmt: skip
