@@ -19,6 +19,6 @@ def study(jobs: int = 1) -> Computed:
         "an element of Eyeriss v2 on MobileNet",
         {"actual": max(errors(actual)), "uniform-most": max(errors(uniform)), "uniform-all": errors([together])[0]},
         (part("uniform densities", [*uniform, together]), part("real masks", actual)),
-        bars(uniform, "cycles, uniform densities"),
+        bars(uniform, "million cycles, uniform densities", 1e6),
         tuple(dict.fromkeys(row.note for row in rows)),
     )

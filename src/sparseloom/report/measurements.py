@@ -28,11 +28,12 @@ def part(title: str, rows: Sequence[Row]) -> Part:
     return Part(title, ("what", "unit", "paper", "thesis", "ours", "error", "theirs"), lines)
 
 
-def bars(rows: Sequence[Row], label: str) -> Chart:
-    """A group for each row: the paper's value, the thesis' and ours."""
-    series = {
+def bars(rows: Sequence[Row], label: str, unit: float = 1.0) -> Chart:
+    """A group for each row: the paper's value, the thesis' and ours, in so large a unit."""
+    values = {
         "paper": [row.paper for row in rows],
         "thesis": [row.thesis for row in rows],
         "ours": [row.ours for row in rows],
     }
+    series = {name: [None if each is None else each / unit for each in own] for name, own in values.items()}
     return Chart("bars", [row.what.split(", ")[1] for row in rows], series, "", label)

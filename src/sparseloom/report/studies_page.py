@@ -36,7 +36,7 @@ def page(found: Studies) -> str:
 def _summary(found: Studies) -> str:
     head = ("Study", "What", "Source", *(verdict.capitalize() for verdict in VERDICTS))
     rows = [
-        f'<tr><th scope="row"><a href="#{each.name}">{each.name}</a></th><td>{escape(each.computed.title)}</td>'
+        f'<tr><th scope="row" class=short><a href="#{each.name}">{each.name}</a></th><td>{escape(each.computed.title)}</td>'
         f"<td class=soft>{escape(each.source)}</td>{''.join(_count(each, verdict) for verdict in VERDICTS)}</tr>"
         for each in found.done
     ]
@@ -70,7 +70,7 @@ def _study(found: Study) -> str:
 def _claims(findings: Sequence[Finding]) -> str:
     head = ("Claim", "Published", "Ours", "Verdict", "Tolerance because")
     rows = [
-        f"<tr><td>{escape(each.what)}</td><td>{escape(each.published)}</td><td class=number>{written(each.ours)}</td>"
+        f"<tr><td>{escape(each.what)}</td><td class=short>{escape(each.published)}</td><td class=number>{written(each.ours)}</td>"
         f'<td class="{each.verdict}">{each.verdict}</td><td class=soft>{escape(each.argument)}</td></tr>'
         for each in findings
     ]
@@ -79,10 +79,10 @@ def _claims(findings: Sequence[Finding]) -> str:
 
 def _part(part: Part) -> str:
     """A table; columns whose cells are figures are to the right."""
-    columns = range(1, len(part.header))
-    numbers = [i for i in columns if any(line[i] for line in part.rows) and all(_figure(line[i]) for line in part.rows)]
+    numbers = [i for i in range(1, len(part.header)) if all(_figure(line[i]) for line in part.rows)]
     texts = [name for i, name in enumerate(part.header) if i not in numbers]
-    return f"<h3>{escape(part.title)}</h3>{table(part.header, [row(line, numbers) for line in part.rows], texts)}"
+    rows = [row(line, numbers) for line in part.rows]
+    return f'<h3>{escape(part.title)}</h3><div class="part">{table(part.header, rows, texts)}</div>'
 
 
 def _figure(cell: str) -> bool:
@@ -95,8 +95,12 @@ def drawing(chart: Chart, name: str) -> str:
 
     from sparseloom.report import figures
 
-    ink = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK)
-    with matplotlib.rc_context({**ink, "svg.fonttype": "none", "svg.hashsalt": name}):
+    with matplotlib.rc_context(
+        {
+            "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
+            "svg.fonttype": "none", "svg.hashsalt": name,
+        }
+    ):  # fmt: skip
         file = io.StringIO()
         figures.chart(chart).savefig(file, format="svg", transparent=True, metadata={"Date": None})
     svg = file.getvalue()[file.getvalue().index("<svg") :]
