@@ -9,8 +9,9 @@ from typing import Final
 from sparseloom.arch.support import SetUp
 from sparseloom.designs.load import load
 from sparseloom.fibertree.format import Format
+from sparseloom.fibertree.pattern import Pattern
 from sparseloom.report.study import Chart, Computed, Part
-from sparseloom.report.tensor_cores import FLEXIBLE, RLE, SHAPES, WEIGHTS, evaluated, padded, setup
+from sparseloom.report.tensor_cores import FLEXIBLE, RLE, SHAPES, WEIGHTS, evaluated, setup
 from sparseloom.results import Result
 
 BUFFER: Final = "SMEM"
@@ -121,12 +122,10 @@ def _own_widths(ready: SetUp) -> SetUp:
 
 def _placeholders() -> float:
     """Run lengths of 2:6 that stand for no value, over those that do."""
-    ready = setup(RLE, SHAPE, "C0(2:6)")
-    form = ready.design.features.format_of(BUFFER, "A")
+    form = setup(RLE, SHAPE, "C0(2:6)").design.features.format_of(BUFFER, "A")
     assert form is not None
-    layer = padded(ready, SHAPE)
-    density = layer.workload().density("A")
-    corners = (0, 0), (layer.shape["M"], layer.shape["K"])
+    corners = (0, 0), (SHAPE.m, SHAPE.k)
+    density = Pattern.parse("M->K1->K0(2:6)").density_model(("M", "K"), corners[1])
     units = form.expected_units(density, ("M", "K"), *corners)
     return float(units[-1, 0] / density.expected_occupancy(*corners) - 1)
 

@@ -19,6 +19,7 @@ from sparseloom.arch.technology import Technology
 from sparseloom.designs.load import constraints, load
 from sparseloom.fibertree.pattern import Pattern
 from sparseloom.fibertree.sparsity import Sparsity
+from sparseloom.mapping.constraints import Constraints
 from sparseloom.report.study import Chart, Computed, Part
 from sparseloom.search.comparison import Contender, Outcome, compare, runs
 from sparseloom.workload.layer import Layer
@@ -101,13 +102,13 @@ def grid(jobs: int = 1) -> Grid:
 
 @lru_cache(1)
 def _searched(jobs: int, size: int, cells: tuple[Cell, ...]) -> Grid:
-    technology = Technology()
+    technology, limits, with_four = Technology(), constraints("highlight"), _with_four(load("highlight"))
     variants = {
-        **{name: _contender(load(name), name, technology) for name in DESIGNS},
-        "highlight": _contender(_with_four(load("highlight")), "highlight", technology),
-        "highlight-6.2": _contender(replace(load("highlight"), name="highlight-6.2"), "highlight", technology),
-        "highlight-unswapped": _contender(
-            replace(_with_four(load("highlight")), name="highlight-unswapped", swaps=False), "highlight", technology
+        **{name: contender(load(name), constraints(name), technology) for name in DESIGNS},
+        "highlight": contender(with_four, limits, technology),
+        "highlight-6.2": contender(replace(load("highlight"), name="highlight-6.2"), limits, technology),
+        "highlight-unswapped": contender(
+            replace(with_four, name="highlight-unswapped", swaps=False), limits, technology
         ),
     }
     return _grid(variants, jobs, size, cells)
@@ -119,29 +120,30 @@ def _with_four(design: Design) -> Design:
     return replace(design, supports={**design.supports, "A": (*own, more)})
 
 
-def _contender(design: Design, name: str, technology: Technology) -> Contender:
-    """The design without limits of bandwidth."""
+def contender(design: Design, limits: Constraints, technology: Technology) -> Contender:
+    """A design without limits of bandwidth."""
     levels = tuple(
         replace(level, read_words_per_cycle=None, write_words_per_cycle=None) for level in design.architecture.levels
     )
     free = replace(design, architecture=replace(design.architecture, levels=levels))
-    return Contender.at(free, constraints(name), technology)
+    return Contender.at(free, limits, technology)
 
 
 def _grid(variants: Mapping[str, Contender], jobs: int, size: int, cells: Sequence[Cell]) -> Grid:
     network = Network("product", "thesis, 6.4.1", (Layer.linear("product", rows=size, inputs=size, outputs=size),))
     todo, places = [], []
-    for (name, contender), (a, b) in product(variants.items(), cells):
+    for (name, variant), (a, b) in product(variants.items(), cells):
         drawn = PATTERNS.get(name.split("-")[0], PATTERNS[""])
         sparsities = (Sparsity.parse(drawn[a]), Sparsity.parse(drawn[b]))
-        own, _ = runs(network, contender, *sparsities, "edp", BUDGET_S)
+        own, _ = runs(network, variant, *sparsities, "edp", BUDGET_S)
         todo += [[replace(run, names=(f"{name} {a} {b}",)) for run in orders] for orders in own]
         places += [(name, (a, b))] * len(own)
     place = {f"{name} {a} {b}": (name, (a, b)) for name, (a, b) in places}
-    return {place[each.run.names[0]]: _figures(each) for each in compare(todo, jobs) if isinstance(each, Outcome)}
+    return {place[each.run.names[0]]: figures(each) for each in compare(todo, jobs) if isinstance(each, Outcome)}
 
 
-def _figures(found: Outcome) -> Figures:
+def figures(found: Outcome) -> Figures:
+    """What one workload takes."""
     result = found.result
     off_chip = next(iter(result.levels.values())).energy_pj
     return Figures(result.cycles, result.energy_pj - off_chip, result.energy_pj, found.run.swapped, found.run.padding)

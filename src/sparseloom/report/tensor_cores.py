@@ -98,25 +98,15 @@ def setup(name: str, shape: Shape, weights: str) -> SetUp:
     return set_ups(load(name), {"A": Sparsity.parse(weights), "B": Sparsity(shape.inputs)})[-1]
 
 
-def padded(ready: SetUp, shape: Shape) -> Layer:
-    """A layer in steps of 16 nonzeros of K, with zeros up to a whole number of steps."""
-    width = _step(ready)
-    return Layer(
-        shape.name, PRODUCT, {"M": shape.m, "N": shape.n, "K": -(-shape.k // width) * width},
+def evaluated(ready: SetUp, shape: Shape) -> Result:
+    """The artifact's mapping of a layer: K in steps of 16 nonzeros, which 16 lanes take."""
+    width = round(LANES / ready.sparsities["A"].density)
+    steps = -(-shape.k // width)
+    layer = Layer(
+        shape.name, PRODUCT, {"M": shape.m, "N": shape.n, "K": steps * width},
         densities={tensor: sparsity.density for tensor, sparsity in ready.sparsities.items()},
 chains={tensor: sparsity.chain for tensor, sparsity in ready.sparsities.items() if sparsity.chain},
     )  # fmt: skip
-
-
-def _step(ready: SetUp) -> int:
-    """Coordinates of K that 16 lanes take at once."""
-    return round(LANES / ready.sparsities["A"].density)
-
-
-def evaluated(ready: SetUp, shape: Shape) -> Result:
-    """The artifact's mapping of a layer: K in steps of 16 nonzeros, which 16 lanes take."""
-    layer, width = padded(ready, shape), _step(ready)
-    steps = layer.shape["K"] // width
     for outer in (1, 2, 4, 8):
         try:
             return evaluate(layer.workload(), ready.design, _mapping(shape, steps, width, outer))
