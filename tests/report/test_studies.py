@@ -127,6 +127,16 @@ def test_a_search_that_was_interrupted_is_no_result(monkeypatch) -> None:
         study("fig6-12")
 
 
+def test_one_process_ends_at_an_interrupted_search_too(monkeypatch) -> None:
+    from sparseloom.search import comparison
+    from sparseloom.search.mapper import Best
+
+    stopped = Best("edp", "pJ cycles", None, 0.0, 0.0, 0.0, 0.0, 0, 0, 0, 0.0, interrupted=True)
+    monkeypatch.setattr(comparison, "_search", lambda run: stopped)
+    with pytest.raises(KeyboardInterrupt):
+        list(comparison._searched([None, None], 1))
+
+
 # the page
 
 

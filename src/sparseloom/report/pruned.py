@@ -25,7 +25,7 @@ HALF: Final = "C0(2:4)"
 PATTERNS: Final = (HALF, "C1(2:3)->C0(2:4)", "C1(2:4)->C0(2:4)")
 DESIGNS: Final = ("tc", "stc", "dstc", "highlight")
 SWEPT: Final = ("dstc", "highlight")
-BUDGET_S: Final = 20.0
+BUDGET_S: Final = 5.0
 
 Key = tuple[str, str, str]
 """Design, network, pattern of the weights."""

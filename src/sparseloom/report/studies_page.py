@@ -42,8 +42,8 @@ def _summary(found: Studies) -> str:
     ]
     left = f"<p class=note>Interrupted: not computed are {', '.join(found.left)}.</p>" if found.left else ""
     note = (
-        "<p class=note>Tolerances, and why they are what they are, were set before a study was computed; a claim without one is "
-        "only reported.</p>"
+        "<p class=note>Tolerances were set before a study was first computed; where something was known then, their argument says "
+        "so. A claim without one is only reported.</p>"
     )
     return section("summary", "All studies", table(head, rows, texts=head[:3]), note, left)
 
