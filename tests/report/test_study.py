@@ -13,10 +13,9 @@ import pytest
 
 from sparseloom.errors import InputError
 from sparseloom.fibertree.density import ActualData
-from sparseloom.report import bandwidth, latency, pruned, synthetic, tensor_cores
+from sparseloom.report import bandwidth, latency, synthetic, tensor_cores
 from sparseloom.report import study as studies
 from sparseloom.report.study import STUDIES, Chart, Finding, study, text
-from sparseloom.search.comparison import Outcome
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("fig3-1", "tab4-4", "fig4-8", "fig4-9", "fig4-12", "fig6-2", "fig6-3", "fig6-12")
@@ -154,24 +153,6 @@ def test_the_scale_makes_the_squared_relative_errors_least() -> None:
 
     best = latency.scale(cycles, measured, list(cycles))
     assert squares(best) < min(squares(1.001 * best), squares(0.999 * best))
-
-
-def test_a_pruned_network_is_all_of_its_layers_each_as_often_as_it_occurs(monkeypatch) -> None:
-    monkeypatch.setattr(pruned, "ACTIVATIONS", {"lenet5": "0.4"})
-    monkeypatch.setattr(pruned, "DESIGNS", ("tc",))
-    given = list[str]()
-
-    def compare(todo, jobs):
-        for orders in todo:
-            given.extend([orders[0].design] * sum(orders[0].counts))
-            yield Outcome(orders[0], *[None] * 3)
-
-    monkeypatch.setattr(pruned, "compare", compare)
-    monkeypatch.setattr(pruned, "figures", lambda _: synthetic.Figures(10.0, 2.0, 3.0, False, 0.0))
-    totals = pruned._totals(1)
-    count = sum(layer.count for layer in pruned.zoo.load("lenet5").layers)
-    assert given == [f"tc lenet5 {pruned.HALF}"] * count
-    assert totals == {("tc", "lenet5", pruned.HALF): pruned.Total(10.0 * count, 2.0 * count, 3.0 * count)}
 
 
 def test_every_study_has_claims_and_a_module() -> None:

@@ -26,7 +26,6 @@ STUDIES: Final[Mapping[str, str]] = {
     "fig4-9": "latency",
     "fig4-11": "tensor_cores",
     "fig4-12": "bandwidth",
-    "fig6-1": "pruned",
     "fig6-2": "selection",
     "fig6-3": "muxing",
     "fig6-9": "synthetic",
