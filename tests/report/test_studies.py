@@ -175,7 +175,7 @@ def test_names_are_text_and_never_tags(written: str, reader: Reader) -> None:
 
 
 def test_the_headline_and_the_summary_count_the_verdicts(reader: Reader, written: str) -> None:
-    assert "Of 2 claims 1 hold and 1 do not; 2 more numbers are reported." in reader.texts
+    assert "1 of 2 claims hold, 1 fails; 2 more numbers are reported." in reader.texts
     summary = written[written.index('<section id="summary">') : written.index('<section id="fig3-1">')]
     counts = [re.findall(r'<td class="number (\w*)">(\d*)</td>', line) for line in summary.split("</tr>")[1:3]]
     assert counts == [[("pass", "1"), ("", ""), ("reported", "1")], [("", ""), ("fail", "1"), ("reported", "1")]]

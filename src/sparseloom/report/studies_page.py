@@ -25,8 +25,8 @@ def page(found: Studies) -> str:
     given = [("version", __version__), ("studies", f"{len(found.done)} of {len(found.done) + len(found.left)}")]
     return document(
         "Published figures, computed again",
-        f"Of {total['pass'] + total['fail']} claims {total['pass']} hold and {total['fail']} do not; "
-        f"{total['reported']} more numbers are reported.",
+        f"{total['pass']} of {total['pass'] + total['fail']} claims hold, {total['fail'] or 'none'} "
+        f"{'fail' if total['fail'] > 1 else 'fails'}; {total['reported']} more numbers are reported.",
         given,
         [_summary(found), *(_study(each) for each in found.done)],
         f"<script>{beside('theme.js')}</script>",
