@@ -412,12 +412,17 @@ def describe(
 @app.command()
 def reproduce(
     what: Annotated[
-        str, typer.Argument(help="validation (the thesis' Table 4.3), or a figure, as fig6-9; without it, a list")
+        str,
+        typer.Argument(help="validation (the thesis' Table 4.3), a figure, as fig6-9, or all; without it, a list"),
     ] = "",
     masks: Annotated[Path | None, typer.Option(metavar="FOLDER", help="L13_weights.txt, L13_iacts.txt ...")] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", metavar="PATH", help="write the figure of a study to this file: .pdf, .svg, .png"),
+        typer.Option(
+            "-o",
+            metavar="PATH",
+            help="write the figure of a study to this file: .pdf, .svg, .png; of all, a page: .html",
+        ),
     ] = None,
     json: JsonPath = None,
     jobs: Annotated[int, typer.Option(min=0, help="processes of a study; 0: as many as there are processors")] = 0,
@@ -425,6 +430,7 @@ def reproduce(
     """Compute published results again and lay them beside what the papers and the thesis report.
 
     A study holds its figures against what was published, by tolerances that were set before it was run: exit code 1 if one fails.
+    `all` computes every study; files are written after each, so that an interrupt loses none.
     """
     from sparseloom import document
     from sparseloom.report.study import STUDIES, study
@@ -432,9 +438,13 @@ def reproduce(
 
     document.require_writable(json, output)
     if not what:
-        print("\n  ".join(("studies", "validation", *STUDIES)))
+        print("\n  ".join(("studies", "all", "validation", *STUDIES)))
         return
     _announce_compilation()
+    if what == "all":
+        from sparseloom.reproduce_command import reproduce_all
+
+        raise typer.Exit(reproduce_all(jobs, json, output))
     if what != "validation":
         held = study(what, jobs or os.cpu_count() or 1)
         if json is not None:

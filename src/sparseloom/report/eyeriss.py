@@ -14,6 +14,7 @@ from sparseloom.report.reported import DATA, Claim
 from sparseloom.report.row import Row, mean_error, measured
 from sparseloom.results import Result, TensorActions
 
+DESIGN = "eyeriss"
 OFF_CHIP = "DRAM"
 ELEMENT_LEVELS = ("ifmap_spad", "weights_spad", "psum_spad")
 PAIR_BITS = 64 / 3
@@ -69,22 +70,37 @@ class Run:
 
 def rows(claims: Mapping[str, Claim]) -> Iterator[Row]:
     """Table 4.4, the DRAM traffic behind it, and the energy saved by gating."""
-    design = designs.load("eyeriss")
-    runs = {name: _run(design, layer) for name, layer in layers(DATA / "eyeriss-alexnet.yaml").items()}
+    found = runs()
+    yield from (rates := compression(claims, found))
+    yield mean_error(rates, "DRAM compression, mean", COMPRESSION)
+    yield from traffic(claims, found)
+    yield from _gating(DESIGN, list(found.values()), claims["eyeriss-gating"])
+
+
+def runs() -> Mapping[str, Run]:
+    """Every layer of AlexNet."""
+    design = designs.load(DESIGN)
+    return {name: _run(design, layer) for name, layer in layers(DATA / "eyeriss-alexnet.yaml").items()}
+
+
+def compression(claims: Mapping[str, Claim], found: Mapping[str, Run]) -> list[Row]:
+    """A row for each rate of Table 4.4."""
     rate = claims["eyeriss-compression"]
-    compression = [
+    return [
         measured(
-            design.name, f"DRAM compression, {name}", "x", paper, rate.thesis[name],
-            runs[name].plain_words / runs[name].coded_words, COMPRESSION, decimals=1,
+            DESIGN, f"DRAM compression, {name}", "x", paper, rate.thesis[name],
+            found[name].plain_words / found[name].coded_words, COMPRESSION, decimals=1,
         )
         for name, paper in rate.paper.items()
     ]  # fmt: skip
-    yield from compression
-    yield mean_error(compression, "DRAM compression, mean", COMPRESSION)
-    for name, paper in claims["eyeriss-dram-mb"].paper.items():
-        megabytes = runs[name].coded_words * 2 / 1e6
-        yield measured(design.name, f"DRAM traffic, {name}", "MB", paper, None, megabytes, TRAFFIC)
-    yield from _gating(design.name, list(runs.values()), claims["eyeriss-gating"])
+
+
+def traffic(claims: Mapping[str, Claim], found: Mapping[str, Run]) -> list[Row]:
+    """A row for the coded DRAM traffic of each layer."""
+    return [
+        measured(DESIGN, f"DRAM traffic, {name}", "MB", paper, None, found[name].coded_words * 2 / 1e6, TRAFFIC)
+        for name, paper in claims["eyeriss-dram-mb"].paper.items()
+    ]
 
 
 def _run(design: Design, layer: Layer) -> Run:

@@ -11,12 +11,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
-from pathlib import Path
 from typing import Any, Final
 
 from sparseloom.report.comparison import LEAKAGE
 from sparseloom.report.densities import curves
 from sparseloom.report.figures import GREY, TIMES, Part, design_colors, kinds, parts, shades
+from sparseloom.report.html import beside, document, row, section, table
 from sparseloom.results.table import number
 
 DASH: Final = "\N{EN DASH}"
@@ -55,21 +55,12 @@ def page(values: Mapping[str, Any]) -> str:
     from plotly.offline import get_plotlyjs
 
     names = [design["name"] for design in values["designs"]]
-    return PAGE.format(
-        title=escape(f"{values['network']} on {_listed(names)}"),
-        headline=escape(headline(values)),
-        given=_definitions(_given(values)),
-        style=_beside("page.css"),
-        sections="\n".join(_sections(values)),
-        data=_json(_view(values)),
-        plotly=get_plotlyjs().replace("</script", "<\\/script"),
-        script=_beside("page.js"),
+    scripts = SCRIPTS.format(
+        data=_json(_view(values)), plotly=get_plotlyjs().replace("</script", "<\\/script"), script=beside("page.js")
     )
-
-
-def _beside(name: str) -> str:
-    """A file beside this module."""
-    return (Path(__file__).parent / name).read_text("utf-8")
+    title = f"{values['network']} on {_listed(names)}"
+    sections = [*_sections(values), "<noscript><p>The plots need JavaScript.</p></noscript>"]
+    return document(title, headline(values), _given(values), sections, scripts)
 
 
 def headline(values: Mapping[str, Any]) -> str:
@@ -120,10 +111,6 @@ def _given(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*found, ("mappings", f"the best by {objective.upper() if objective == 'edp' else objective}")]
 
 
-def _definitions(pairs: Iterable[tuple[str, str]]) -> str:
-    return "".join(f"<div><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>" for term, text in pairs)
-
-
 def scientific(value: float) -> str:
     """Three figures and a power of ten.
 
@@ -171,13 +158,13 @@ COLUMNS: Final = (
 
 def _sections(values: Mapping[str, Any]) -> list[str]:
     return [
-        _section("totals", "Whole network", _totals(values), _reach(values)),
+        section("totals", "Whole network", _totals(values), _reach(values)),
         LAYERS,
         *_sweep(values),
         ENERGY,
         PAIR,
-        *([_section("refused", "Layers that designs refuse", _refused(values))] if values["refused"] else []),
-        _section("assumptions", "Assumptions", _assumptions(values)),
+        *([section("refused", "Layers that designs refuse", _refused(values))] if values["refused"] else []),
+        section("assumptions", "Assumptions", _assumptions(values)),
     ]
 
 
@@ -205,16 +192,12 @@ def _sweep(values: Mapping[str, Any]) -> Iterator[str]:
         ),
     ]
     family = [point["weights"] for point in values["sweep"] if point["family"]]
-    yield _section(
+    yield section(
         "sweep",
         "EDP and speed against density",
         '<div class="pair"><div id="sweep-edp"></div><div id="sweep-speed"></div></div>',
         f'<p class="note">{escape(" ".join(says))} The family: {escape(", ".join(family))}.</p>',
     )
-
-
-def _section(name: str, title: str, *content: str) -> str:
-    return f'<section id="{name}"><h2>{title}</h2>{"".join(content)}</section>'
 
 
 def _swatch(color: str) -> str:
@@ -229,12 +212,7 @@ def _totals(values: Mapping[str, Any]) -> str:
         f'<tr><th scope="row">{_swatch(color)}{escape(total["design"])}</th>{"".join(cells)}</tr>'
         for total, color, *cells in zip(totals, design_colors(values), *by_column, strict=True)
     ]
-    return _table(["Design", *(column.title for column in COLUMNS)], rows, texts=("Design", "Bottleneck"))
-
-
-def _table(head: Sequence[str], rows: Sequence[str], texts: Sequence[str]) -> str:
-    cells = "".join(f"<th{'' if name in texts else ' class=number'}>{escape(name)}</th>" for name in head)
-    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    return table(["Design", *(column.title for column in COLUMNS)], rows, texts=("Design", "Bottleneck"))
 
 
 def _reach(values: Mapping[str, Any]) -> str:
@@ -256,13 +234,8 @@ def _refused(values: Mapping[str, Any]) -> str:
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for each in values["refused"]:
         found[each["design"], "\n".join(each["why"])] += each["layers"]
-    rows = [_row((design, ", ".join(names), why)) for (design, why), names in found.items()]
-    return _table(["Design", "Layers", "Reason"], rows, texts=("Design", "Layers", "Reason"))
-
-
-def _row(cells: Sequence[str], numbers: Sequence[int] = ()) -> str:
-    tags = (f"<td{' class=number' if i in numbers else ''}>{escape(cell)}</td>" for i, cell in enumerate(cells))
-    return f"<tr>{''.join(tags)}</tr>"
+    rows = [row((design, ", ".join(names), why)) for (design, why), names in found.items()]
+    return table(["Design", "Layers", "Reason"], rows, texts=("Design", "Layers", "Reason"))
 
 
 def _assumptions(values: Mapping[str, Any]) -> str:
@@ -279,7 +252,7 @@ def _assumptions(values: Mapping[str, Any]) -> str:
 
 def _blocks(design: Mapping[str, Any]) -> str:
     rows = [
-        _row(
+        row(
             (
                 block["name"], block["role"], f"{block['instances']:,}", f"{block['area_um2']:,.0f}", f"{block['leakage_mw']:.3g}",
                 ", ".join(f"{action} {pj:.3g}" for action, pj in block["energies_pj"].items()), block["source"],
@@ -291,7 +264,7 @@ def _blocks(design: Mapping[str, Any]) -> str:
     ]  # fmt: skip
     sizes = ("Instances", "Area of all (µm²)", "Leakage of all (mW)")
     texts = ("Block", "Role", "Energy of one use (pJ)", "Source", "Derivation")
-    return f'<div class="blocks">{_table((*texts[:2], *sizes, *texts[2:]), rows, texts)}</div>'
+    return f'<div class="blocks">{table((*texts[:2], *sizes, *texts[2:]), rows, texts)}</div>'
 
 
 def _view(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -421,29 +394,6 @@ PAIR: Final = """<div class="pair"><section id="roofline"><h2>Roofline</h2><div 
 <p class="note">A point for each kind of layer. Above the roof, computes are skipped.</p></section>
 <section id="area"><h2>Area</h2><div id="area-plot"></div><ul class="legend" id="area-legend"></ul></section></div>"""
 
-PAGE: Final = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline';
- img-src data: blob:">
-<title>{title}</title>
-<link rel="icon" href="data:,">
-<style>{style}</style>
-<script>document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";</script>
-</head>
-<body>
-<header><h1>{title}</h1><button id="theme" type="button" aria-label="light or dark">Dark</button>
-<p class="headline">{headline}</p><dl class="given">{given}</dl></header>
-<main>
-{sections}
-<noscript><p>The plots need JavaScript.</p></noscript>
-</main>
-<footer></footer>
-<script type="application/json" id="data">{data}</script>
+SCRIPTS: Final = """<script type="application/json" id="data">{data}</script>
 <script>{plotly}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
+<script>{script}</script>"""

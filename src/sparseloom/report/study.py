@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,15 +21,24 @@ from sparseloom.results.table import WIDTH, table
 
 STUDIES: Final[Mapping[str, str]] = {
     "fig3-1": "formats",
+    "tab4-4": "compression",
+    "fig4-8": "element",
+    "fig4-9": "latency",
     "fig4-11": "tensor_cores",
+    "fig4-12": "bandwidth",
     "fig4-13": "dataflows",
+    "fig6-2": "selection",
     "fig6-3": "muxing",
     "fig6-9": "synthetic",
+    "fig6-10": "metrics",
     "fig6-12": "tax",
     "fig6-13": "dual",
     "tab4-2": "speed",
 }
 """By name, the module of this package whose ``study(jobs)`` computes it."""
+
+
+VERDICTS: Final = ("pass", "fail", "reported")
 
 
 class ClaimModel(FileModel):
@@ -63,7 +73,7 @@ class Finding:
 
     @property
     def verdict(self) -> str:
-        """``pass``, ``fail`` or ``reported``."""
+        """One of :data:`VERDICTS`."""
         bounds = list[bool]()
         if self.value is not None and self.tolerance is not None:
             bounds.append(abs(self.ours - self.value) <= self.tolerance * abs(self.value) + 1e-12)
@@ -132,6 +142,10 @@ class Study:
     def holds(self) -> bool:
         return all(finding.verdict != "fail" for finding in self.findings)
 
+    def verdicts(self) -> Counter[str]:
+        """How many claims have each of :data:`VERDICTS`."""
+        return Counter(finding.verdict for finding in self.findings)
+
     def __str__(self) -> str:
         return text(self)
 
@@ -186,7 +200,7 @@ def _finding(key: str, claim: ClaimModel, computed: Computed) -> Finding:
 
 def text(found: Study) -> str:
     """The findings, the tables, the notes."""
-    rows = [(each.what, each.published, f"{each.ours:.4g}", each.verdict) for each in found.findings]
+    rows = [(each.what, each.published, written(each.ours), each.verdict) for each in found.findings]
     lines = [f"{found.name}: {found.computed.title}", "", table(("claim", "published", "ours", ""), rows, {0, 1, 3})]
     for part in found.computed.parts:
         lines += ["", part.title, table(part.header, part.rows, 1)]
@@ -196,6 +210,11 @@ def text(found: Study) -> str:
             lines += ["", title, *(_bullet(item) for item in items)]
     lines += ["", _bullet(f"source: {found.source}")]
     return "\n".join(lines)
+
+
+def written(value: float) -> str:
+    """A value that was computed, to four figures."""
+    return f"{value:.4g}"
 
 
 def _bullet(item: str) -> str:

@@ -7,8 +7,9 @@ bandwidth is limited, since the table gives none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import product
 from statistics import geometric_mean
 from typing import Final
@@ -18,6 +19,7 @@ from sparseloom.arch.technology import Technology
 from sparseloom.designs.load import constraints, load
 from sparseloom.fibertree.pattern import Pattern
 from sparseloom.fibertree.sparsity import Sparsity
+from sparseloom.mapping.constraints import Constraints
 from sparseloom.report.study import Chart, Computed, Part
 from sparseloom.search.comparison import Contender, Outcome, compare, runs
 from sparseloom.workload.layer import Layer
@@ -74,27 +76,42 @@ QUANTITIES: Final[Mapping[str, Callable[[Figures], float]]] = {
 
 def study(jobs: int = 1) -> Computed:
     """All workloads on all designs, and what the text says of them."""
-    technology = Technology()
-    variants = {
-        **{name: _contender(load(name), name, technology) for name in DESIGNS},
-        "highlight": _contender(_with_four(load("highlight")), "highlight", technology),
-        "highlight-6.2": _contender(replace(load("highlight"), name="highlight-6.2"), "highlight", technology),
-        "highlight-unswapped": _contender(
-            replace(_with_four(load("highlight")), name="highlight-unswapped", swaps=False), "highlight", technology
-        ),
-    }
-    grid = _grid(variants, jobs)
+    found = grid(jobs)
     return Computed(
         "products of 1,024 x 1,024 matrices on the designs of Table 6.3",
-        _claims(grid),
-        tuple(_parts(grid)),
-        _chart(grid),
-        (
-            f"energies and areas: {technology}; no bandwidth on the chip or off it is limited",
-            "B of 25 % is 20 % for highlight (4 of 5) and 6 of 8 for s2ta",
-            "s2ta: A of more than half nonzeros is not supported in either order",
-        ),
+        _claims(found),
+        tuple(_parts(found)),
+        _chart(found),
+        notes(),
     )
+
+
+def notes() -> tuple[str, ...]:
+    """What all figures over the grid rest on."""
+    return (
+        f"energies and areas: {Technology()}; no bandwidth on the chip or off it is limited",
+        "B of 25 % is 20 % for highlight (4 of 5) and 6 of 8 for s2ta",
+        "s2ta: A of more than half nonzeros is not supported in either order",
+    )
+
+
+def grid(jobs: int = 1) -> Grid:
+    """Every workload on every design that can run it, and on variants of highlight; searched once."""
+    return _searched(jobs, SIZE, tuple(product(A_PERCENT, B_PERCENT)))
+
+
+@lru_cache(1)
+def _searched(jobs: int, size: int, cells: tuple[Cell, ...]) -> Grid:
+    technology, limits, with_four = Technology(), constraints("highlight"), _with_four(load("highlight"))
+    variants = {
+        **{name: contender(load(name), constraints(name), technology) for name in DESIGNS},
+        "highlight": contender(with_four, limits, technology),
+        "highlight-6.2": contender(replace(load("highlight"), name="highlight-6.2"), limits, technology),
+        "highlight-unswapped": contender(
+            replace(with_four, name="highlight-unswapped", swaps=False), limits, technology
+        ),
+    }
+    return _grid(variants, jobs, size, cells)
 
 
 def _with_four(design: Design) -> Design:
@@ -103,30 +120,30 @@ def _with_four(design: Design) -> Design:
     return replace(design, supports={**design.supports, "A": (*own, more)})
 
 
-def _contender(design: Design, name: str, technology: Technology) -> Contender:
-    """The design without limits of bandwidth."""
+def contender(design: Design, limits: Constraints, technology: Technology) -> Contender:
+    """A design without limits of bandwidth."""
     levels = tuple(
         replace(level, read_words_per_cycle=None, write_words_per_cycle=None) for level in design.architecture.levels
     )
     free = replace(design, architecture=replace(design.architecture, levels=levels))
-    return Contender.at(free, constraints(name), technology)
+    return Contender.at(free, limits, technology)
 
 
-def _grid(variants: Mapping[str, Contender], jobs: int) -> Grid:
-    """Every workload on every design that can run it."""
-    network = Network("product", "thesis, 6.4.1", (Layer.linear("product", rows=SIZE, inputs=SIZE, outputs=SIZE),))
-    todo, cells = [], []
-    for (name, contender), a, b in product(variants.items(), A_PERCENT, B_PERCENT):
+def _grid(variants: Mapping[str, Contender], jobs: int, size: int, cells: Sequence[Cell]) -> Grid:
+    network = Network("product", "thesis, 6.4.1", (Layer.linear("product", rows=size, inputs=size, outputs=size),))
+    todo, places = [], []
+    for (name, variant), (a, b) in product(variants.items(), cells):
         drawn = PATTERNS.get(name.split("-")[0], PATTERNS[""])
         sparsities = (Sparsity.parse(drawn[a]), Sparsity.parse(drawn[b]))
-        own, _ = runs(network, contender, *sparsities, "edp", BUDGET_S)
+        own, _ = runs(network, variant, *sparsities, "edp", BUDGET_S)
         todo += [[replace(run, names=(f"{name} {a} {b}",)) for run in orders] for orders in own]
-        cells += [(name, (a, b))] * len(own)
-    place = {f"{name} {a} {b}": (name, (a, b)) for name, (a, b) in cells}
-    return {place[each.run.names[0]]: _figures(each) for each in compare(todo, jobs) if isinstance(each, Outcome)}
+        places += [(name, (a, b))] * len(own)
+    place = {f"{name} {a} {b}": (name, (a, b)) for name, (a, b) in places}
+    return {place[each.run.names[0]]: figures(each) for each in compare(todo, jobs) if isinstance(each, Outcome)}
 
 
-def _figures(found: Outcome) -> Figures:
+def figures(found: Outcome) -> Figures:
+    """What one workload takes."""
     result = found.result
     off_chip = next(iter(result.levels.values())).energy_pj
     return Figures(result.cycles, result.energy_pj - off_chip, result.energy_pj, found.run.swapped, found.run.padding)

@@ -21,6 +21,8 @@ def study(jobs: int = 1) -> Computed:
     technology = Technology()
     network = Network("product", "thesis, 6.4.1", (Layer.linear("product", rows=SIZE, inputs=SIZE, outputs=SIZE),))
     found = compare(network, DESIGNS, WEIGHTS, ACTIVATIONS, technology=technology, jobs=jobs, budget_s=60)
+    if found.interrupted:
+        raise KeyboardInterrupt
     own = area(load("highlight"), technology)
     rows = [
         (

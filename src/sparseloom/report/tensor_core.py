@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from sparseloom.report.row import Row, mean_error, measured
 from sparseloom.workload.workload import Workload
 
 CONVENTIONS = "sparseloop-micro22"
+DENSE = "1.0 1.0"
 LANES_A, LANES_B, STEP = 8, 16, 32
 """Nonzeros of A and of B that a cycle takes, and the rows (columns) packed together (Wang et al., ISCA 2021)."""
 
@@ -43,23 +44,22 @@ SPEEDUP = (
 
 def dstc_rows(claim: Claim) -> Iterator[Row]:
     """Figure 4-9, point by point, its mean error, and that of the closed form. Keys of the claim: ``<A> <B>``."""
-    workload, design, mapping = _case(DATA / "dstc-4096.yaml")
-    dense = claim.paper["1.0 1.0"]
-    points = [key for key in claim.paper if key != "1.0 1.0"]
-    cycles = {key: _cycles(workload, design, mapping, key) for key in claim.paper}
+    dense = claim.paper[DENSE]
+    points = [key for key in claim.paper if key != DENSE]
+    cycles = dstc_cycles(claim.paper, CONVENTIONS)
     found = [
-        measured("dstc", _name(key), "share", claim.paper[key] / dense, None, cycles[key] / cycles["1.0 1.0"], CURVE)
+        measured("dstc", _name(key), "share", claim.paper[key] / dense, None, cycles[key] / cycles[DENSE], CURVE)
         for key in points
     ]
     yield from found
-    drawn = [row for key, row in zip(points, found, strict=True) if _densities(key)[0] < 1]
+    drawn = [row for key, row in zip(points, found, strict=True) if densities(key)[0] < 1]
     whole = mean_error(found, "", "").error or 0.0
     what = f"latency, mean error of {len(drawn)}"
     yield mean_error(drawn, what, CURVE_MEAN.format(all=whole), claim.thesis_error)
     closed = [
-        measured("dstc", "", "", claim.paper[key] / dense, None, closed_form(*_densities(key)), "")
+        measured("dstc", "", "", claim.paper[key] / dense, None, closed_form(*densities(key)), "")
         for key in points
-        if _densities(key)[0] < 1
+        if densities(key)[0] < 1
     ]
     yield mean_error(closed, "closed form, mean error", CLOSED)
 
@@ -80,7 +80,8 @@ def _passes(density: float, lanes: int) -> float:
     return sum(chance * math.ceil(n / lanes) for n, chance in enumerate(chances))
 
 
-def _densities(key: str) -> tuple[float, float]:
+def densities(key: str) -> tuple[float, float]:
+    """Of A and of B."""
     a, b = key.split()
     return float(a), float(b)
 
@@ -101,10 +102,15 @@ def _case(path: Path) -> tuple[Workload, Design, LoopMapping]:
     return workload_file.build(node["workload"]), found, mapping_file.build(node["mapping"])
 
 
-def _cycles(workload: Workload, design: Design, mapping: LoopMapping, key: str) -> float:
-    given = zip(("A", "B"), _densities(key), strict=True)
-    densities = {name: Uniform(workload.tensor_shape(name), density) for name, density in given if density < 1}
-    return evaluate(replace(workload, densities=densities), design, mapping, profile(CONVENTIONS)).cycles
+def dstc_cycles(keys: Iterable[str], conventions: str) -> dict[str, float]:
+    """Cycles of the product of 4096 x 4096 matrices at these densities, by the rules of these conventions."""
+    workload, design, mapping = _case(DATA / "dstc-4096.yaml")
+    rules, found = profile(conventions), {}
+    for key in keys:
+        given = zip(("A", "B"), densities(key), strict=True)
+        sparse = {name: Uniform(workload.tensor_shape(name), density) for name, density in given if density < 1}
+        found[key] = evaluate(replace(workload, densities=sparse), design, mapping, rules).cycles
+    return found
 
 
 def stc_rows(claim: Claim) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Final
 
-from sparseloom.arch.support import set_ups
+from sparseloom.arch.support import SetUp, set_ups
 from sparseloom.arch.technology import Technology
 from sparseloom.designs.load import constraints, load
 from sparseloom.errors import MappingError
@@ -62,7 +62,7 @@ Key = tuple[str, Shape, str]
 def study(jobs: int = 1) -> Computed:
     """Speed over the dense core, and what bounds it."""
     best = _best(jobs)
-    results = {key: _result(*key) for key in product(CORES, SHAPES, WEIGHTS)}
+    results = {key: evaluated(setup(*key), key[1]) for key in product(CORES, SHAPES, WEIGHTS)}
     results |= {key: found.result for key, found in best.items() if key[0] == "dstc"}
     speeds = {key: results["tc", key[1], "dense"].cycles / found.cycles for key, found in results.items()}
     return Computed(
@@ -93,23 +93,26 @@ def study(jobs: int = 1) -> Computed:
     )
 
 
-def _result(name: str, shape: Shape, weights: str) -> Result:
+def setup(name: str, shape: Shape, weights: str) -> SetUp:
+    """A design as the artifact sets it up for a layer: the last of the ways that it has."""
+    return set_ups(load(name), {"A": Sparsity.parse(weights), "B": Sparsity(shape.inputs)})[-1]
+
+
+def evaluated(ready: SetUp, shape: Shape) -> Result:
     """The artifact's mapping of a layer: K in steps of 16 nonzeros, which 16 lanes take."""
-    [setup, *others] = set_ups(load(name), {"A": Sparsity.parse(weights), "B": Sparsity(shape.inputs)})
-    setup = others[-1] if others else setup
-    width = round(LANES / setup.sparsities["A"].density)
+    width = round(LANES / ready.sparsities["A"].density)
     steps = -(-shape.k // width)
     layer = Layer(
         shape.name, PRODUCT, {"M": shape.m, "N": shape.n, "K": steps * width},
-        densities={tensor: sparsity.density for tensor, sparsity in setup.sparsities.items()},
-chains={tensor: sparsity.chain for tensor, sparsity in setup.sparsities.items() if sparsity.chain},
+        densities={tensor: sparsity.density for tensor, sparsity in ready.sparsities.items()},
+chains={tensor: sparsity.chain for tensor, sparsity in ready.sparsities.items() if sparsity.chain},
     )  # fmt: skip
     for outer in (1, 2, 4, 8):
         try:
-            return evaluate(layer.workload(), setup.design, _mapping(shape, steps, width, outer))
+            return evaluate(layer.workload(), ready.design, _mapping(shape, steps, width, outer))
         except MappingError:
             continue
-    raise MappingError(f"no mapping of the artifact fits {name} for {shape.name}")
+    raise MappingError(f"no mapping of the artifact fits {ready.design.name} for {shape.name}")
 
 
 def _mapping(shape: Shape, steps: int, width: int, outer: int) -> LoopNest:

@@ -212,9 +212,12 @@ def _searched(todo: Sequence[Run], jobs: int) -> Iterator[tuple[int, Best | Spar
         return
     for number, run in enumerate(todo):
         try:
-            yield number, _search(run)
+            best: Best | SparseloomError = _search(run)
         except SparseloomError as error:
-            yield number, error
+            best = error
+        if isinstance(best, Best) and best.interrupted:
+            raise KeyboardInterrupt
+        yield number, best
 
 
 def _search(run: Run) -> Best:
