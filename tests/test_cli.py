@@ -726,7 +726,7 @@ def test_a_description_says_what_a_design_is_made_of_supports_and_allows(run) ->
         "  RF     M 1            K N        K 1, M 1, N 1          -                   -           Z      A, B" in lines
     )
     assert "DRAM, wider" in run("describe", "stc")[1]
-    assert "made of" not in run("describe", "eyeriss-v2-pe")[1]
+    assert "made of" not in run("describe", "bitmask")[1]
 
 
 def test_designs_are_laid_side_by_side(run, tmp_path: Path) -> None:

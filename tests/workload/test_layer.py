@@ -200,3 +200,33 @@ def test_an_einsum_that_is_no_matrix_product_says_why(einsum: str, why: str) -> 
     parsed = Einsum.parse(einsum)
     with pytest.raises(WorkloadError, match=f"odd is no matrix product: {why} in "):
         Layer("odd", parsed, dict.fromkeys(parsed.ranks, 2)).as_product()
+
+
+@pytest.mark.parametrize(
+    ("input", "window", "stride", "padding"),
+    [((13, 13), (3, 3), (1, 1), (1, 1)), ((227, 227), (11, 11), (4, 4), (0, 0)), ((7, 7), (1, 1), (1, 1), (0, 0))],
+)
+def test_planes_hold_all_computes_and_what_they_add_is_empty_or_in_the_smaller_parts(
+    input, window, stride, padding
+) -> None:
+    conv = Layer.convolution(
+        "conv", channels=6, filters=8, groups=2, input=input, window=window, stride=stride, padding=padding
+    )
+    plain = conv.as_planar((8, 8))
+    whole = conv.as_planar((8, 8), lanes=4, residues=True)
+    rows = -(-conv.shape["P"] // 8)
+    elements = -(-conv.shape["P"] // rows)
+    assert (plain.shape["X"], plain.shape["Y"]) == (elements**2, rows**2)
+    assert plain.total_computes >= conv.total_computes
+    assert plain.total_computes == pytest.approx(conv.total_computes * (elements * rows / conv.shape["P"]) ** 2)
+    # four lanes take no more passes than the places of a part need, and nonzeros stay as many
+    lanes = max(few for few in range(1, 5) if whole.shape["Y"] % few == 0)
+    assert whole.shape["Y"] / lanes == -(-(rows**2) // 4)
+    assert whole.shape["Y"] * whole.densities.get("I", 1.0) == pytest.approx(rows**2)
+    weights = whole.shape["C"] * whole.shape["T"] * whole.densities.get("W", 1.0)
+    assert weights == pytest.approx(conv.shape["C"] * conv.shape["R"] * conv.shape["S"])
+
+
+def test_a_product_is_a_plane_of_one_place() -> None:
+    linear = Layer.linear("fc", rows=3, inputs=5, outputs=7)
+    assert dict(linear.as_planar((8, 8), lanes=4).shape) == {"N": 3, "M": 7, "X": 1, "Y": 1, "C": 5, "T": 1}

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from sparseloom.arch.actions import EnergyTable
+from sparseloom.arch.banks import Banks
 from sparseloom.arch.choice import choosable, left_open
 from sparseloom.arch.component import Component, Unit, component, kind_of
 from sparseloom.arch.design import Design, Planar, Support
@@ -62,6 +63,13 @@ _ONE: Final = re.compile(rf"^\s*({_NAME})\s*<-\s*({_NAME}(?:\s*&\s*{_NAME})*)\s*
 _ALONE: Final = re.compile(rf"^\s*({_NAME})\s*$")
 
 
+class BanksModel(FileModel):
+    """Banks to which compute units scatter what they make."""
+
+    count: Count = Field(description="banks of one instance; each takes a word a cycle")
+    queue: Size = Field(default=0, description="words that wait before each bank")
+
+
 class LevelModel(FileModel):
     """One storage level; numbers are per instance."""
 
@@ -85,6 +93,7 @@ class LevelModel(FileModel):
     spatial_skipping: SafTexts = ()
     position_skipping: SafTexts = ()
     barrier: Switch = Field(default=False, description="after every tile its instances wait for the slowest")
+    banks: BanksModel | None = Field(default=None, description="compute units scatter what they make to these")
     decompresses: Switch = Field(default=False, description="keeps tiles plain that its parent keeps compressed")
     compresses: Switch = Field(default=False, description="writes plain tiles back to its parent compressed")
     component: Parts | None = Field(
@@ -249,6 +258,7 @@ def _level_model(level: StorageLevel, features: Features) -> LevelModel:
         formats={name: str(form) for name, form in features.formats.get(level.name, {}).items()},
         decompresses=level.name in features.decompression,
         compresses=level.name in features.compression,
+        banks=None if level.banks is None else BanksModel(**vars(level.banks)),
         component=_plain_component(level.component),
         metadata_component=_plain_component(level.metadata_component),
         **safs,
@@ -299,6 +309,7 @@ def _storage(level: LevelModel, made: Component | None, metadata: Component | No
         energy=EnergyTable(level.energy_pj, level.energy_source),
         component=made,
         metadata_component=metadata,
+        banks=None if level.banks is None else Banks(**level.banks.model_dump()),
     )
 
 

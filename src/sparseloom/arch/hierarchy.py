@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from sparseloom.arch.actions import COMPUTE_ACTIONS, STORAGE_ACTIONS, EnergyTable
+from sparseloom.arch.banks import Banks
 from sparseloom.arch.component import Component
 from sparseloom.errors import ArchitectureError, Fault, suggest
 
@@ -30,7 +31,8 @@ class StorageLevel:
     unbounded; ``instances = mesh_x * mesh_y`` counts the whole design's instances; ``holds`` names the tensors that
     the level is built for, ``None`` for any (a scratchpad of its own for each tensor of a processing element);
     ``component`` and ``metadata_component`` are what one instance is made of, ``None`` where that is not known; at a
-    ``barrier`` instances that are done with a tile wait until all are, before any takes the next one.
+    ``barrier`` instances that are done with a tile wait until all are, before any takes the next one; compute units scatter
+    what they make to its ``banks``, ``None`` where each has a place of its own.
     """
 
     name: str
@@ -50,6 +52,7 @@ class StorageLevel:
     component: Component | None = None
     metadata_component: Component | None = None
     barrier: bool = False
+    banks: Banks | None = None
 
     @property
     def instances(self) -> int:

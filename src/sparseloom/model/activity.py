@@ -12,6 +12,7 @@ from sparseloom.arch.features import GATING, SKIPPING, SPATIAL_SKIPPING
 from sparseloom.mapping.batch import MappingBatch
 from sparseloom.mapping.lanes import Packed, Thinning, lane_load, lane_shares, packing
 from sparseloom.model.computes import Computes, filter_computes
+from sparseloom.model.conflicts import conflicts
 from sparseloom.model.gather import BLOCKS, WORDS, Moved
 from sparseloom.model.lanewalk import LaneWalk, is_walked
 from sparseloom.model.microarch import Share
@@ -58,7 +59,7 @@ def activity(work: Filter, batch: MappingBatch, nests: Nests, thinning: Thinning
         for (level, _), each in packed.items():
             instances[:, level + 1 :] *= each.lanes[:, None]
         load = lane_load(problem, batch, thinning, packed.values())
-        load = load * waiting(problem, batch, nests.tile, packed)
+        load = load * waiting(problem, batch, nests.tile, packed) * conflicts(problem, batch, packed)
         computes = replace(computes, busiest=computes.busiest * load)
     levels, streamed = problem.design.architecture.levels, batch.stream.tolist()
     shares: dict[str, dict[str, Share]] = {level.name: {} for level in levels}

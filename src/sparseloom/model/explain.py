@@ -67,6 +67,11 @@ def assumptions(problem: Problem, conventions: Conventions) -> tuple[str, ...]:
     elif architecture.barrier:
         what = "instances wait for the slowest at every tile; of random tensors that is a mean, instances independent"
         said.append(f"{architecture.names[architecture.barrier]}: {what}")
+    for level in architecture.levels:
+        if level.banks is not None and not conventions.by_proportion and not is_walked(problem):
+            said.append(f"{level.name}: places that meet in one of its {level.banks.count} banks wait, all banks alike")
+        elif level.banks is not None:
+            said.append(f"{level.name}: places that meet in one of its banks do not wait")
     for name in _overlapping_leaders(problem):
         said.append(f"{name}: of its tiles by which two operands are judged, the one most likely empty decides")
     said += [f"{kind}: {_LANES[kind]}" for kind in sorted(kinds & _LANES.keys())]

@@ -33,6 +33,7 @@ STUDIES: Final[Mapping[str, str]] = {
     "fig6-10": "metrics",
     "fig6-12": "tax",
     "fig6-13": "dual",
+    "scnn": "cartesian",
     "tab4-2": "speed",
 }
 """By name, the module of this package whose ``study(jobs)`` computes it."""
