@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from sparseloom.arch.design import Design
 from sparseloom.errors import Fault, MappingError
+from sparseloom.kernel import working_s
 from sparseloom.mapping.batch import Problem
 from sparseloom.mapping.constraints import NONE, Constraints
 from sparseloom.mapping.mapspace import Mapspace
@@ -64,14 +64,14 @@ def best_design(
     """
     goal = objective(goal) if isinstance(goal, str) else goal
     require_budget(budget_s)
-    start = told = time.perf_counter()
+    start = told = working_s()
     runs = {k: _Run.of(space, goal) for k, space in enumerate(spaces) if isinstance(space, Mapspace)}
     wide = {k: perfect_of(run.space) for k, run in runs.items() if run.space.imperfect}
     few = {k: _Run.of(space, goal) for k, space in wide.items() if space is not None}
 
     def tell(some: list[_Run]) -> None:
         nonlocal told
-        now = time.perf_counter()
+        now = working_s()
         if watch is not None and now - told > WATCH_S:
             told = now
             watch(replace(_together(some), seconds=now - start))
@@ -87,7 +87,7 @@ def best_design(
         _race(list(runs.values()), start + budget_s, tell)
     except KeyboardInterrupt:
         stopped = True
-    best = replace(_together(runs.values()), seconds=time.perf_counter() - start, interrupted=stopped)
+    best = replace(_together(runs.values()), seconds=working_s() - start, interrupted=stopped)
     if best.mapping is None and best.proven:
         raise MappingError(_faults(spaces))
     number = min(runs, key=lambda k: runs[k].key)
@@ -137,7 +137,7 @@ class _Run:
         state.beat(most)
         try:
             for _ in range(TURN):
-                if not state.parts or time.perf_counter() >= until:
+                if not state.parts or working_s() >= until:
                     break
                 state.step()
         finally:
@@ -164,12 +164,12 @@ def _race(runs: list[_Run], until: float, tell: Callable[[list[_Run]], None]) ->
     """Search in turns until nothing is left that could be better: by turns that of the least bound, which is the bound of all
     together, and that which had the fewest turns, so that none waits for a hard one. Half of the time may go into bounds: those
     that got none wait until others had their turn."""
-    half = (time.perf_counter() + until) / 2
+    half = (working_s() + until) / 2
     for run in runs:
-        if time.perf_counter() < half:
+        if working_s() < half:
             run.look()
     live, turn, most = runs, 0, min((run.found.value for run in runs), default=np.inf)
-    while live and time.perf_counter() < until:
+    while live and working_s() < until:
         fair = turn % 2 == 0
         run = min(live, key=lambda run: (run.turns, run.found.bound or np.inf) if fair else (0, run.found.bound))
         run.turn(most, until)

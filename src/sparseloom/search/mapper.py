@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
 from sparseloom.errors import MappingError
+from sparseloom.kernel import working_s
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.mapping.mapspace import Mapspace
@@ -392,11 +392,11 @@ def best_mapping(
     """
     goal = objective(goal) if isinstance(goal, str) else goal
     require_budget(budget_s)
-    start = told = time.perf_counter()
+    start = told = working_s()
 
     def run(state: Search, until: float) -> None:
         nonlocal told
-        while state.parts and (now := time.perf_counter()) < until:
+        while state.parts and (now := working_s()) < until:
             state.step()
             if watch is not None and now - told > WATCH_S:
                 told = now
@@ -416,7 +416,7 @@ def best_mapping(
         # few mappings with good ones among them, which all are of the wider space, too
         inner = narrower(space)
         for k, narrow in enumerate(inner):
-            now = time.perf_counter()
+            now = working_s()
             state = begun(narrow, state)
             run(state, now + max(0.0, start + budget_s / 2 - now) / (len(inner) - k))
         state = begun(space, state)
@@ -424,7 +424,7 @@ def best_mapping(
     except KeyboardInterrupt:
         stopped = True
     state = state if state is not None and state.tree.space is space else begun(space, state)
-    best = replace(state.found(time.perf_counter() - start), interrupted=stopped)
+    best = replace(state.found(working_s() - start), interrupted=stopped)
     return best if best.mapping is None else exact(space, goal, best)
 
 

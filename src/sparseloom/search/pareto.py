@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from sparseloom.kernel import working_s
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.search.mapper import Best, best_mapping
 from sparseloom.search.objective import require_budget
@@ -46,11 +46,11 @@ def front(space: Mapspace, budget_s: float = float("inf")) -> Iterator[Front]:
     that is not above 0.
     """
     require_budget(budget_s)
-    start = time.perf_counter()
+    start = working_s()
     found, left, most = Front(space.size), budget_s, float("inf")
     while left > 0:
         best = best_mapping(space, "energy", left, most_cycles=most)
-        seconds = time.perf_counter() - start
+        seconds = working_s() - start
         left = budget_s - seconds
         if best.mapping is None or not best.proven:
             done = best.mapping is None and best.proven
