@@ -144,12 +144,15 @@ def test_what_has_no_numbers_is_refused(what, words) -> None:
 
 
 def test_every_kind_is_found_by_its_name_and_says_where_its_numbers_are_from() -> None:
-    sizes = {"width_bits": 16, "depth": 1024, "inputs": 8, "outputs": 4, "positions": 8, "length_um": 100.0}
+    sizes: dict[str, object] = {"width_bits": 16, "depth": 1024, "inputs": 8, "outputs": 4, "positions": 8}
+    sizes |= {"length_um": 100.0, "model": "LPDDR4"}
     for name, cls in kinds().items():
         one = component(name, {}, sizes)
         assert kind_of(one) == name
         assert type(one) is cls
         assert cls.__doc__
+        if name == "hwcomponents":  # which need not be installed: tests/arch/test_hwcomponents.py
+            continue
         found = one.estimate(TECHNOLOGY)
         assert found.source
         assert found.derivation
