@@ -22,6 +22,7 @@ from sparseloom.results.table import WIDTH, table
 STUDIES: Final[Mapping[str, str]] = {
     "fig3-1": "formats",
     "tab4-4": "compression",
+    "fig4-7": "activities",
     "fig4-8": "element",
     "fig4-9": "latency",
     "fig4-11": "tensor_cores",
