@@ -16,4 +16,4 @@ def test_modelled_activities_are_near_those_of_draws_which_are_the_oracles(monke
     assert found.ours["most"] < 0.03
     (table, components) = found.parts
     assert [row[0] for row in components.rows][-1] == "multiplier"
-    assert ("multiplier computes",) == tuple(row[0] for row in table.rows if row[0].startswith("multiplier"))
+    assert tuple(row[0] for row in table.rows if row[0].startswith("multiplier")) == ("multiplier computes",)
