@@ -24,7 +24,8 @@ def fastest(name: str, layer: Layer, weights: str, activations: str, *, waits: b
     operands = Sparsity.parse(weights), Sparsity.parse(activations)
     todo, refused = runs(Network("one", "made up", (layer,)), contender, *operands, "cycles", 60)
     (found,) = compare(todo)
-    assert not refused and isinstance(found, Outcome)
+    assert not refused
+    assert isinstance(found, Outcome)
     return found
 
 
@@ -35,8 +36,8 @@ def conv(channels: int, filters: int, side: int) -> Layer:
 
 
 def test_units_of_sparten_find_a_pair_a_cycle_and_wait_for_the_slowest_of_1024() -> None:
-    """An output has 9 * 128 places with a pair in 0.35 * 0.4 of them; the largest of 1,024 normal numbers is 3.24 deviations above their
-    mean. The binomial distribution is a little skew, by (1 - 2p) / 6 (3.24^2 - 1) = 1.1 pairs of 161."""
+    """An output has 9 * 128 places with a pair in 0.35 * 0.4 of them; the largest of 1,024 normal numbers is 3.24 deviations above
+    their mean. The binomial distribution is a little skew, by (1 - 2p) / 6 (3.24^2 - 1) = 1.1 pairs of 161."""
     layer, share = conv(128, 256, 32), 0.35 * 0.4
     pairs = 1152 * share
     alone = fastest("sparten", layer, "0.35", "0.4", waits=False).result.cycles
