@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Final
 
+from sparseloom.arch.energy import estimated
+from sparseloom.arch.technology import Technology
 from sparseloom.designs.load import constraints, load
 from sparseloom.kernel import kernel
 from sparseloom.memory import forget
@@ -19,7 +21,7 @@ from sparseloom.search.network import Setting, Task, tasks
 from sparseloom.search.walk import walk
 from sparseloom.workload import zoo
 
-DESIGNS: Final = ("eyeriss", "eyeriss-v2-pe")
+DESIGNS: Final = ("eyeriss", "eyeriss-v2-pe", "scnn")
 NETWORKS: Final[Mapping[str, tuple[str, ...]]] = {
     "resnet50": ("resnet50",),
     "bert-base": ("bert-base-128", "bert-base-512"),
@@ -129,7 +131,7 @@ def speed(design: str, network: str, hertz: float, most: int = MOST) -> Speed:
     layers = tuple(
         replace(each, densities={operand.name: DENSITY for operand in each.einsum.operands}) for each in whole.layers
     )
-    setting = Setting(load(design), constraints(design).widened())
+    setting = Setting(estimated(load(design), Technology()), constraints(design).widened())
     parts = [_layer(task, setting, hertz, most) for task in tasks(replace(whole, layers=layers), setting)]
     sums = [sum(getattr(part, name) for part in parts) for name in Speed.__dataclass_fields__]
     return Speed(*sums)
