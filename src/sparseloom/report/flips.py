@@ -141,14 +141,11 @@ def _dataflows(found: Ways, jobs: int) -> Part:
 
 
 def dataflows(limits: Constraints) -> dict[str, Constraints]:
-    """What HighLight's elements could run instead of the mapping that its ``limits`` allow."""
-    banks, row = limits.of("RF"), limits.of("VFMU")
-    one = Limit.exactly(1)
+    """What HighLight's elements could run instead of the mapping that its ``limits`` allow: what stays while the innermost loop
+    runs; sums are added across a row in all."""
+    banks, one = limits.of("RF"), Limit.exactly(1)
     changed = {
-        "B stays, sums are added across a row": {"RF": replace(banks, temporal={"N": one}, inner=("K", "M"))},
-        "sums stay, and are added across a row": {"RF": replace(banks, inner=("N", "K"))},
-        "A stays, no sums across a row": {
-            "VFMU": replace(row, spatial={"K": one, "M": Limit(1, 128), "N": one}, axes={})
-        },
+        "B stays": {"RF": replace(banks, temporal={"N": one}, inner=("K", "M"))},
+        "sums stay": {"RF": replace(banks, inner=("N", "K"))},
     }
     return {what: replace(limits, levels={**limits.levels, **own}) for what, own in changed.items()}

@@ -23,7 +23,7 @@ ACTIVATIONS: Final = {"resnet50": "0.4", "transformer-big": "0.9"}
 """Density of the activations by network: about 60 % zeros, and less than 10 %."""
 
 HALF: Final = "C0(2:4)"
-PATTERNS: Final = (HALF, "C1(2:3)->C0(2:4)", "C1(2:4)->C0(2:4)")
+PATTERNS: Final = (HALF, "C1(2:4)->C0(2:4)")
 DESIGNS: Final = ("tc", "stc", "dstc", "highlight")
 SWEPT: Final = ("dstc", "highlight")
 SHARE: Final = 0.5

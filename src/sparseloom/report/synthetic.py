@@ -60,6 +60,7 @@ def _claims(grid: Grid) -> dict[str, float]:
         over_sparse = [ratio for each in (*SPARSE, name) for ratio in ratios(grid, each, "highlight").values()]
         found[f"sparse-geomean-{name}"] = geometric_mean(over_sparse)
         found[f"sparse-max-{name}"] = max(over_sparse)
+        found[f"best-{name}"] = max(ratios(grid, "highlight", name).values())
     return found
 
 
