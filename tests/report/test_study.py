@@ -11,11 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from sparseloom.arch.technology import Technology
 from sparseloom.errors import InputError
 from sparseloom.fibertree.density import ActualData
-from sparseloom.report import bandwidth, latency, synthetic, tensor_cores
+from sparseloom.report import bandwidth, flips, latency, products, pruned, tensor_cores
 from sparseloom.report import study as studies
 from sparseloom.report.study import STUDIES, Chart, Finding, study, text
+from sparseloom.search.comparison import Refusal
+from sparseloom.workload import zoo
+from sparseloom.workload.layer import Layer
+from sparseloom.workload.network import Network
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("fig3-1", "tab4-4", "fig4-8", "fig4-9", "fig4-12", "fig6-2", "fig6-3", "fig6-12")
@@ -56,9 +61,9 @@ def test_a_quick_study_holds(name) -> None:
 
 def test_the_synthetic_workloads_hold_in_small(monkeypatch) -> None:
     """Products of 256 x 256, three of the twelve workloads: order and exact speed are as in full size."""
-    monkeypatch.setattr(synthetic, "SIZE", 256)
-    monkeypatch.setattr(synthetic, "A_PERCENT", (0, 75))
-    monkeypatch.setattr(synthetic, "B_PERCENT", (0, 50))
+    monkeypatch.setattr(products, "SIZE", 256)
+    monkeypatch.setattr(products, "A_PERCENT", (0, 75))
+    monkeypatch.setattr(products, "B_PERCENT", (0, 50))
     found = study("fig6-9")
     ours = {finding.what.split(",")[0]: finding.ours for finding in found.findings}
     assert ours["cycles of highlight over those of its padded work at its pattern's density"] == 1.0
@@ -66,8 +71,22 @@ def test_the_synthetic_workloads_hold_in_small(monkeypatch) -> None:
     assert found.computed.chart is not None
     assert list(found.computed.chart.places) == ["0/0", "0/50", "75/0", "75/50"]
     assert found.computed.chart.series["s2ta"][0] is None
+    grid = products.grid()
+    alone, both = grid["s2ta", (75, 50)], grid[products.BOTH, (75, 50)]
+    assert both.cycles == alone.cycles * (2 / 8 if both.swapped else 4 / 8)
+    assert grid[products.BOTH, (75, 0)].cycles == grid["s2ta", (75, 0)].cycles
+    assert found.computed.notes[-1].endswith("s2ta-both 0/0")
+    [flipped] = [part for part in found.computed.parts if "flipped" in part.title]
+    over = {
+        row[0]: dict(zip(flipped.header[1:], (float(cell.split()[0]) for cell in row[1:]), strict=True))
+        for row in flipped.rows
+    }
+    assert over["none"]["tc"] == pytest.approx(ours["EDP of tc over highlight's"], abs=0.005)
+    assert over["operands never swapped"]["tc"] < over["none"]["tc"]
+    assert over["dstc without its operand collector"]["dstc"] < over["none"]["dstc"]
+    assert over["leakage in the energy"] != over["none"] != over["65 nm"]
     # Fig. 6-10 is of the same grid, which is not searched again
-    monkeypatch.setattr(synthetic, "compare", None)
+    monkeypatch.setattr(products, "numbered", None)
     means = study("fig6-10")
     of_edp = next(each.ours for each in means.findings if each.what.startswith("EDP"))
     [edp] = [part for part in found.computed.parts if part.title.startswith("EDP over tc's, on")]
@@ -75,6 +94,72 @@ def test_the_synthetic_workloads_hold_in_small(monkeypatch) -> None:
     [geomeans] = [part for part in means.computed.parts if part.title.startswith("geometric")]
     assert dict(zip(geomeans.header, geomeans.rows[-1], strict=True))["EDP"] == highlight[-1]
     assert 0 < of_edp < 1
+
+
+def test_limits_of_bandwidth_leakage_and_prices_change_what_they_should(monkeypatch) -> None:
+    monkeypatch.setattr(products, "SIZE", 128)
+    monkeypatch.setattr(products, "A_PERCENT", (75,))
+    monkeypatch.setattr(products, "B_PERCENT", (75,))
+    ways = products.ways()
+    base, cell = products.best(ways), (75, 75)
+    limited, leaking = flips._with_limits(ways, 1), flips._leaking(base)
+    dearer = flips._repriced(ways, products.contenders(Technology(65)))
+    again = flips._repriced(ways, products.contenders(Technology()))
+    for name in (*products.DESIGNS, products.BOTH):
+        before = base[name, cell]
+        assert limited[name, cell].cycles >= before.cycles
+        assert again[name, cell] == before
+        assert (dearer[name, cell].cycles, dearer[name, cell].on_chip_pj > before.on_chip_pj) == (before.cycles, True)
+        leakage_mw = products.contenders(Technology())[name].area.leakage_mw
+        leaked_pj = leaking[name, cell].on_chip_pj - before.on_chip_pj
+        assert leaked_pj == pytest.approx(leakage_mw * before.cycles * Technology().cycle_ns)
+    assert any(limited[key].cycles > before.cycles for key, before in base.items() if key in limited)
+
+
+def test_a_product_for_which_no_mapping_is_found_is_an_error_and_no_gap(monkeypatch) -> None:
+    monkeypatch.setattr(products, "SIZE", 64)
+    monkeypatch.setattr(
+        products, "numbered", lambda todo, jobs: ((n, Refusal("", (), InputError("none"))) for n in range(99))
+    )
+    with pytest.raises(InputError, match="none"):
+        products.searched({"tc": products.contenders(Technology())["tc"]}, 1, ((0, 0),))
+
+
+def test_pruned_networks_are_run_by_their_largest_layers() -> None:
+    network = zoo.load("transformer-big")
+    part = pruned.largest(network)
+    kinds: dict[str, int] = {}
+    for layer in part.layers:
+        kind = str(sorted(layer.as_product().shape.items()))
+        kinds[kind] = kinds.get(kind, 0) + layer.total_computes
+    assert network.computes / 2 <= part.computes
+    assert part.computes - min(kinds.values()) < network.computes / 2
+    assert {layer.name for layer in part.layers} >= {"encoder.query", "encoder.ff1"}
+
+
+def test_a_pruned_network_is_the_sum_of_its_layers(monkeypatch) -> None:
+    """One layer of which the second network has three, and one that is too small to be run."""
+    big, small = Layer.linear("big", rows=16, inputs=32, outputs=32), Layer.linear("small", rows=4, inputs=4, outputs=4)
+    networks = {
+        name: pruned.largest(Network(name, "test", (dataclasses.replace(big, count=count), small)))
+        for name, count in (("resnet50", 1), ("transformer-big", 3))
+    }
+    monkeypatch.setattr(pruned, "ACTIVATIONS", dict.fromkeys(networks, "0.4"))
+    totals = pruned._totals(networks, 1)
+    for (name, network, pattern), total in totals.items():
+        if network == "resnet50":
+            thrice = totals[name, "transformer-big", pattern]
+            assert (thrice.cycles, thrice.energy_pj) == pytest.approx((3 * total.cycles, 3 * total.energy_pj))
+    monkeypatch.setattr(pruned, "_totals", lambda networks, jobs: totals)
+    found = study("fig6-1")
+    best = min(totals[name, "resnet50", pruned.HALF].edp for name in ("tc", "stc", "dstc"))
+    at_half = totals["highlight", "resnet50", pruned.HALF].edp / best
+    ours = [
+        each.ours
+        for each in found.findings
+        if each.what.startswith("EDP of highlight over the best of the others, Res")
+    ]
+    assert min(ours) - 1e-9 <= at_half <= max(ours) + 1e-9
 
 
 def test_the_artifacts_mappings_of_tensor_cores_give_its_closed_form() -> None:

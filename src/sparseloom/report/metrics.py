@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from statistics import geometric_mean
 from typing import Final
 
-from sparseloom.report import synthetic
+from sparseloom.report import products
+from sparseloom.report.products import DESIGNS, Cell, Figures, Grid
 from sparseloom.report.study import Chart, Computed, Part
-from sparseloom.report.synthetic import DESIGNS, Cell, Figures, Grid
 
 OURS: Final = "highlight"
 METRICS: Final[Mapping[str, Callable[[Figures], float]]] = {
@@ -20,7 +20,7 @@ METRICS: Final[Mapping[str, Callable[[Figures], float]]] = {
 
 def study(jobs: int = 1) -> Computed:
     """Geometric means of every metric, and each workload's energy and speed beside each other."""
-    grid = synthetic.grid(jobs)
+    grid = products.grid(jobs)
     means = {(metric, name): _mean(grid, metric, name, "tc") for metric in METRICS for name in DESIGNS}
     return Computed(
         "energy and speed over the workloads of Fig. 6-9",
@@ -35,7 +35,7 @@ def study(jobs: int = 1) -> Computed:
         (
             "a mean is over the workloads that both designs run: s2ta refuses those whose operands are both denser than half, so "
             "that its mean over tc is of other workloads than those of the others",
-            *synthetic.notes(),
+            *products.notes(),
         ),
     )  # fmt: skip
 

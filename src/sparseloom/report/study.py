@@ -28,6 +28,7 @@ STUDIES: Final[Mapping[str, str]] = {
     "fig4-11": "tensor_cores",
     "fig4-12": "bandwidth",
     "fig4-13": "dataflows",
+    "fig6-1": "pruned",
     "fig6-2": "selection",
     "fig6-3": "muxing",
     "fig6-9": "synthetic",
