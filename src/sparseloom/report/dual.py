@@ -9,7 +9,7 @@ from sparseloom.arch.technology import Technology
 from sparseloom.designs.load import constraints, load
 from sparseloom.fibertree.sparsity import Sparsity
 from sparseloom.report.study import Chart, Computed, Part
-from sparseloom.search.comparison import Contender, Outcome, compare, runs
+from sparseloom.search.comparison import Contender, compare, required, runs
 from sparseloom.workload.layer import Layer
 from sparseloom.workload.network import Network
 
@@ -54,8 +54,7 @@ def _speeds(jobs: int) -> dict[tuple[str, int], float]:
             todo += [[replace(run, names=(f"{name} {h}",)) for run in orders] for orders in own]
     macs = load("highlight").architecture.compute.instances
     found = {}
-    for each in compare(todo, jobs):
-        if isinstance(each, Outcome):
-            name, shape = each.run.names[0].split()
-            found[name, int(shape)] = each.run.useful / macs / (each.result.cycles * (1 - each.run.padding))
+    for each in required(compare(todo, jobs)):
+        name, shape = each.run.names[0].split()
+        found[name, int(shape)] = each.run.useful / macs / (each.result.cycles * (1 - each.run.padding))
     return found

@@ -19,7 +19,7 @@ from sparseloom.mapping.mapping import Mapping as LoopNest
 from sparseloom.model.evaluate import evaluate
 from sparseloom.report.study import Chart, Computed, Part
 from sparseloom.results import Result
-from sparseloom.search.comparison import Contender, Outcome, Run, compare, runs
+from sparseloom.search.comparison import Contender, Outcome, Run, compare, required, runs
 from sparseloom.workload.layer import PRODUCT, Layer
 from sparseloom.workload.network import Network
 
@@ -138,7 +138,7 @@ def _best(jobs: int) -> Mapping[Key, Outcome]:
             label = f"{name} {shape.name} {weights}"
             keys[label] = (name, shape, weights)
             todo += [[replace(run, names=(label,)) for run in orders] for orders in own]
-    return {keys[each.run.names[0]]: each for each in compare(todo, jobs) if isinstance(each, Outcome)}
+    return {keys[each.run.names[0]]: each for each in required(compare(todo, jobs))}
 
 
 def _constraints(name: str) -> Constraints:

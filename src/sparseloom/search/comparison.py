@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
@@ -197,6 +197,14 @@ def numbered(todo: Sequence[Sequence[Run]], jobs: int = 1) -> Iterator[tuple[int
             yield kind, replace(one, best=replace(one.best, bound=bounds[kind]))
         elif open_orders[kind] == 0:
             yield kind, Refusal(run.design, run.names, failed[kind])
+
+
+def required(found: Iterable[Outcome | Refusal]) -> Iterator[Outcome]:
+    """The outcomes. Raises the error of a layer that was refused: what it was wanted for would do without it."""
+    for each in found:
+        if isinstance(each, Refusal):
+            raise each.error
+        yield each
 
 
 def outcome_of(run: Run, best: Best, mapping: LoopNest) -> Outcome:
