@@ -11,6 +11,7 @@ from tests.generators import cases
 
 from sparseloom import case as cases_of
 from sparseloom.arch.actions import EnergyTable
+from sparseloom.arch.banks import Banks
 from sparseloom.arch.design import Design
 from sparseloom.arch.features import Features, Saf
 from sparseloom.arch.hierarchy import Architecture, ComputeLevel, Network, StorageLevel
@@ -416,3 +417,17 @@ def test_the_shipped_mapping_of_eyeriss_is_the_best_of_its_row_stationary_mapspa
     given_ = evaluate(case.workload, case.design, case.mapping)
     assert best.proven
     assert best.value == given_.energy_pj * given_.cycles
+
+
+@pytest.mark.parametrize("queue", [0, 1])
+def test_the_search_finds_the_best_where_lanes_meet_in_banks(queue: int) -> None:
+    """Lanes of two levels over two ranks, of which one is added up: what meets in a bank depends on which level spreads which."""
+    energy = EnergyTable({"read": 1.0, "fill": 1.0, "update": 1.0})
+    levels = (
+        StorageLevel("A", energy=energy),
+        StorageLevel("B", energy=energy, mesh_x=4, banks=Banks(2, queue)),
+        StorageLevel("C", energy=energy, mesh_x=16),
+    )
+    workload = Workload(Einsum.parse("Z[m] = A[m,k] * B[k]"), {"M": 8, "K": 8})
+    space = Mapspace(Problem(workload, Design(Architecture(levels, ComputeLevel("mac", mesh_x=16)))))
+    assert found(space, OBJECTIVES["cycles"]) == best_of_all(space, OBJECTIVES["cycles"])

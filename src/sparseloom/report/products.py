@@ -53,14 +53,12 @@ Ways = Mapping[tuple[str, Cell], tuple[Outcome, ...]]
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Cycles and energy of one workload on one design, on the chip and in all."""
+class Spent:
+    """Cycles, and energy on the chip and in all."""
 
-    cycles: float
-    on_chip_pj: float
-    energy_pj: float
-    swapped: bool
-    padding: float
+    cycles: float = 0.0
+    on_chip_pj: float = 0.0
+    energy_pj: float = 0.0
 
     @property
     def edp(self) -> float:
@@ -69,7 +67,16 @@ class Figures:
 
     @property
     def edp_with_dram(self) -> float:
+        """pJ x cycles, DRAM included."""
         return self.energy_pj * self.cycles
+
+
+@dataclass(frozen=True)
+class Figures(Spent):
+    """What one workload takes on one design."""
+
+    swapped: bool = False
+    padding: float = 0.0
 
 
 Grid = Mapping[tuple[str, Cell], Figures]

@@ -6,16 +6,16 @@ The figure does not say how far a network was pruned for a design other than STC
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from typing import Final
 
 from sparseloom.arch.technology import Technology
 from sparseloom.designs.load import constraints, load
 from sparseloom.fibertree.sparsity import Sparsity
-from sparseloom.report.products import contender, figures
+from sparseloom.report.products import Spent, contender, figures
 from sparseloom.report.study import Chart, Computed, Part
-from sparseloom.search.comparison import Contender, Outcome, Run, compare, runs
+from sparseloom.search.comparison import Contender, Outcome, Run, compare, required, runs
 from sparseloom.workload import zoo
 from sparseloom.workload.network import Network
 
@@ -35,31 +35,14 @@ Key = tuple[str, str, str]
 """Design, network, pattern of the weights."""
 
 
-@dataclass(frozen=True)
-class Total:
-    """All layers that are run: cycles, and energy on the chip and in all."""
-
-    cycles: float = 0.0
-    on_chip_pj: float = 0.0
-    energy_pj: float = 0.0
-
-    def and_(self, outcome: Outcome) -> Total:
-        """With the layers that an outcome stands for."""
-        one, count = figures(outcome), sum(outcome.run.counts)
-        return Total(
-            self.cycles + count * one.cycles,
-            self.on_chip_pj + count * one.on_chip_pj,
-            self.energy_pj + count * one.energy_pj,
-        )
-
-    @property
-    def edp(self) -> float:
-        """pJ x cycles on the chip."""
-        return self.on_chip_pj * self.cycles
-
-    @property
-    def edp_with_dram(self) -> float:
-        return self.energy_pj * self.cycles
+def with_(total: Spent, outcome: Outcome) -> Spent:
+    """A total with the layers that an outcome stands for."""
+    one, count = figures(outcome), sum(outcome.run.counts)
+    return Spent(
+        total.cycles + count * one.cycles,
+        total.on_chip_pj + count * one.on_chip_pj,
+        total.energy_pj + count * one.energy_pj,
+    )
 
 
 def study(jobs: int = 1) -> Computed:
@@ -126,15 +109,13 @@ def _claims(edp: Mapping[Key, float]) -> dict[str, float]:
     }
 
 
-def _totals(networks: Mapping[str, Network], jobs: int) -> dict[Key, Total]:
+def _totals(networks: Mapping[str, Network], jobs: int) -> dict[Key, Spent]:
     contenders = {name: contender(load(name), constraints(name).widened(), Technology()) for name in DESIGNS}
     keys = [key for key in product(DESIGNS, networks, PATTERNS) if key[0] in SWEPT or key[2] == HALF]
     todo = [orders for key in keys for orders in _runs(key, networks[key[1]], contenders[key[0]])]
-    found = {" ".join(key): Total() for key in keys}
-    for each in compare(todo, jobs):
-        if not isinstance(each, Outcome):
-            raise each.error
-        found[each.run.design] = found[each.run.design].and_(each)
+    found = {" ".join(key): Spent() for key in keys}
+    for each in required(compare(todo, jobs)):
+        found[each.run.design] = with_(found[each.run.design], each)
     return {key: found[" ".join(key)] for key in keys}
 
 

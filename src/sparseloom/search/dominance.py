@@ -19,12 +19,13 @@ FloatArray = NDArray[np.float64]
 
 def comparable(problem: Problem, imperfect: bool | frozenset[str]) -> bool:
     """Whether what is said above holds: without imperfect bounds, sliding windows, features of storage, formats whose upper ranks
-    move by themselves, and metadata that may not fit."""
+    move by themselves, metadata that may not fit, and banks, whose conflicts go by the ranks that each level spreads."""
     architecture, features = problem.design.architecture, problem.design.features
     forms = [form for table in features.formats.values() for form in table.values()]
     bounded = forms and any(level.metadata_capacity_bits is not None for level in architecture.levels)
     listed = any(len(form.ranks) > 1 for form in forms)
-    return not (imperfect or any(problem.sliding) or features.safs or listed or bounded)
+    banked = any(level.banks is not None for level in architecture.levels)
+    return not (imperfect or any(problem.sliding) or features.safs or listed or bounded or banked)
 
 
 class Seen:
