@@ -184,7 +184,7 @@ def broken_bounds(space: Mapspace, name: str) -> list[str]:
             return np.where(found.valid, state.goal.of(found.energy_pj, found.cycles), np.inf)
         settled = state._settle(part)
         values = np.full(len(part.prefixes), np.inf)
-        for _, parent, prefixes in state.tree.following(part.prefixes):
+        for _, parent, prefixes, _ in state.tree.following(part.prefixes):
             longer = _Part(part.keep, prefixes, settled.settled, settled.cost[parent], np.zeros(len(prefixes)))
             np.minimum.at(values, parent, least(longer))
         for bounds in (state._bounds(part), state._bounds(settled)):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,8 @@ class RankNodes:
 
     ``bounds`` [M, 3] are those of the last stage: temporal, along X, along Y. The nodes that may follow node m are ``begin[m]`` up
     to ``begin[m + 1]`` of the next stage. A temporal loop of the last stage is ``sure`` [M] to replace tiles for some share of the
-    computes. The first of all lanes goes through ``points`` [M] coordinates, in ``whole`` [M] tiles and others that are cut short.
+    computes. The first of all lanes goes through ``points`` [M] coordinates, ``whole`` [M] of them in tiles that are not cut
+    short. In the number of a tile, by its grid, each has its part ``number`` [M].
     """
 
     tile: IntArray
@@ -31,6 +33,38 @@ class RankNodes:
     sure: FloatArray
     points: FloatArray
     whole: FloatArray
+    number: IntArray = field(default_factory=lambda: np.zeros(1, np.int64))
+
+    @cached_property
+    def turned(self) -> BoolArray:
+        """Whether there is a temporal loop at the last stage, [M]."""
+        return np.asarray(self.bounds[:, 0] > 1)
+
+    def numbered(self, number: IntArray) -> RankNodes:
+        """These with their parts of the numbers of tiles."""
+        return replace(self, number=number)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Nodes that follow one node with tiles of the same number, and a temporal loop all or none: what all of a group have at
+    ``least``. The groups that may follow node m are ``begin[m]`` up to ``begin[m + 1]``, the nodes of group g ``first[g]`` up to
+    ``first[g + 1]``."""
+
+    least: RankNodes
+    begin: IntArray
+    first: IntArray
+
+    @classmethod
+    def of(cls, before: RankNodes, after: RankNodes) -> Groups:
+        """The groups of the nodes of a temporal stage that stand together and are alike."""
+        parent = np.repeat(np.arange(len(before.begin) - 1), np.diff(before.begin))
+        kinds = np.column_stack([parent, after.number, after.turned])
+        first = np.flatnonzero(np.r_[True, (kinds[1:] != kinds[:-1]).any(axis=1)])
+        sure, points, whole = (np.minimum.reduceat(each, first) for each in (after.sure, after.points, after.whole))
+        begin = np.searchsorted(first, before.begin)
+        least = RankNodes(after.tile[first], after.bounds[first], _NONE, sure, points, whole, after.number[first])
+        return cls(least, begin, np.r_[first, len(after.tile)])
 
 
 def rank_nodes(
@@ -70,9 +104,8 @@ def rank_nodes(
 
 
 def _first_lane(bounds: IntArray, temporal: BoolArray, tile: IntArray, size: int) -> tuple[FloatArray, FloatArray]:
-    """Coordinates of a rank of some ``size`` that the first of all lanes goes through, and the tiles of them that are not cut
-    short,
-    for loops with ``bounds`` [N, L] around tiles [N], outermost first."""
+    """Coordinates of a rank of some ``size`` that the first of all lanes goes through, and those of them in tiles that are not cut
+    short, for loops with ``bounds`` [N, L] around tiles [N], outermost first."""
     count, loops = bounds.shape
     repeated = np.where(temporal, bounds, 1)
     ones = np.ones((count, 1), np.int64)
@@ -93,4 +126,4 @@ def _first_lane(bounds: IntArray, temporal: BoolArray, tile: IntArray, size: int
             points += iterations * full[:, i + 1]
             whole += iterations * times[:, i + 1]
             left -= iterations * cover[:, i + 1]
-    return points + np.where(open_, left, 0), whole
+    return points + np.where(open_, left, 0), whole * tile

@@ -7,7 +7,7 @@ stages so far; of each rank it knows the coordinates in a tile of what lies furt
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import permutations
 from math import prod
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
 from sparseloom.kernel import inlined, kernel
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch
+from sparseloom.mapping.choices import Choices, all_choices
 from sparseloom.mapping.mapspace import Mapspace
-from sparseloom.mapping.nodes import RankNodes, rank_nodes
+from sparseloom.mapping.nodes import Groups, RankNodes, rank_nodes
 from sparseloom.mapping.steps import (
     MOST_STEPS,
     MOST_WORK,
@@ -36,9 +37,33 @@ FloatArray = NDArray[np.float64]
 CHUNK = 8192
 """Prefixes that are made together, about."""
 
-Promising = Callable[[IntArray, IntArray, FloatArray], BoolArray]
-"""Which combinations of bounds are worth being made prefixes of, [K]: of each the number of the prefix that it follows [K], a
-node of each rank [D, K], and the product of its spatial bounds [K]."""
+
+@dataclass(frozen=True)
+class Chosen:
+    """K choices of what follows prefixes: the number ``parent`` [K] of the prefix of each, the product ``lanes`` [K] of all its
+    spatial bounds, and the ``least`` [K] value that comes of it."""
+
+    parent: IntArray
+    choices: Choices
+    lanes: FloatArray
+    least: FloatArray
+
+    def __getitem__(self, some: IntArray) -> Chosen:
+        return Chosen(self.parent[some], self.choices[some], self.lanes[some], self.least[some])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Chosen]) -> Chosen:
+        """Those of several, one after the other."""
+        first = parts[0].choices
+        nodes = np.concatenate([each.choices.nodes for each in parts], axis=1)
+        parent, lanes, least = (
+            np.concatenate([getattr(each, name) for each in parts]) for name in ("parent", "lanes", "least")
+        )
+        return cls(parent, Choices(first.stage, first.ranks, nodes), lanes, least)
+
+
+Promising = Callable[[Chosen], FloatArray]
+"""The least value that comes of choices, [K]: 0 where nothing is known, infinite where they are not worth making prefixes of."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +122,42 @@ class Tree:
                 looped[: depth + 1, list(ranks)] = True
         return looped
 
+    def ranks(self, stage: int) -> list[RankNodes]:
+        """The nodes of each rank at a stage."""
+        return self._nodes[stage][0]
+
+    def grid(self, stage: int) -> Grid:
+        """The tiles that may be left at a stage."""
+        return self._nodes[stage][1]
+
     @cached_property
-    def _ranks(self) -> list[list[RankNodes]]:
-        """By rank and stage."""
+    def _nodes(self) -> list[tuple[list[RankNodes], Grid]]:
+        """By stage, the nodes of each rank, and the grid of their tiles."""
         places, sizes = np.array(self.space.places), self.space.problem.shape.tolist()
-        return [
+        by_rank = [
             rank_nodes(chains, places, self.stages, size, self.spread[:, d])
             for d, (chains, size) in enumerate(zip(self.space.chains, sizes, strict=True))
         ]
+        found = []
+        for ranks in zip(*by_rank, strict=True):
+            grid = Grid.of([rank.tile for rank in ranks])
+            parts = zip(grid.strides, grid.tiles, ranks, strict=True)
+            found.append((
+                [rank.numbered(stride * np.searchsorted(known, rank.tile)) for stride, known, rank in parts], grid
+            ))  # fmt: skip
+        return found
+
+    def _groups(self, stage: int) -> list[Groups]:
+        """By rank, the nodes of a temporal stage in groups."""
+        known = self._known_groups.get(stage)
+        if known is None:
+            pairs = zip(self.ranks(stage - 1), self.ranks(stage), strict=True)
+            known = self._known_groups[stage] = [Groups.of(before, after) for before, after in pairs]
+        return known
+
+    @cached_property
+    def _known_groups(self) -> dict[int, list[Groups]]:
+        return {}
 
     @property
     def root(self) -> Prefixes:
@@ -114,21 +167,16 @@ class Tree:
 
     def tiles(self, prefixes: Prefixes) -> IntArray:
         """Coordinates of each rank in a tile of what lies further in, [D, N]."""
-        ranks = (each[prefixes.stage] for each in self._ranks)
+        ranks = self.ranks(prefixes.stage)
         return np.stack([rank.tile[at] for rank, at in zip(ranks, prefixes.node.T, strict=True)])
+
+    def choices(self, prefixes: Prefixes) -> Choices:
+        """The nodes that prefixes have come to."""
+        return Choices(prefixes.stage, self.ranks(prefixes.stage), prefixes.node.T)
 
     def arrives(self, depth: int) -> int:
         """The stage after which all loops outside a level are there."""
         return sum(level < depth for level, _ in self.stages)
-
-    def grid(self, stage: int) -> Grid:
-        """The tiles that may be left at a stage."""
-        return self._grids[stage]
-
-    @cached_property
-    def _grids(self) -> list[Grid]:
-        stages = range(len(self.stages) + 1)
-        return [Grid.of([rank[stage].tile for rank in self._ranks]) for stage in stages]
 
     def steps(self, stage: int) -> list[RankSteps]:
         """What may be left of each rank after a stage, by what was before."""
@@ -136,29 +184,25 @@ class Tree:
 
     @cached_property
     def _steps(self) -> list[list[RankSteps]]:
-        return [[self._rank_steps(d, stage) for d in range(len(self._ranks))] for stage in range(len(self.stages))]
+        return [
+            [self._rank_steps(d, stage) for d in range(len(self.space.chains))] for stage in range(len(self.stages))
+        ]
 
     def _rank_steps(self, d: int, stage: int) -> RankSteps:
-        before, after = self._ranks[d][stage : stage + 2]
+        before, after = self.ranks(stage)[d], self.ranks(stage + 1)[d]
         parent = np.repeat(np.arange(len(before.tile)), np.diff(before.begin))
         known = self.grid(stage).tiles[d], self.grid(stage + 1).tiles[d]
-        turned = after.bounds[:, 0] > 1
-        return rank_steps(before.tile[parent], after.tile, after.bounds[:, 1:], turned, after.sure, known)
+        return rank_steps(before.tile[parent], after.tile, after.bounds[:, 1:], after.turned, after.sure, known)
 
     def least_before(self, stage: int, after: FloatArray) -> FloatArray:
         """The least that some values of tiles after a stage come to for those before it, both by number."""
         grids = self.grid(stage), self.grid(stage + 1)
         return least_before(grids, self.steps(stage), after)
 
-    def cycles(self, stage: int, nodes: IntArray) -> FloatArray:
-        """The fewest cycles in which the lane with most points can make them, one each, with bounds of ``nodes`` [D, N]: [N]."""
-        points, whole = np.ones(nodes.shape[1]), np.ones(nodes.shape[1])
-        for rank, own in zip(self._ranks, nodes, strict=True):
-            here = rank[stage]
-            points *= here.points[own]
-            whole *= here.whole[own] * here.tile[own]
-        idle, found = self._idle[stage], points / self._lanes_after(stage)
-        return np.asarray(found if idle is None else found + whole * idle[self.number(stage, nodes)])
+    def cycles(self, choices: Choices) -> FloatArray:
+        """The fewest cycles in which the lane with most points can make them, one each, [N]."""
+        idle, found = self._idle[choices.stage], choices.points / self._lanes_after(choices.stage)
+        return np.asarray(found if idle is None else found + choices.whole * idle[choices.number])
 
     @cached_property
     def _idle(self) -> list[FloatArray | None]:
@@ -190,21 +234,20 @@ class Tree:
 
     def following(
         self, prefixes: Prefixes, promising: Promising | None = None
-    ) -> Iterator[tuple[int, IntArray, Prefixes]]:
+    ) -> Iterator[tuple[int, IntArray, Prefixes, FloatArray]]:
         """All prefixes of one stage more within the fan-out, of combinations of bounds that are ``promising``; some :data:`CHUNK`
-        combinations at a time, and for each prefix the number of the one it follows; before these, the least such number of
-        them and of all that are to come."""
+        combinations at a time, and for each prefix the number of the one it follows, and the least value that comes of it; before
+        these, the least such number of them and of all that are to come."""
         depth, spatial = self.stages[prefixes.stage]
-        for parent, nodes, lanes in _merged(self._combined(prefixes, promising)):
-            ranks = (each[prefixes.stage + 1] for each in self._ranks)
-            bounds = np.stack([rank.bounds[own] for rank, own in zip(ranks, nodes, strict=True)])
-            parents, parts, many = list[IntArray](), list[Prefixes](), 0
-            for some, orders in self._ordered(depth, spatial, bounds):
-                each, order = np.repeat(some, len(orders)), np.tile(orders, (len(some), 1))
+        for some in _merged(self._combined(prefixes, promising)):
+            parent, nodes, bounds, lanes = some.parent, some.choices.nodes, some.choices.bounds, some.lanes
+            made, parts, many = list[IntArray](), list[Prefixes](), 0
+            for alike, orders in self._ordered(depth, spatial, bounds):
+                each, order = np.repeat(alike, len(orders)), np.tile(orders, (len(alike), 1))
                 own = bounds[order, each[:, None]]
                 kind = np.where(own[:, :, 2] > 1, 2, 1) if spatial else np.zeros(order.shape, np.int64)
                 bound = np.take_along_axis(own, kind[:, :, None], axis=2)[:, :, 0]
-                parents.append(parent[each])
+                made.append(each)
                 parts.append(Prefixes(
                     prefixes.stage + 1, nodes[:, each].T,
                     np.concatenate([prefixes.rank[parent[each]], order], axis=1),
@@ -213,92 +256,49 @@ class Tree:
                 ))  # fmt: skip
                 many += len(each)
                 if many >= CHUNK:
-                    yield int(parent[0]), np.concatenate(parents), Prefixes.joined(parts)
-                    parents, parts, many = [], [], 0
+                    those = np.concatenate(made)
+                    yield int(parent[0]), parent[those], Prefixes.joined(parts), some.least[those]
+                    made, parts, many = [], [], 0
             if many:
-                yield int(parent[0]), np.concatenate(parents), Prefixes.joined(parts)
+                those = np.concatenate(made)
+                yield int(parent[0]), parent[those], Prefixes.joined(parts), some.least[those]
 
-    def _combined(
-        self, prefixes: Prefixes, promising: Promising | None
-    ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
-        """Promising combinations of bounds: what each follows [K], its nodes [D, K], and the product of its spatial bounds."""
-        after = prefixes.stage + 1
-        spatial = self.stages[prefixes.stage][1]
-        none = np.zeros((0, len(prefixes)), np.int64)
-        for parent, nodes in self._nodes_after(prefixes, np.arange(len(prefixes)), none):
-            lanes = prefixes.lanes[parent]
-            if spatial:
-                for rank, own in zip(self._ranks, nodes, strict=True):
-                    lanes = lanes * rank[after].bounds[own, 1:].prod(axis=1)
-            if promising is None:
-                yield parent, nodes, lanes
-                continue
-            few = np.flatnonzero(promising(parent, nodes, lanes))
-            if len(few):
-                yield parent[few], nodes[:, few], lanes[few]
+    def _combined(self, prefixes: Prefixes, promising: Promising | None) -> Iterator[Chosen]:
+        """Promising choices of what follows prefixes; with many nodes to a group, those of groups first."""
+        stage, every = prefixes.stage, np.arange(len(prefixes))
+        ranks = self.ranks(stage + 1)
+        groups = None if promising is None or self.stages[stage][1] else self._groups(stage + 1)
+        if groups is None or 2 * prod(len(each.first) - 1 for each in groups) > prod(len(each.tile) for each in ranks):
+            spans = _spans([rank.begin for rank in self.ranks(stage)], prefixes.node.T)
+            yield from self._chosen(prefixes, every, spans, ranks, promising)
+            return
+        spans = _spans([each.begin for each in groups], prefixes.node.T)
+        for some in _merged(self._chosen(prefixes, every, spans, [each.least for each in groups], promising)):
+            spans = _spans([each.first for each in groups], some.choices.nodes)
+            yield from self._chosen(prefixes, some.parent, spans, ranks, promising)
 
-    def nodes(self, d: int, stage: int) -> RankNodes:
-        """The nodes of a rank at a stage."""
-        return self._ranks[d][stage]
-
-    def number(self, stage: int, nodes: IntArray) -> IntArray:
-        """The number of the tile that ``nodes`` [D, N] leave at a stage, in its grid, [N]."""
-        found = np.zeros(nodes.shape[1], np.int64)
-        for known, own in zip(self._parts_of_numbers[stage], nodes, strict=True):
-            if len(known) > 1:
-                found += known[own]
-        return found
-
-    @cached_property
-    def _parts_of_numbers(self) -> list[list[IntArray]]:
-        """By stage and rank, what each node contributes to the number of a tile."""
-        found = []
-        for stage in range(len(self.stages) + 1):
-            grid, nodes = self.grid(stage), [rank[stage].tile for rank in self._ranks]
-            found.append([
-                stride * np.searchsorted(known, own)
-                for stride, known, own in zip(grid.strides, grid.tiles, nodes, strict=True)
-            ])  # fmt: skip
-        return found
+    def _chosen(
+        self, prefixes: Prefixes, parents: IntArray, spans: tuple[IntArray, IntArray], ranks: list[RankNodes],
+        promising: Promising | None,
+    ) -> Iterator[Chosen]:  # fmt: skip
+        """Promising choices of nodes of ``ranks``, for each of ``parents`` [N] those from and up to some numbers, [D, N] each."""
+        depth, spatial = self.stages[prefixes.stage]
+        fanout = self.space.most_lanes(depth) if spatial else (1, 1)
+        for row, nodes in all_choices(*spans, ranks, fanout, CHUNK):
+            choices = Choices(prefixes.stage + 1, ranks, nodes)
+            some = Chosen(parents[row], choices, prefixes.lanes[parents[row]] * choices.lanes, np.zeros(len(row)))
+            if promising is not None:
+                some = replace(some, least=promising(some))
+                some = some[np.flatnonzero(some.least < np.inf)]
+            if len(some.parent):
+                yield some
 
     def followers(self, prefixes: Prefixes) -> FloatArray:
         """How many combinations of bounds follow each prefix, [N]; the fan-out may not allow all."""
         found = np.ones(len(prefixes))
-        for d, stages in enumerate(self._ranks):
-            begin, node = stages[prefixes.stage].begin, prefixes.node[:, d]
-            found *= begin[node + 1] - begin[node]
+        for rank, node in zip(self.ranks(prefixes.stage), prefixes.node.T, strict=True):
+            found *= rank.begin[node + 1] - rank.begin[node]
         return found
-
-    def _nodes_after(
-        self, prefixes: Prefixes, parent: IntArray, nodes: IntArray
-    ) -> Iterator[tuple[IntArray, IntArray]]:
-        """Combinations of one following node of each rank [D, N] that begin with ``nodes`` [k, N] of the first ranks, and the
-        numbers of the prefixes that these follow."""
-        d, stage = len(nodes), prefixes.stage
-        depth, spatial = self.stages[stage]
-        if d == len(self._ranks):
-            yield parent, nodes
-            return
-        begin, node = self._ranks[d][stage].begin, prefixes.node[parent, d]
-        times = begin[node + 1] - begin[node]
-        ends = np.cumsum(times)
-        start = 0
-        while start < len(parent):
-            before = ends[start - 1] if start else 0
-            stop = max(start + 1, int(np.searchsorted(ends, before + CHUNK, side="right")))
-            part = slice(start, stop)
-            which = np.repeat(np.arange(start, stop), times[part])
-            own = np.arange(len(which)) - np.repeat(ends[part] - times[part] - before - begin[node[part]], times[part])
-            both = np.concatenate([nodes[:, which], own[None]])
-            if spatial:
-                lanes = np.ones((len(which), 2), np.int64)
-                for k, some in enumerate(both):
-                    lanes *= self._ranks[k][stage + 1].bounds[some, 1:]
-                fits = (lanes <= self.space.most_lanes(depth)).all(axis=1)
-                which, both = which[fits], both[:, fits]
-            if len(which):
-                yield from self._nodes_after(prefixes, parent[which], both)
-            start = stop
 
     def _ordered(self, depth: int, spatial: bool, bounds: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
         """Groups of the prefixes with these ``bounds`` [D, N, 3] of a stage whose loops have the same orders, and these [K, loops]:
@@ -391,27 +391,26 @@ class Tree:
                 if used.any():
                     yield self.batch(prefixes[used], keep)
                 continue
-            left += [longer for _, _, longer in self.following(prefixes)]
+            left += [longer for _, _, longer, _ in self.following(prefixes)]
 
 
-def _merged(
-    combinations: Iterator[tuple[IntArray, IntArray, FloatArray]],
-) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+def _spans(begin: Sequence[IntArray], nodes: IntArray) -> tuple[IntArray, IntArray]:
+    """Where what belongs to ``nodes`` [D, N] of each rank begins and ends, [D, N] each."""
+    pairs = list(zip(begin, nodes, strict=True))
+    return np.stack([own[at] for own, at in pairs]), np.stack([own[at + 1] for own, at in pairs])
+
+
+def _merged(parts: Iterator[Chosen]) -> Iterator[Chosen]:
     """The same, some :data:`CHUNK` at a time."""
-    kept, many = list[tuple[IntArray, IntArray, FloatArray]](), 0
-    for each in combinations:
+    kept, many = list[Chosen](), 0
+    for each in parts:
         kept.append(each)
-        many += len(each[0])
+        many += len(each.parent)
         if many >= CHUNK:
-            yield _joined(kept)
+            yield Chosen.joined(kept)
             kept, many = [], 0
     if many:
-        yield _joined(kept)
-
-
-def _joined(some: list[tuple[IntArray, IntArray, FloatArray]]) -> tuple[IntArray, IntArray, FloatArray]:
-    parents, nodes, lanes = zip(*some, strict=True)
-    return np.concatenate(parents), np.concatenate(nodes, axis=1), np.concatenate(lanes)
+        yield Chosen.joined(kept)
 
 
 @kernel

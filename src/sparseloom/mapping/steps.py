@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.kernel import kernel
+from sparseloom.kernel import inlined, kernel
 from sparseloom.mapping.batch import BoolArray, IntArray
 
 FloatArray = NDArray[np.float64]
@@ -24,7 +24,7 @@ FloatArray = NDArray[np.float64]
 MOST_STEPS = 30_000_000
 """Combinations of spatial steps from tile to tile that are followed at one stage at most; of wider stages nothing is known."""
 
-MOST_POINTS = 250_000
+MOST_POINTS = 50_000
 """Points of a grid, about; where there are more combinations of tiles, some share one."""
 
 MOST_WORK = 8_000_000
@@ -184,6 +184,8 @@ def least_before(grids: tuple[Grid, Grid], steps: Sequence[RankSteps], after: Fl
 
 def along(values: FloatArray, d: int, begin: IntArray, after: IntArray, times: FloatArray) -> FloatArray:
     """The least of so many ``times`` [N] the values that the steps of one rank lead to, by its tile before; it is axis ``d``."""
+    if len(after) == values.shape[d] == len(begin) - 1 == 1 and times[0] == 1:
+        return values
     outer, width = prod(values.shape[:d]), prod(values.shape[d + 1 :])
     found = np.full((outer, len(begin) - 1, width), np.inf)
     _along(values.reshape(outer, values.shape[d], width), begin, after, times, found)
@@ -227,38 +229,56 @@ def _share(
     after: FloatArray, least: FloatArray,
 ) -> None:  # fmt: skip
     """The least for each point with spatial loops within ``most`` lanes, of which each gets a part of the points."""
-    ranks = len(shape)
-    at, child = np.zeros(ranks, np.int64), np.zeros(ranks, np.int64)
+    last = len(shape) - 1
+    at, child, made = np.zeros(last + 1, np.int64), np.zeros(last + 1, np.int64), np.ones((last + 2, 3), np.int64)
     for g in range(len(least)):
-        first_step(shape, begin, g, at, child)
-        while True:
-            x, y, inner, own = 1, 1, 0, 1.0
-            for d in range(ranks):
-                inner += to[child[d]] * strides[d]
-                x *= lanes[child[d], 0]
-                y *= lanes[child[d], 1]
+        first_step(shape, begin, g, at, child, made)
+        while next_step(begin, at, child, to, lanes, strides, most, made):
+            own = 1.0
+            for d in range(last + 1):
                 own *= part[child[d]]
-            if x <= most[0] and y <= most[1]:
-                least[g] = min(least[g], own * after[inner])
-            if not next_step(begin, at, child):
-                break
+            least[g] = min(least[g], own * after[made[last + 1, 2]])
+            child[last] += 1
 
 
 @kernel
-def first_step(shape: IntArray, begin: IntArray, g: int, at: IntArray, child: IntArray) -> None:
-    """Put ``at`` to the tiles of combination ``g``, and ``child`` to the first step of each rank."""
+def first_step(shape: IntArray, begin: IntArray, g: int, at: IntArray, child: IntArray, made: IntArray) -> None:
+    """Put ``at`` [D] to the tiles of combination ``g``, and ``child`` [D] before the first combination of their steps."""
     for d in range(len(shape) - 1, -1, -1):
         at[d] = g % shape[d]
         g //= shape[d]
-        child[d] = begin[d, at[d]]
+        child[d] = -1
+    made[0, 2] = 0
 
 
-@kernel
-def next_step(begin: IntArray, at: IntArray, child: IntArray) -> bool:
-    """Go to the next combination of steps; False after the last."""
-    for d in range(len(at) - 1, -1, -1):
-        child[d] += 1
-        if child[d] < begin[d, at[d] + 1]:
+@inlined
+def next_step(
+    begin: IntArray, at: IntArray, child: IntArray, to: IntArray, lanes: IntArray, strides: IntArray, most: IntArray,
+    made: IntArray,
+) -> bool:  # fmt: skip
+    """Go on from the steps in ``child`` [D], and those themselves, to the next combination within ``most`` lanes; False where there
+    is none. Of the first ranks, ``made`` [D + 1, 3] are the lanes along X and along Y, and the number of the tile after."""
+    d = len(at) - 1
+    while d > 0 and child[d] < 0:
+        d -= 1
+    if child[0] < 0:
+        child[0] = begin[0, at[0]]
+    while d >= 0:
+        step = child[d]
+        if step == begin[d, at[d] + 1]:
+            child[d] = -1
+            d -= 1
+            if d >= 0:
+                child[d] += 1
+            continue
+        made[d + 1, 0] = made[d, 0] * lanes[step, 0]
+        made[d + 1, 1] = made[d, 1] * lanes[step, 1]
+        if made[d + 1, 0] > most[0] or made[d + 1, 1] > most[1]:
+            child[d] += 1
+            continue
+        made[d + 1, 2] = made[d, 2] + to[step] * strides[d]
+        if d == len(at) - 1:
             return True
+        d += 1
         child[d] = begin[d, at[d]]
     return False

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sparseloom.arch.features import POSITION_SKIPPING
 from sparseloom.kernel import kernel
 from sparseloom.mapping.batch import BoolArray, IntArray
+from sparseloom.mapping.choices import Choices
 from sparseloom.mapping.prefixes import Prefixes, Tree
 from sparseloom.mapping.steps import first_step, next_step, packed, sure_of
 from sparseloom.model.loops import Loops, after_loops, least_before
@@ -80,7 +81,7 @@ class Inside:
         tables = self._least[prefixes.stage]
         if tables is None:
             return np.zeros(len(prefixes))
-        return self._mixed(tables[arriving], self.around(prefixes), self.tree.number(prefixes.stage, prefixes.node.T))
+        return self._mixed(tables[arriving], self.around(prefixes), self.tree.choices(prefixes).number)
 
     def around(self, prefixes: Prefixes) -> Around:
         """The innermost temporal loop of each prefix."""
@@ -98,22 +99,19 @@ class Inside:
         fits = none < np.inf
         return np.where(fits, none + around.sure * (np.where(fits, own, 0.0) - np.where(fits, none, 0.0)), np.inf)
 
-    def after_pj(
-        self, around: Around, stage: int, before: IntArray, nodes: IntArray, arriving: bool
-    ) -> FloatArray | None:
-        """As :meth:`energy_pj`, for prefixes that leave tiles number ``before`` [N] at a stage and go on with the bounds of
-        ``nodes`` [D, N], in the best order; None where nothing is known."""
-        tables = self._least[stage + 1]
+    def after_pj(self, around: Around, before: IntArray, choices: Choices, arriving: bool) -> FloatArray | None:
+        """As :meth:`energy_pj`, for prefixes that leave tiles number ``before`` [N] a stage before that of the ``choices`` [N] with
+        which they go on, in the best order; None where nothing is known."""
+        tables, stage = self._least[choices.stage], choices.stage - 1
         if tables is None:
             return None
-        table, number = tables[arriving], self.tree.number(stage + 1, nodes)
+        table, number = tables[arriving], choices.number
         if self.tree.stages[stage][1]:
             return self._mixed(table, around, number)
-        here = [self.tree.nodes(d, stage + 1) for d in range(len(nodes))]
-        turned = np.stack([rank.bounds[own, 0] > 1 for rank, own in zip(here, nodes, strict=True)])
-        sure = np.stack([rank.sure[own] for rank, own in zip(here, nodes, strict=True)])
         found = np.empty(len(number))
-        after_loops(self._loops(stage), before, number, turned, sure, around.kind, around.sure, table, found)
+        after_loops(
+            self._loops(stage), before, number, choices.turned, choices.sure, around.kind, around.sure, table, found
+        )
         return found
 
     @cached_property
@@ -227,17 +225,18 @@ class Inside:
         if not spatial:
             return least_before(self._loops(stage), steps, after)
         begin, to, lanes = packed(steps)
-        table = np.zeros((len(self.floor.keep[0]), prod(self._fanout(depth)) + 1))
-        for path in self.floor.used:
-            if self._shares(path) == stage:
-                table[path.tensor] += self._shared(path, depth)
-        least = np.full((len(self.replaced), here.size), np.inf)
+        some = [path for path in self.floor.used if self._shares(path) == stage]
+        table = np.zeros((len(some), prod(self._fanout(depth)) + 1))
+        for own, path in zip(table, some, strict=True):
+            own += self._shared(path, depth)
+        least = np.full((here.size, len(self.replaced)), np.inf)
         sharing, fanout = np.concatenate([each.most for each in steps]), np.array(self.tree.space.most_lanes(depth))
-        projections = self.floor.problem.projections
+        projections = self.floor.problem.projections[[path.tensor for path in some]]
         _spread(
-            np.array(here.shape), begin, to, lanes, sharing, there.strides, fanout, projections, table, after, least
+            np.array(here.shape), begin, to, lanes, sharing, there.strides, fanout, projections, table,
+            np.ascontiguousarray(after.T), least,
         )  # fmt: skip
-        return least
+        return np.ascontiguousarray(least.T)
 
     def _loops(self, stage: int) -> Loops:
         """What temporal loops of a stage pay for, and the order in which they may stand."""
@@ -299,32 +298,27 @@ def _spread(
     shape: IntArray, begin: IntArray, to: IntArray, lanes: IntArray, most: IntArray, strides: IntArray, fanout: IntArray,
     projections: IntArray, table: FloatArray, after: FloatArray, least: FloatArray,
 ) -> None:  # fmt: skip
-    """The least before spatial loops within a ``fanout`` of lanes along X and Y; ``table`` [T, lanes + 1] is what is paid by the
-    number of lanes that share a word of each tensor, the ``most`` [N] of steps that are one here."""
-    ranks = len(shape)
-    at, child = np.zeros(ranks, np.int64), np.zeros(ranks, np.int64)
-    for g in range(least.shape[1]):
-        first_step(shape, begin, g, at, child)
-        while True:
-            x, y, together, inner = 1, 1, 1, 0
-            for d in range(ranks):
-                x *= lanes[child[d], 0]
-                y *= lanes[child[d], 1]
-                together *= most[child[d]]
-                inner += to[child[d]] * strides[d]
-            if x <= fanout[0] and y <= fanout[1]:
-                paid = 0.0
-                for t in range(len(table)):
-                    # lanes over the ranks of a window share a word with those of another place in it
-                    sharing = together
-                    for row in projections[t]:
-                        longest = 1
-                        for d in range(ranks):
-                            if row[d]:
-                                longest = max(longest, most[child[d]])
-                        sharing //= longest
-                    paid += table[t, min(sharing, table.shape[1] - 1)]
-                for c in range(len(least)):
-                    least[c, g] = min(least[c, g], after[c, inner] + paid)
-            if not next_step(begin, at, child):
-                break
+    """The least [G, C] before spatial loops within a ``fanout`` of lanes along X and Y, from that ``after`` them [H, C]; ``table``
+    [P, lanes + 1] is what is paid for an edge by the number of lanes that share a word of its tensor, by ``projections`` [P], the
+    ``most`` [N] of steps that are one here."""
+    last = len(shape) - 1
+    at, child, made = np.zeros(last + 1, np.int64), np.zeros(last + 1, np.int64), np.ones((last + 2, 3), np.int64)
+    for g in range(len(least)):
+        first_step(shape, begin, g, at, child, made)
+        while next_step(begin, at, child, to, lanes, strides, fanout, made):
+            paid = 0.0
+            for p in range(len(table)):
+                # lanes over the ranks of a window share a word with those of another place in it
+                sharing = 1
+                for d in range(last + 1):
+                    sharing *= most[child[d]]
+                for row in projections[p]:
+                    longest = 1
+                    for d in range(last + 1):
+                        if row[d]:
+                            longest = max(longest, most[child[d]])
+                    sharing //= longest
+                paid += table[p, min(sharing, table.shape[1] - 1)]
+            for c in range(least.shape[1]):
+                least[g, c] = min(least[g, c], after[made[last + 1, 2], c] + paid)
+            child[last] += 1

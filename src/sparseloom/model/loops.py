@@ -90,18 +90,81 @@ def _lower(
     paid = _same(loops, still, turned, after[kind] + loops.wide[own].sum(axis=0))
     spared = _same(loops, still, turned, after[0] + loops.once[0, own].sum())
     by_turned = loops.replaces[list(turned)].any(axis=0)
-    known: dict[tuple[int, ...], FloatArray] = {}
+    # where the loop that leads does not replace tiles, loops of other classes may
+    unsure = [lead for lead in leads if moves[lead].sure.min() < 1]
+    apart = {lead: (_turned(moves, turned, lead, paid), _turned(moves, turned, lead, spared)) for lead in unsure}
+    known: dict[tuple[tuple[int, ...], tuple[int, ...]], FloatArray] = {}
     for before, around in enumerate(loops.replaced):
         moved = tuple(np.flatnonzero(~own & ~around & by_turned).tolist())
-        if moved not in known:
-            bounds = (
+        again = tuple(np.flatnonzero(own & around).tolist()) if unsure else ()
+        if (moved, again) not in known:
+            bounds = [
                 _bound(loops, moves, turned, (lead, last), (paid, spared), moved)
                 for lead in leads
                 for last in _last(loops, moves, turned, moved)
-            )
-            known[moved] = np.maximum.reduce(list(bounds))
-        total = known[moved] + loops.both[~own & around].sum(axis=0) + loops.once[1, ~own & ~around].sum()
+            ]
+            bounds += [
+                _bound_apart(loops, moves, turned, (lead, kind), inside, moved, again) for lead, inside in apart.items()
+            ]
+            known[moved, again] = np.maximum.reduce(bounds)
+        total = known[moved, again] + loops.both[~own & around].sum(axis=0) + loops.once[1, ~own & ~around].sum()
         np.minimum(least[before], total, out=least[before])
+
+
+def _turned(moves: list[_Some], turned: tuple[int, ...], lead: int, values: FloatArray) -> FloatArray:
+    """Values by tile before the loops over ``turned`` ranks, but for that over the rank that leads [...]."""
+    for d in turned:
+        if d != lead:
+            values = along(values, d, moves[d].begin, moves[d].after, np.ones(len(moves[d].after)))
+    return values
+
+
+def _bound_apart(
+    loops: Loops, moves: list[_Some], turned: tuple[int, ...], innermost: tuple[int, int], inside: tuple[FloatArray, FloatArray],
+    moved: tuple[int, ...], again: tuple[int, ...],
+) -> FloatArray:  # fmt: skip
+    """As :func:`_bound`, with what other loops move of the tensors of the ``innermost`` (its rank and class) for computes for which
+    that does not replace them; loops around move those ``again``. The best tiles of the other ranks are then apart for both kinds
+    of computes."""
+    (lead, kind), (values, spared) = innermost, inside
+    shape = tuple(loops.here_shape.tolist())
+    more = np.full(loops.both.shape[1], (loops.once[1] - loops.once[0])[loops.replaced[kind]].sum())
+    others = np.zeros(loops.both.shape[1])
+    for t in (*moved, *np.flatnonzero(loops.replaced[kind]).tolist()):
+        ranks = [d for d in turned if loops.replaces[d, t] and loops.classes[d] != kind]
+        surest = [np.ones(1)] if t in again else [_surest(moves, d, shape) for d in ranks]
+        if surest:
+            (others if t in moved else more)[:] += (loops.both[t] - loops.once[1, t]) * np.maximum.reduce(surest)
+    outer, width = int(np.prod(values.shape[:lead])), int(np.prod(values.shape[lead + 1 :]))
+    found, flat = np.full((outer, shape[lead], width), np.inf), (outer, values.shape[lead], width)
+    _mix(
+        values.reshape(flat), spared.reshape(flat), more.reshape(found.shape), moves[lead].begin, moves[lead].after,
+        moves[lead].sure, found,
+    )  # fmt: skip
+    return found.ravel() + others
+
+
+@kernel
+def _mix(
+    values: FloatArray,
+    spared: FloatArray,
+    more: FloatArray,
+    begin: IntArray,
+    to: IntArray,
+    sure: FloatArray,
+    found: FloatArray,
+) -> None:
+    """The least over the steps of one rank, the axis in the middle, of values for the share for which its loop is sure, and of what
+    is spared, and more, for the others."""
+    for a in range(len(values)):
+        for i in range(found.shape[1]):
+            for j in range(begin[i], begin[i + 1]):
+                k, share = to[j], sure[j]
+                for q in range(found.shape[2]):
+                    value = values[a, k, q]
+                    if share < 1 and value < np.inf:
+                        value = share * value + (1 - share) * (spared[a, k, q] + more[a, i, q])
+                    found[a, i, q] = min(found[a, i, q], value)
 
 
 def _last(loops: Loops, moves: list[_Some], turned: tuple[int, ...], moved: tuple[int, ...]) -> list[int]:

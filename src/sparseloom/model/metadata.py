@@ -45,8 +45,7 @@ class Metadata:
             grid = Grid.of((np.ones(1, np.int64),) * len(problem.ranks))
         else:
             grid = self.tree.grid(self.tree.arrives(child))
-        leads = any(problem.tensors[t] in leaders for saf in problem.design.features.safs for _, leaders in saf.ways)
-        if form is None or leads or self._slides(t) or density.coordinate_dependent:
+        if form is None or self._slides(t) or density.coordinate_dependent:
             return np.zeros(grid.size)
         among = problem.projection(t).sum(axis=0) > 0
         own = [each if among[d] else each[:1] for d, each in enumerate(grid.known)]

@@ -156,20 +156,28 @@ class Floor:
         """P(the elements of some tensors that a compute uses are all nonzero)."""
         return prod((self.problem.densities[t].density for t in tensors), start=1.0)
 
-    def _words(self, depth: int, t: int) -> float:
-        """Words of a tensor, in the form in which a level keeps it, that its effectual computes use."""
-        own = {t} if self._compressed(depth, t) else set()
-        return self.points * self._share(self._leaders[t] | own)
+    def _words(self, depth: int, path: Path) -> float:
+        """Words that an edge moves, in the form in which a level keeps its tensor, that effectual computes use."""
+        own = {path.tensor} if self._compressed(depth, path.tensor) else set()
+        return self.points * self._share(self._leaders[path.edge.child][path.tensor] | own)
 
     @cached_property
-    def _leaders(self) -> list[frozenset[int]]:
-        """The leaders of each tensor's features."""
-        names = self.problem.tensors
-        found: list[set[int]] = [set() for _ in names]
-        for saf in self.problem.design.features.safs:
-            for target, leaders in saf.ways:
-                found[names.index(target)] |= {names.index(leader) for leader in leaders}
-        return [frozenset(each) for each in found]
+    def _leaders(self) -> list[list[frozenset[int]]]:
+        """By depth, that of compute last, and tensor: the leaders of its features at levels outside. Those further in eliminate
+        nothing on the way there."""
+        design, names = self.problem.design, self.problem.tensors
+        found = list[list[frozenset[int]]]()
+        for depth in range(len(self.keep) + 1):
+            ways = [
+                way for saf in design.features.safs if design.architecture.index(saf.level) < depth for way in saf.ways
+            ]
+            found.append(
+                [
+                    frozenset(names.index(x) for target, leaders in ways if target == name for x in leaders)
+                    for name in names
+                ]
+            )
+        return found
 
     @cached_property
     def _spared(self) -> bool:
@@ -190,7 +198,7 @@ class Floor:
         gates = self.problem.design.features.compute_gating
         zeros = frozenset(range(len(self.problem.tensors) - 1)) if gates else self._dropped
         packed = frozenset(t for _, t in _packed(self.problem))
-        return self.points * self._share(zeros.union(packed, *self._leaders))
+        return self.points * self._share(zeros.union(packed, *self._leaders[-1]))
 
     def compute_energy_pj(self) -> float:
         price = self.problem.design.architecture.compute.energy.pj
@@ -254,12 +262,12 @@ class Floor:
             uses = reuse[t] if edge.hold else np.ones(count)
             together = shared[t] if edge.parent <= depth else 1.0
             if not edge.hold:
-                lanes = self._units[-1] // self._units[max(edge.parent, min(depth, len(self.keep)))]
+                lanes = self._sharing(t, max(edge.parent, depth), len(self.keep))
                 together = together * np.minimum(lanes, self.uses(t, tile))
             if self.fills_lanes(max(edge.parent, depth), edge.child):
                 together = np.full_like(uses, np.inf)
-            groups = copies[t] / shared[t] if edge.parent <= depth else copies[t] * self._ratio(edge.parent, depth)
-            receivers = copies[t] * self._ratio(edge.child, depth)
+            groups = copies[t] / shared[t] if edge.parent <= depth else copies[t] * self._sharing(t, depth, edge.parent)
+            receivers = copies[t] * self._sharing(t, depth, edge.child)
             bits = self._bits_of(path, stage, tile)
             for action, level, merged, words in self._flows(path, (uses, uses * together), (receivers, groups)):
                 energies[-1][merged][:] += words * self._price(action, level, bits[level])
@@ -288,7 +296,7 @@ class Floor:
         return self._energy_of(path, uses, bits, True)
 
     def _energy_of(self, path: Path, uses: FloatArray, bits: Bits, merged: bool) -> FloatArray:
-        copies = float(self._units[path.edge.child]), float(self._units[path.edge.parent])
+        copies = self._sharing(path.tensor, 0, path.edge.child), self._sharing(path.tensor, 0, path.edge.parent)
         flows = self._flows(path, (uses, uses), copies)
         parts = (
             words * self._price(action, level, bits[level]) for action, level, group, words in flows if group == merged
@@ -307,21 +315,50 @@ class Floor:
         once = self._elements(t) / self.points
         alone, together = (np.maximum(1 / each, once) for each in uses)
         firsts: list[FloatArray | float] = [0.0, 0.0]
-        served = self._words(edge.parent, t) * (together if edge.merge else alone)
+        served = self._words(edge.parent, path) * (together if edge.merge else alone)
         if t == len(self.problem.tensors) - 1:
-            raised = self._words(edge.parent, t) * (together if path.reduces else alone)
+            raised = self._words(edge.parent, path) * (together if path.reduces else alone)
             yield "update", edge.parent, path.reduces, raised
             # the first visit of a point reads nothing
             points = prod(self.problem.shape[self.problem.projection(t).any(axis=0)].tolist(), start=1.0)
             firsts = [each * points for each in copies]
         if edge.hold:
-            yield "fill", edge.child, False, np.maximum(self._words(edge.child, t) * alone - firsts[0], 0.0)
+            yield "fill", edge.child, False, np.maximum(self._words(edge.child, path) * alone - firsts[0], 0.0)
         if (edge.parent, t) not in _packed(self.problem):
             yield "read", edge.parent, edge.merge, np.maximum(served - firsts[edge.merge], 0.0)
 
-    def _ratio(self, inner: int, outer: int) -> int:
-        """Instances of a level within one of a level further out."""
-        return self._units[inner] // self._units[outer]
+    def _sharing(self, t: int, outer: int, inner: int) -> float:
+        """The most instances of a level within one of a level further out that have the same element of a tensor; 1 where the other
+        is not further out."""
+        return prod(self._sharing_lanes[t][outer:inner], start=1.0)
+
+    @cached_property
+    def _sharing_lanes(self) -> list[list[float]]:
+        """By tensor and level, the most lanes at which an element may be: those of ranks that do not index it alone."""
+        found = list[list[float]]()
+        for access in self.problem.projections > 0:
+            alone = access[access.sum(axis=1) == 1].any(axis=0)
+            found.append([])
+            for depth, bounds in enumerate(self._most_bounds):
+                lanes = float(self._units[depth + 1] // self._units[depth])
+                if not self._packs:
+                    lanes = min(lanes, prod(np.minimum(bounds[~alone].prod(axis=0), self.tree.space.most_lanes(depth))))
+                found[-1].append(lanes)
+        return found
+
+    @cached_property
+    def _packs(self) -> bool:
+        """Whether lanes may take work that loops give to others."""
+        return any(saf.kind in (SPATIAL_SKIPPING, POSITION_SKIPPING) for saf in self.problem.design.features.safs)
+
+    @cached_property
+    def _most_bounds(self) -> FloatArray:
+        """The largest spatial bounds of each rank, [S, D, 2]."""
+        found = np.ones((len(self.keep), len(self.problem.ranks), 2))
+        for stage, (depth, spatial) in enumerate(self.tree.stages):
+            if spatial:
+                found[depth] = [rank.bounds[:, 1:].max(axis=0) for rank in self.tree.ranks(stage + 1)]
+        return found
 
     @cached_property
     def _units(self) -> list[int]:
@@ -332,7 +369,7 @@ class Floor:
     def outer_lanes(self, path: Path, depth: int) -> float:
         """The most receivers outside level ``depth`` that one word of an edge goes to together."""
         parent = path.edge.parent
-        return np.inf if self.fills_lanes(parent, depth) else self._ratio(depth, parent) if parent < depth else 1
+        return np.inf if self.fills_lanes(parent, depth) else self._sharing(path.tensor, parent, depth)
 
     def _elements(self, t: int) -> float:
         """Elements of a tensor that computes use, at least: where several ranks index one of its own, those of the longest."""

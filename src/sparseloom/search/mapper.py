@@ -13,9 +13,10 @@ from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
 from sparseloom.errors import MappingError
 from sparseloom.kernel import working_s
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
+from sparseloom.mapping.choices import Choices
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.mapping.mapspace import Mapspace
-from sparseloom.mapping.prefixes import CHUNK, Prefixes, Promising, Tree
+from sparseloom.mapping.prefixes import CHUNK, Chosen, Prefixes, Promising, Tree
 from sparseloom.model.batch import evaluate_batch
 from sparseloom.model.evaluate import evaluate
 from sparseloom.model.inside import Inside
@@ -105,7 +106,7 @@ class _Opened:
     """A part whose prefixes, from number ``at`` on, are being made longer: what of that is ``left`` to do."""
 
     part: _Part
-    left: Iterator[tuple[int, IntArray, Prefixes]]
+    left: Iterator[tuple[int, IntArray, Prefixes, FloatArray]]
     at: int = 0
 
     @property
@@ -221,9 +222,9 @@ class Search:
         """Make some of the prefixes of a part longer; returns whether there were any left."""
         longer = next(opened.left, None)
         if longer is not None:
-            (opened.at, parent, prefixes), part = longer, opened.part
+            (opened.at, parent, prefixes, least), part = longer, opened.part
             self.stage = prefixes.stage
-            self._add(_Part(part.keep, prefixes, part.settled, part.cost[parent], np.zeros(0)))
+            self._add(_Part(part.keep, prefixes, part.settled, part.cost[parent], least))
         return longer is not None
 
     def _settle(self, part: _Part) -> _Part:
@@ -252,7 +253,7 @@ class Search:
         else:
             energies, port_words = self._beyond(part, [*floor.held, *floor.used])
             energy_pj = _total(energies)
-        cycles = self._cycles(floor, part.stage, prefixes.node.T, prefixes.lanes)
+        cycles = self._cycles(floor, self.tree.choices(prefixes), prefixes.lanes)
         cycles = np.maximum(cycles, floor.port_cycles(part.cost.port_words + port_words, self._used(prefixes)))
         return self._value(part.cost.energy_pj + energy_pj + floor.compute_energy_pj(), cycles)
 
@@ -271,31 +272,33 @@ class Search:
         return np.where(may, value, np.inf)
 
     def _promising(self, part: _Part) -> Promising:
-        """Which combinations of bounds may follow prefixes to mappings that are not worse than the best one, by what all edges
-        inside of the tile that they leave cost at least."""
+        """What combinations of bounds that follow prefixes come to at least, by what all edges inside of the tile that they leave
+        cost; infinite where that is worse than the best mapping."""
         floor, inside, stage = self.floors[part.keep], self.insides[part.keep], part.stage
         around, arriving = inside.around(part.prefixes), part.settled < self.tree.complete[stage + 1]
-        tile = self.tree.number(stage, part.prefixes.node.T)
+        tile = self.tree.choices(part.prefixes).number
         apart = inside.apart(stage + 1)
         energies, _ = self._beyond(part, [*floor.held, *apart])
         missing = [*inside.missing(around, stage), *[(1.0, 1.0)] * len(apart)]
         others = sum(a * alone + b * wide for (a, b), (alone, wide) in zip(missing, energies, strict=True))
         energy_pj = part.cost.energy_pj + others + floor.compute_energy_pj()
 
-        def promising(parent: IntArray, nodes: IntArray, lanes: FloatArray) -> BoolArray:
-            least = inside.after_pj(around[parent], stage, tile[parent], nodes, arriving)
+        def promising(some: Chosen) -> FloatArray:
+            parent = some.parent
+            least = inside.after_pj(around[parent], tile[parent], some.choices, arriving)
             if least is None:
-                return np.ones(len(parent), np.bool_)
-            return self._value(energy_pj[parent] + least, self._cycles(floor, stage + 1, nodes, lanes)) <= self.best[0]
+                return np.zeros(len(parent))
+            value = self._value(energy_pj[parent] + least, self._cycles(floor, some.choices, some.lanes))
+            return np.where(value <= self.best[0], value, np.inf)
 
         return promising
 
-    def _cycles(self, floor: Floor, stage: int, nodes: IntArray, lanes: FloatArray) -> FloatArray:
-        """The fewest cycles with the bounds of ``nodes`` [D, N] at a stage, that use so many ``lanes`` so far, [N]."""
-        cycles = floor.cycles(lanes * prod(self.fanouts[self.tree.complete[stage] :]))
+    def _cycles(self, floor: Floor, choices: Choices, lanes: FloatArray) -> FloatArray:
+        """The fewest cycles with some ``choices`` of bounds, that use so many ``lanes`` [N] so far, [N]."""
+        cycles = floor.cycles(lanes * prod(self.fanouts[self.tree.complete[choices.stage] :]))
         if self.fills_lanes or not floor.timed > 0:
             return cycles
-        return np.maximum(cycles, floor.timed * self.tree.cycles(stage, nodes))
+        return np.maximum(cycles, floor.timed * self.tree.cycles(choices))
 
     def _used(self, prefixes: Prefixes) -> FloatArray:
         """Instances of each level that are in use, at most, [S, N]; with features that put idle lanes to use, any number."""
@@ -328,15 +331,17 @@ class Search:
 
     def _add(self, part: _Part) -> None:
         """Keep what fits and is not worse than the best mapping."""
-        part = replace(part, bound=np.zeros(len(part.prefixes)))[self._fits(part)]
+        part = part[self._fits(part)]
         if not len(part.prefixes):
             return
-        if self.seen is not None and part.settled == self.tree.complete[part.stage]:
+        settled = part.settled == self.tree.complete[part.stage]
+        if self.seen is not None and settled:
             costs = np.column_stack([part.cost.energy_pj, part.cost.port_words.reshape(len(part.prefixes), -1)])
             part = part[self.seen.better(self._looks(part), costs)]
             if not len(part.prefixes):
                 return
-        part = replace(part, bound=self._bounds(part))
+        if settled or not part.bound.all():
+            part = replace(part, bound=self._bounds(part))
         order = np.argsort(part.bound, kind="stable")
         order = order[(part.bound[order] <= self.best[0]) & (part.bound[order] < np.inf)]
         if len(order):

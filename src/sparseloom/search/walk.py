@@ -58,7 +58,7 @@ def _batches(space: Mapspace) -> Iterator[MappingBatch]:
             if not len(prefixes):
                 continue
             if prefixes.stage < len(tree.stages):
-                left += [(settled, longer) for _, _, longer in tree.following(prefixes)]
+                left += [(settled, longer) for _, _, longer, _ in tree.following(prefixes)]
                 continue
             ready.append(tree.batch(prefixes, keep))
             many += len(prefixes)

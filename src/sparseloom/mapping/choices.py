@@ -1,0 +1,132 @@
+"""Choices: one node of each rank, and what follows from all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparseloom.kernel import kernel
+from sparseloom.mapping.batch import BoolArray, IntArray
+from sparseloom.mapping.nodes import RankNodes
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """K choices at a ``stage``: ``nodes`` [D, K] of the ``ranks`` there, or groups of nodes."""
+
+    stage: int
+    ranks: Sequence[RankNodes]
+    nodes: IntArray
+
+    def __len__(self) -> int:
+        return int(self.nodes.shape[1])
+
+    def __getitem__(self, some: IntArray) -> Choices:
+        return Choices(self.stage, self.ranks, self.nodes[:, some])
+
+    @cached_property
+    def number(self) -> IntArray:
+        """The number of the tile that is left, in its grid, [K]."""
+        found = np.zeros(len(self), np.int64)
+        for rank, own in zip(self.ranks, self.nodes, strict=True):
+            if len(rank.number) > 1:
+                found += rank.number[own]
+        return found
+
+    @property
+    def bounds(self) -> IntArray:
+        """Of the last stage: temporal, along X, along Y, [D, K, 3]."""
+        return np.stack([rank.bounds[own] for rank, own in zip(self.ranks, self.nodes, strict=True)])
+
+    @property
+    def turned(self) -> BoolArray:
+        """Whether a rank has a temporal loop at the last stage, [D, K]."""
+        return np.stack([rank.turned[own] for rank, own in zip(self.ranks, self.nodes, strict=True)])
+
+    @property
+    def sure(self) -> FloatArray:
+        """For which share of the computes these loops replace tiles, [D, K]."""
+        return np.stack([rank.sure[own] for rank, own in zip(self.ranks, self.nodes, strict=True)])
+
+    @property
+    def lanes(self) -> FloatArray:
+        """The product of the spatial bounds of the last stage, [K]."""
+        return self._product([rank.bounds[:, 1:].prod(axis=1) for rank in self.ranks])
+
+    @property
+    def points(self) -> FloatArray:
+        """Points that the first of all lanes goes through, [K]."""
+        return self._product([rank.points for rank in self.ranks])
+
+    @property
+    def whole(self) -> FloatArray:
+        """Points of these that are in tiles that are not cut short, [K]."""
+        return self._product([rank.whole for rank in self.ranks])
+
+    def _product(self, values: Sequence[FloatArray | IntArray]) -> FloatArray:
+        found = np.ones(len(self))
+        for each, own in zip(values, self.nodes, strict=True):
+            if len(each) > 1 or each[0] != 1:
+                found *= each[own]
+        return found
+
+
+def all_choices(
+    low: IntArray, high: IntArray, ranks: Sequence[RankNodes], fanout: tuple[int, int], most: int
+) -> Iterator[tuple[IntArray, IntArray]]:
+    """For each of N rows all choices of nodes from ``low`` [D, N] up to ``high`` [D, N] with spatial bounds within a ``fanout``
+    along X and along Y: the row of each [K] and the nodes [D, K]; ``most`` of them at a time."""
+    starts = np.cumsum([0, *(len(rank.bounds) for rank in ranks)])[:-1]
+    lanes = np.concatenate([rank.bounds[:, 1:] for rank in ranks])
+    now, made = np.zeros(2, np.int64), np.ones((len(ranks) + 1, 2), np.int64)
+    child, low, high = np.full(len(ranks), -1), np.ascontiguousarray(low), np.ascontiguousarray(high)
+    while now[0] < low.shape[1]:
+        row, nodes = np.empty(most, np.int64), np.empty((len(ranks), most), np.int64)
+        count = _choose(low, high, starts, lanes, np.array(fanout), now, child, made, row, nodes)
+        if count:
+            yield row[:count], nodes[:, :count]
+
+
+@kernel
+def _choose(
+    low: IntArray, high: IntArray, starts: IntArray, lanes: IntArray, fanout: IntArray, now: IntArray, child: IntArray,
+    made: IntArray, row: IntArray, nodes: IntArray,
+) -> int:  # fmt: skip
+    """Fill ``row`` [K] and ``nodes`` [D, K]; returns how many there were. It goes on ``now`` (the row, and the rank whose next
+    node is looked at) from each rank's ``child``; the ranks before it have ``made`` [D + 1, 2] lanes."""
+    n, d = now
+    found, ranks = 0, len(child)
+    while n < low.shape[1]:
+        if d == 0 and child[0] < low[0, n]:
+            child[0] = low[0, n]
+        if child[d] >= high[d, n]:
+            if d == 0:
+                n += 1
+                child[0] = -1
+            else:
+                d -= 1
+                child[d] += 1
+            continue
+        for axis in range(2):
+            made[d + 1, axis] = made[d, axis] * lanes[starts[d] + child[d], axis]
+        if made[d + 1, 0] > fanout[0] or made[d + 1, 1] > fanout[1]:
+            child[d] += 1
+        elif d + 1 < ranks:
+            d += 1
+            child[d] = low[d, n]
+        else:
+            row[found] = n
+            for k in range(ranks):
+                nodes[k, found] = child[k]
+            found += 1
+            child[d] += 1
+            if found == len(row):
+                break
+    now[0], now[1] = n, d
+    return found
