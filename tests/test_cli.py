@@ -438,6 +438,9 @@ def test_a_mapping_that_breaks_constraints_is_compared_inside_and_outside_of_the
         ("{levels: [{level: G, keep: [A, B, Z]}]}", ("--budget", "0"), "the budget is 0 s"),
         ("{levels: [{level: G}]}", ("--objective", "speed"), "known names: edp, energy, cycles, pareto"),
         ("{levels: [{level: G}]}", ("--budget", "soon"), "'soon' is not a time"),
+        ("{levels: [{level: G}]}", ("--gap", "little"), "'little' is not a share"),
+        ("{levels: [{level: G}]}", ("--gap", "1%", "--objective", "pareto"), "every point of a front is proven"),
+        ("{levels: [{level: G, keep: [A], temporal: {M: 4, K: 6}}]}", ("--gap", "5%"), None),
         ("{levels: [{level: G, keep: [A, B, Z], temporal: {M: 4, K: 6}}]}", (), "G holds 24 words; the smallest tiles"),
     ],
 )

@@ -228,6 +228,9 @@ def map_(
     budget: Annotated[
         str, typer.Option(help="how long to search at most: 30s, 5m, 2h; of a network, for each layer")
     ] = "30s",
+    gap: Annotated[
+        str, typer.Option(help="how near to its lower bound is enough: 1%; of a network, for each layer")
+    ] = "0%",
     imperfect: Annotated[bool, typer.Option("--imperfect", help="bounds that do not divide their rank, too")] = False,
     output: Annotated[
         Path | None,
@@ -265,7 +268,10 @@ def map_(
     from sparseloom.search.objective import require_budget
 
     goal, seconds = goal_of("energy" if objective == FRONT else objective, (FRONT,)), _seconds(budget)
-    require_budget(seconds)
+    near = _share(gap)
+    require_budget(seconds, near)
+    if near and objective == FRONT:
+        raise InputError(Fault("every point of a front is proven", path="gap", fix="leave out --gap"))
     document.require_writable(output if output is None or not output.is_dir() else output / "search.json", json)
     if energy_table is not None and node is not None:
         raise InputError(Fault("--energy-table and --node are given", path="node", fix="keep one of them"))
@@ -274,7 +280,7 @@ def map_(
         from sparseloom.arch.named_energies import with_energies
 
         case = case.with_designs(lambda design: with_energies(design, energy_table))
-    request = Request(case, files, goal, seconds, imperfect, output, json)
+    request = Request(case, files, goal, seconds, near, imperfect, output, json)
     _announce_compilation()
     if case.network is not None:
         if objective == FRONT:
@@ -294,6 +300,16 @@ def _seconds(text: str) -> float:
     if match is None:
         raise InputError(Fault(f"'{text}' is not a time", path="budget", fix="write 30s, 5m or 2h"))
     return float(match[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _share(text: str) -> float:
+    """The share of a text such as 1%."""
+    import re
+
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text)
+    if match is None:
+        raise InputError(Fault(f"'{text}' is not a share", path="gap", fix="write 1%"))
+    return float(match[1]) / 100
 
 
 @app.command()

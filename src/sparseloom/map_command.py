@@ -34,13 +34,14 @@ from sparseloom.workload.network import Network
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a search: the ``case`` that ``files`` hold, by what and how long to search, and where to write what is
-    found."""
+    """What is asked of a search: the ``case`` that ``files`` hold, by what and how long to search, how near to the bound, and where
+    to write what is found."""
 
     case: Case
     files: list[Path]
     goal: Objective
     seconds: float
+    gap: float
     imperfect: bool
     output: Path | None
     json: Path | None
@@ -55,7 +56,7 @@ def map_workload(request: Request) -> int:
     spaces = mapspaces(workload, [variant.value for variant in variants], case.constraints, request.imperfect)
     _say_size(sum(space.size for space in spaces if isinstance(space, Mapspace)))
     with _watched() as watch:
-        chosen = best_design(spaces, request.goal, request.seconds, watch)
+        chosen = best_design(spaces, request.goal, request.seconds, watch, request.gap)
     best, space, variant = chosen.best, chosen.space, variants[chosen.number]
     if best.mapping is None:
         what = f"no mapping that fits was found in {best.seconds:.1f} s"
@@ -117,7 +118,9 @@ def map_network(network: Network, request: Request, jobs: int) -> int:
     """Map all layers of a network, and print and write what is found as it comes; an exit code."""
     design, output = design_of(request.case, request.files), request.output
     request.goal.require_energies(design)
-    setting = Setting(design, request.case.constraints, request.goal.name, request.imperfect, request.seconds)
+    setting = Setting(
+        design, request.case.constraints, request.goal.name, request.imperfect, request.seconds, request.gap
+    )
     todo = tasks(network, setting)
     folder = Folder(output, setting, todo) if output is not None else None
     found: dict[int, Best | SparseloomError] = dict(folder.read()) if folder is not None else {}

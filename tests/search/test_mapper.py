@@ -167,7 +167,9 @@ def nests(draw):
         keep = frozenset(draw(st.sets(st.sampled_from(problem.tensors))))
         open_ = frozenset(draw(st.sets(st.sampled_from(problem.tensors), max_size=1)))
         bypass = frozenset(problem.tensors) - keep - open_ if name != "A" else frozenset()
-        constraints[name] = LevelConstraints(temporal, {}, inner, keep=keep, bypass=bypass)
+        still = draw(st.sets(st.sampled_from(einsum.ranks), max_size=2)) if name != "C" else ()
+        spatial = {rank: Limit.exactly(1) for rank in still}
+        constraints[name] = LevelConstraints(temporal, spatial, inner, keep=keep, bypass=bypass)
     try:
         return Mapspace(problem, Constraints(constraints), draw(st.booleans()))
     except MappingError:
@@ -215,6 +217,17 @@ def test_bounds_hold_where_tiles_share_points_of_a_grid(space, name, most) -> No
         patch.setattr(steps, "MOST_POINTS", most)
         patch.setattr(steps, "EXACT", 1)
         assert broken_bounds(space, name) == []
+        assert found(space, OBJECTIVES[name]) == best_of_all(space, OBJECTIVES[name])
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(nests(), st.sampled_from([0.02, 0.2, 1.0]))
+def test_a_search_that_may_end_early_ends_as_near_to_its_bound_as_it_was_told(space, gap) -> None:
+    best, rough = best_mapping(space, "edp"), best_mapping(space, "edp", gap=gap)
+    assert rough.evaluated <= best.evaluated
+    assert (rough.mapping is None) == (best.mapping is None)
+    if best.mapping is not None:
+        assert rough.bound <= best.value <= rough.value <= (1 + gap) * rough.bound * (1 + 1e-12)
 
 
 def test_the_most_lanes_of_tiles_that_share_a_point_share_words_in_the_bound() -> None:

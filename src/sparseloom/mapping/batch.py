@@ -305,10 +305,13 @@ def _in_order(rank: IntArray, bound: IntArray, place: IntArray, ranks: int, plac
     """Whether all slots have a rank, at least one iteration and a place, and the levels of these go inwards."""
     fine = True
     for b in range(len(bound)):
-        level = 0
+        first = 0
         for i in range(bound.shape[1]):
-            fine &= 0 <= rank[b, i] < ranks and bound[b, i] >= 1 and level <= place[b, i] // 3 and place[b, i] < places
-            level = place[b, i] // 3
+            at = place[b, i]
+            fine &= 0 <= rank[b, i] < ranks and bound[b, i] >= 1 and first <= at < places
+            # the first place of the level; divided only where it changes
+            if at >= first + 3:
+                first = at - at % 3
     return fine
 
 

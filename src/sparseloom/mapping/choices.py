@@ -57,7 +57,7 @@ class Choices:
     @property
     def lanes(self) -> FloatArray:
         """The product of the spatial bounds of the last stage, [K]."""
-        return self._product([rank.bounds[:, 1:].prod(axis=1) for rank in self.ranks])
+        return self._product([rank.lanes for rank in self.ranks])
 
     @property
     def points(self) -> FloatArray:

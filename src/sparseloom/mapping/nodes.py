@@ -40,6 +40,11 @@ class RankNodes:
         """Whether there is a temporal loop at the last stage, [M]."""
         return np.asarray(self.bounds[:, 0] > 1)
 
+    @cached_property
+    def lanes(self) -> IntArray:
+        """The product of the spatial bounds of the last stage, [M]."""
+        return np.asarray(self.bounds[:, 1] * self.bounds[:, 2])
+
     def numbered(self, number: IntArray) -> RankNodes:
         """These with their parts of the numbers of tiles."""
         return replace(self, number=number)

@@ -19,6 +19,8 @@ def conflicts(problem: Problem, batch: MappingBatch, packed: dict[tuple[int, int
     """The time of computes with conflicts of banks over that without, [B]; 1 where no level has banks. Lanes of one point of the
     output are added up on their way; of lanes that nonzeros are packed into, those in use on average scatter."""
     found = np.ones(len(batch))
+    if all(level.banks is None for level in problem.design.architecture.levels):
+        return found
     own = problem.projections[-1].any(axis=0)[batch.rank] & (batch.place % 3 > 0)
     for depth, level in enumerate(problem.design.architecture.levels):
         if level.banks is None:

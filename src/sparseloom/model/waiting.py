@@ -57,7 +57,7 @@ def waiting(problem: Problem, batch: MappingBatch, tile: IntArray, packed: Packi
     independently from tile to tile, the variance of the sum over its squared mean is that of the product of some operands' errors
     over the number of tiles of them that the steps see, added up over all sets of operands (the analysis of variance).
     """
-    found = _operands(problem, batch, tile, packed)
+    found = _operands(problem, batch, tile, packed) if problem.design.architecture.barrier else []
     if not found:
         return np.ones(len(batch))
     variance = np.zeros(len(batch))
@@ -106,7 +106,7 @@ def _most_of_binomial(instances: int, trials: int, chance: float) -> float:
 
 
 def _operands(problem: Problem, batch: MappingBatch, tile: IntArray, packed: Packings) -> list[_Operand]:
-    """The random operands whose zeros spare cycles; none without a barrier."""
+    """The random operands whose zeros spare cycles."""
     barrier, depths = problem.design.architecture.barrier, len(batch.keep)
     level, temporal = batch.place // 3, batch.place % 3 == 0
     indexed = np.asarray(problem.projections.any(axis=1), np.bool_)
@@ -114,7 +114,7 @@ def _operands(problem: Problem, batch: MappingBatch, tile: IntArray, packed: Pac
     for depth, t in packed:
         lanes &= (level != depth) | ~indexed[t][batch.rank]
     found = list[_Operand]()
-    for t in sorted(_leaders(problem) | {t for _, t in packed}) if barrier else ():
+    for t in sorted(_leaders(problem) | {t for _, t in packed}):
         density, loops = problem.densities[t], indexed[t][batch.rank]
         if density.certain:
             continue

@@ -45,8 +45,8 @@ class Folder:
     tasks: Sequence[Task]
 
     def read(self) -> dict[int, Best]:
-        """What an earlier search left here that need not be searched again: mappings that are proven, or for which no less time was
-        given. Each is evaluated anew.
+        """What an earlier search left here that need not be searched again: mappings that are proven, or as near to their bound as
+        asked, or for which no less time was given. Each is evaluated anew.
 
         Raises InputError for a summary of another version, another design or objective, and one that was changed.
         """
@@ -72,7 +72,10 @@ class Folder:
         found = {}
         for number, task in enumerate(self.tasks):
             row = rows.get(digest(workload_file.plain(task.layer.workload())))
-            if row is not None and row.get("mapping") and (row["proven"] or row["budget_s"] >= self.setting.budget_s):
+            if row is None or not row.get("mapping"):
+                continue
+            near = row["gap"] is not None and row["gap"] <= self.setting.gap
+            if row["proven"] or near or row["budget_s"] >= self.setting.budget_s:
                 found[number] = self._best(task, row, path)
         return found
 
@@ -109,8 +112,8 @@ class Folder:
         for row, number in zip(values["layers"], sorted(found), strict=True):
             row["key"] = digest(workload_file.plain(self.tasks[number].layer.workload()))
             best = found[number]
-            stopped = best.seconds if isinstance(best, Best) and best.interrupted else None
-            row["budget_s"] = self.setting.budget_s if stopped is None else stopped
+            early = isinstance(best, Best) and (best.interrupted or 0 < best.gap <= self.setting.gap)
+            row["budget_s"] = best.seconds if isinstance(best, Best) and early else self.setting.budget_s
         document.write(self.path / SUMMARY, json.dumps(values, indent=1, allow_nan=False) + "\n")
 
 

@@ -56,14 +56,16 @@ def best_design(
     goal: Objective | str = "edp",
     budget_s: float = np.inf,
     watch: Callable[[Best], None] | None = None,
+    gap: float = 0.0,
 ) -> Chosen:
     """The best mapping of all mapspaces together, as :func:`best_mapping` finds that of one; of equal ones, that of the first.
 
     ``budget_s`` is for all of them, ``watch`` is told of all of them. A mapspace whose bound is above what was found in another is
-    left alone. Raises InputError for a budget that is not above 0, and MappingError where no tiles fit in any.
+    left alone. The search ends when the best of all is within the ``gap`` of the bound of all together, a share of it. Raises
+    InputError for a budget that is not above 0 and a gap below 0, and MappingError where no tiles fit in any.
     """
     goal = objective(goal) if isinstance(goal, str) else goal
-    require_budget(budget_s)
+    require_budget(budget_s, gap)
     start = told = working_s()
     runs = {k: _Run.of(space, goal) for k, space in enumerate(spaces) if isinstance(space, Mapspace)}
     wide = {k: perfect_of(run.space) for k, run in runs.items() if run.space.imperfect}
@@ -84,7 +86,7 @@ def best_design(
         finally:
             for k, run in few.items():
                 runs[k].found = replace(run.found, bound=0.0, size=runs[k].space.size)
-        _race(list(runs.values()), start + budget_s, tell)
+        _race(list(runs.values()), start + budget_s, tell, gap)
     except KeyboardInterrupt:
         stopped = True
     best = replace(_together(runs.values()), seconds=working_s() - start, interrupted=stopped)
@@ -160,16 +162,20 @@ class _Run:
             self.end()
 
 
-def _race(runs: list[_Run], until: float, tell: Callable[[list[_Run]], None]) -> None:
+def _race(runs: list[_Run], until: float, tell: Callable[[list[_Run]], None], gap: float = 0.0) -> None:
     """Search in turns until nothing is left that could be better: by turns that of the least bound, which is the bound of all
     together, and that which had the fewest turns, so that none waits for a hard one. Half of the time may go into bounds: those
     that got none wait until others had their turn."""
+
+    def enough() -> bool:
+        return gap > 0 and most <= (1 + gap) * min(run.found.bound for run in runs)
+
     half = (working_s() + until) / 2
     for run in runs:
         if working_s() < half:
             run.look()
     live, turn, most = runs, 0, min((run.found.value for run in runs), default=np.inf)
-    while live and working_s() < until:
+    while live and working_s() < until and not enough():
         fair = turn % 2 == 0
         run = min(live, key=lambda run: (run.turns, run.found.bound or np.inf) if fair else (0, run.found.bound))
         run.turn(most, until)

@@ -151,6 +151,10 @@ class Search:
         """No mapping that was not looked at is better."""
         return min((part.least for part in self.parts), default=np.inf)
 
+    def within(self, gap: float) -> bool:
+        """Whether what was found is so near to the bound, a share of it above 0."""
+        return gap > 0 and self.mapping is not None and self.best[0] <= (1 + gap) * self.bound
+
     def know(self, found: Best) -> None:
         """Take over what another search found."""
         self.best, self.mapping = (found.value, found.energy_pj, found.cycles), found.mapping
@@ -387,21 +391,22 @@ def best_mapping(
     watch: Callable[[Best], None] | None = None,
     most_cycles: float = np.inf,
     below: float = np.inf,
+    gap: float = 0.0,
 ) -> Best:
     """The best mapping of a mapspace, by ``goal``, or the best that is found in ``budget_s`` seconds; of those that take at most
     ``most_cycles``. Nothing is looked for whose value is above ``below``: where all are, there is no best one, and the bound is
-    ``below``.
+    ``below``. The search ends when what was found is within the ``gap`` of its bound, a share of it.
 
     ``watch`` is told now and then what was found so far. An interrupt ends the search as the budget does. Raises InputError for
-    a budget that is not above 0.
+    a budget that is not above 0, and for a gap below 0.
     """
     goal = objective(goal) if isinstance(goal, str) else goal
-    require_budget(budget_s)
+    require_budget(budget_s, gap)
     start = told = working_s()
 
-    def run(state: Search, until: float) -> None:
+    def run(state: Search, until: float, gap: float = 0.0) -> None:
         nonlocal told
-        while state.parts and (now := working_s()) < until:
+        while state.parts and (now := working_s()) < until and not state.within(gap):
             state.step()
             if watch is not None and now - told > WATCH_S:
                 told = now
@@ -425,7 +430,7 @@ def best_mapping(
             state = begun(narrow, state)
             run(state, now + max(0.0, start + budget_s / 2 - now) / (len(inner) - k))
         state = begun(space, state)
-        run(state, start + budget_s)
+        run(state, start + budget_s, gap)
     except KeyboardInterrupt:
         stopped = True
     state = state if state is not None and state.tree.space is space else begun(space, state)

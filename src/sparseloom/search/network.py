@@ -47,6 +47,7 @@ class Setting:
     objective: str = "edp"
     imperfect: bool = False
     budget_s: float = 30.0
+    gap: float = 0.0
 
     def problem(self, layer: Layer) -> Problem:
         return Problem(layer.workload(), self.design)
@@ -118,7 +119,7 @@ def map_layer(setting: Setting, layer: Layer) -> Best:
     """The best mapping of a layer. Raises MappingError where there is none, with the reasons."""
     space = setting.space(layer)
     try:
-        best = best_mapping(space, setting.objective, setting.budget_s)
+        best = best_mapping(space, setting.objective, setting.budget_s, gap=setting.gap)
         if best.mapping is None and best.proven:
             raise MappingError(misfits(space))
         return best

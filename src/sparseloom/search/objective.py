@@ -52,8 +52,10 @@ OBJECTIVES = {
 }
 
 
-def require_budget(budget_s: float) -> None:
-    """Raises InputError for a budget that is not above 0 seconds."""
+def require_budget(budget_s: float, gap: float = 0.0) -> None:
+    """Raises InputError for a budget that is not above 0 seconds, and for a gap below 0."""
+    if not gap >= 0:
+        raise InputError(Fault(f"the gap is {100 * gap:g} %", path="gap", fix="give 0% or more"))
     if not budget_s > 0:
         raise InputError(Fault(f"the budget is {budget_s:g} s", path="budget", fix="give more than 0 s"))
 
