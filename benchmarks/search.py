@@ -110,7 +110,7 @@ def proofs() -> Iterator[str]:
             there = [best for best in found if isinstance(best, Best) and best.mapping is not None]
             yield (
                 f"| {name}, {'imperfect' if imperfect else 'perfect'} | {len(layers)} | {sum(best.proven for best in there)} | "
-                f"{len(found) - len(there)} | {max(best.gap for best in there):.1%} | {seconds:.1f} | "
+                f"{len(found) - len(there)} | {max(best.gap for best in there):.2%} | {seconds:.1f} | "
                 f"{sum(best.evaluated for best in there):,} | {sum(best.size for best in there):.3g} |"
             )
     best = best_mapping(_product(4096), "edp", BUDGET_S)

@@ -59,6 +59,8 @@ def found(space: Mapspace, goal: Objective) -> tuple[float, ...]:
     """What a search finds and proves, evaluated as the mappings are that it is compared with."""
     best = best_mapping(space, goal)
     assert best.proven
+    if best.mapping is None:
+        return (math.inf,) * 3
     one = evaluate_batch(space.problem, MappingBatch.of(space.problem, [best.mapping]))
     return tuple(float(key[0]) for key in goal.keys(one.energy_pj, one.cycles))
 
