@@ -453,6 +453,22 @@ def test_what_cannot_be_searched_is_said_with_exit_code_2(run, tmp_path: Path, l
     assert "Traceback" not in errors
 
 
+def test_a_design_file_may_bar_loops_over_ranks_that_a_workload_lacks(run, tmp_path: Path) -> None:
+    workload, design = TOY.strip().split("\n", 1)
+    limits = "constraints: {levels: [{level: G, temporal: {M: 2, H: 1}}]}\n"
+    (tmp_path / "work.yaml").write_text(workload)
+    (tmp_path / "design.yaml").write_text(f"{design}\n{limits}")
+    (tmp_path / "bare.yaml").write_text(design)
+    (tmp_path / "limits.yaml").write_text(limits)
+    best = tmp_path / "best.yaml"
+    assert run("map", tmp_path / "work.yaml", tmp_path / "design.yaml", "-o", best)[0] == 0
+    assert run("evaluate", tmp_path / "work.yaml", tmp_path / "design.yaml", best)[0] == 0
+    # beside neither, they are about this workload
+    code, _, errors = run("map", tmp_path / "work.yaml", tmp_path / "bare.yaml", tmp_path / "limits.yaml")
+    assert code == 2
+    assert "H" in errors
+
+
 def test_a_named_energy_table_stands_in_for_energies_that_files_lack(run, tmp_path: Path) -> None:
     (tmp_path / "free.yaml").write_text(re.sub(r", energy_pj: \{.*?\}|, skipping: \[.*?\]", "", TOY))
     best = tmp_path / "best.json"

@@ -105,12 +105,12 @@ REFERENCE = {
 
 
 def _published(name: str) -> Texts:
-    """A case and its design, written out, without what it allows of mappings of any workload."""
+    """A case and its design, written out."""
     folder = Path(designs.__file__).parent
     case = (folder / "cases" / f"{name}.yaml").read_text("utf-8")
     found = re.search(r"^design: (\S+)\n", case, re.MULTILINE)
     assert found
-    design, _, _ = (folder / f"{found[1]}.yaml").read_text("utf-8").partition("\nconstraints:\n")
+    design = (folder / f"{found[1]}.yaml").read_text("utf-8")
     return {"case.yaml": case.replace(found[0], ""), "design.yaml": design}
 
 

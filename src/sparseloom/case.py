@@ -194,7 +194,7 @@ def _own(paths: Sequence[Path | Node], searching: bool) -> Case:
     from sparseloom import designs, document
     from sparseloom.arch import choice
     from sparseloom.arch import file as design_file
-    from sparseloom.designs.check import faults
+    from sparseloom.designs.check import faults, meant
     from sparseloom.mapping import constraint_file
     from sparseloom.mapping import file as mapping_file
     from sparseloom.workload import file as workload_file
@@ -208,6 +208,8 @@ def _own(paths: Sequence[Path | Node], searching: bool) -> Case:
     given = workload_file.build(workload) if workload else None
     some: tuple[Variant[Design], ...] = ()
     allowed = constraint_file.build(constraints) if constraints else NONE
+    if given is not None:
+        allowed = meant(nodes, allowed, given.ranks)
     if design is not None and isinstance(design.value, str):
         some = (Variant((), designs.load(design.value)),)
         if constraints is None and searching:

@@ -53,9 +53,11 @@ def made(kind: str, **parameters: object) -> Estimate:
         ("dram", {"width_bits": 64}, {"read": 512.0, "write": 512.0}, 1e-9),
         ("dram", {"width_bits": 64, "type": "HBM2"}, {"read": 249.6}, 1e-9),
         ("dram", {"width_bits": 5}, {"read": 40.0}, 1e-9),
-        # SparTen's compute unit at 800 MHz: 48 mW for two prefix sums, 6.4 mW for the priority encoder
-        ("prefix_sum", {"inputs": 128}, {"use": 48.0 / 0.8 / 2}, 1e-9),
-        ("priority_encoder", {"inputs": 128}, {"use": 6.4 / 0.8}, 1e-9),
+        # SparTen's cluster at 800 MHz: 48 mW for 64 prefix sums, 6.4 mW for 32 priority encoders
+        ("prefix_sum", {"inputs": 128}, {"use": 0.9375}, 1e-9),
+        ("priority_encoder", {"inputs": 128}, {"use": 0.25}, 1e-9),
+        # and 13.82 mW for 32 multipliers
+        ("mac", {"width_bits": 8}, {"use": 13.82 / 0.8 / 32}, 0.05),
         # one bit of a multiplexer of two: 1.7 fJ
         ("mux", {"inputs": 2, "width_bits": 1}, {"use": 0.0017}, 0.01),
     ],

@@ -208,20 +208,21 @@ class Fifo(Component):
 
 
 SPARTEN_INPUTS: Final = 128
-SPARTEN_PREFIX_SUM_PJ: Final = 30.0
+SPARTEN_PREFIX_SUM_PJ: Final = 48.0 / 0.8 / 64
 """One prefix sum over 128 bits at 45 nm: SparTen (Gondimalla et al., MICRO 2019), table 4, as a course re-implementation quotes it:
-48 mW at 800 MHz for the two of a compute unit."""
+48 mW at 800 MHz. Taken to be of the 64 of a cluster of 32 compute units: the table has one permutation network, which a
+cluster has, and 13.82 mW of multipliers, 0.54 pJ for each of 32 (Aladdin has 0.56 pJ for 8 bits) or 17 pJ for one."""
 
-SPARTEN_PRIORITY_ENCODER_PJ: Final = 8.0
-"""One priority encoder over 128 bits at 45 nm: the same table, 6.4 mW at 800 MHz."""
+SPARTEN_PRIORITY_ENCODER_PJ: Final = 6.4 / 0.8 / 32
+"""One priority encoder over 128 bits at 45 nm: the same table, 6.4 mW for the 32 of a cluster."""
 
 _SPARTEN: Final = "SparTen (MICRO 2019), table 4, at second hand"
 
 
 @dataclass(frozen=True)
 class PrefixSum(Component):
-    """How many ones stand before each of ``inputs`` bits: a Kogge-Stone network of adders. Its area is that of the adders, its
-    energy that which SparTen reports for 128 inputs, by bits added."""
+    """How many ones stand before each of ``inputs`` bits: a Brent-Kung network, which has the fewest adders. Its area is that of
+    the adders, its energy that which SparTen reports for 128 inputs, by bits added."""
 
     inputs: int
 
@@ -229,7 +230,7 @@ class PrefixSum(Component):
         bits = _added_bits(self.inputs)
         composed = _aladdin("adder", technology, bits / 32)
         energy = SPARTEN_PREFIX_SUM_PJ * bits / _added_bits(SPARTEN_INPUTS)
-        return _anchored(composed, energy, technology, f"Kogge-Stone adders of {bits} bits together")
+        return _anchored(composed, energy, technology, f"Brent-Kung adders of {bits} bits together")
 
 
 @dataclass(frozen=True)
@@ -257,12 +258,18 @@ def _stages(inputs: int) -> int:
 
 
 def _added_bits(inputs: int) -> int:
-    """Bits that the adders of a Kogge-Stone network over as many inputs have together: stage s has inputs - 2^s of s + 2 bits.
+    """Bits that the adders of a Brent-Kung network over as many inputs have together: sums of 2, 4, 8, ... inputs; and from those
+    of larger parts to smaller ones, what stands before a part and the part.
 
     >>> _added_bits(4), _added_bits(128)
-    (12, 3584)
+    (9, 1115)
     """
-    return sum((inputs - (1 << stage)) * (stage + 2) for stage in range(_stages(inputs)) if inputs > (1 << stage))
+    found = 0
+    for stage in range(_stages(inputs)):
+        size = 1 << stage
+        found += inputs // (2 * size) * (stage + 2)
+        found += sum(end.bit_length() for end in range(3 * size, inputs + 1, 2 * size))
+    return found
 
 
 def _encoder_gates(inputs: int) -> int:

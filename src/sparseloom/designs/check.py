@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -56,7 +56,7 @@ def faults(*sources: str | Path | Node) -> list[Fault]:
             across.append(place(_in_design(node, fault), replace(fault, path="")))
     problems = [Problem(workload, design) for _, design in variants]
     if constraints is not None and not found and not across:
-        at = nodes["constraints"]
+        at, constraints = nodes["constraints"], meant(nodes, constraints, workload.ranks)
         across += [
             place(_mention(at, fault.path) or at, replace(fault, path="")) for fault in _bars(problems, constraints)
         ]
@@ -69,6 +69,14 @@ def faults(*sources: str | Path | Node) -> list[Fault]:
                     place(_in_mapping(nodes["mapping"], fault), replace(fault, path="")) for fault in error.faults
                 ]
     return [*found, *dict.fromkeys(across)]
+
+
+def meant(nodes: Mapping[str, Node], constraints: Constraints, ranks: Collection[str]) -> Constraints:
+    """What the ``constraints`` of files allow of a workload with some ``ranks``. Those that stand with a design in a file, and not
+    with the workload, are for all that it may run: of ranks that are not there they say nothing."""
+    files = {key: nodes[key].file for key in ("design", "constraints", "workload") if key in nodes}
+    general = files.get("design") == files.get("constraints") != files.get("workload")
+    return constraints.only(ranks) if general else constraints
 
 
 def _variants(node: Node | None, found: list[Fault]) -> list[tuple[Node, Design]]:

@@ -74,8 +74,11 @@ class TreeDensity(Density):
         box, shape = self._box(low, high)
         return np.array(np.broadcast_to(_worst(self._levels, box), shape))
 
-    def occupancy_distribution(self, extents: Sequence[int]) -> tuple[IntArray, FloatArray]:
-        kinds = [tile_kinds(s, e, p) for s, e, p in zip(self.tensor_shape, extents, self.periods, strict=True)]
+    def occupancy_distribution(self, extents: Sequence[int], whole: bool = False) -> tuple[IntArray, FloatArray]:
+        """As :meth:`Density.occupancy_distribution`; of tiles alone that the end of the tensor does not cut, if ``whole``."""
+        extents = [min(e, s) for s, e in zip(self.tensor_shape, extents, strict=True)]
+        shape = [s // e * e if whole and e else s for s, e in zip(self.tensor_shape, extents, strict=True)]
+        kinds = [tile_kinds(s, e, p) for s, e, p in zip(shape, extents, self.periods, strict=True)]
         if not self.coordinate_dependent:
             kinds = [[(0, min(s, e), 1.0)] for s, e in zip(self.tensor_shape, extents, strict=True)]
         parts = []

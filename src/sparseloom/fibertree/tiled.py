@@ -19,8 +19,8 @@ from sparseloom.memory import forgotten
 
 @dataclass(frozen=True)
 class Tiled(Density):
-    """``inner``, with every box taken for a tile of the aligned tiling of the tensor by its extents: statistics are means over the
-    tiles of that tiling, the worst case is the worst of them.
+    """``inner``, with every box taken for a whole tile of the aligned tiling of the tensor by its extents: statistics are means
+    over such tiles, the worst case is the worst of them.
 
     Perfect bounds cut ranks into aligned tiles only, so for them sums over all tiles are those of ``inner``, exactly. Boxes
     that are cut otherwise (imperfect bounds, sliding windows, parts of a format in tiles that cut through its blocks) are taken
@@ -86,7 +86,7 @@ def _empty(inner: TreeDensity, extents: tuple[int, ...]) -> float:
 @forgotten
 @lru_cache(maxsize=1 << 14)
 def _distribution(inner: TreeDensity, extents: tuple[int, ...]) -> tuple[IntArray, FloatArray]:
-    return inner.occupancy_distribution(extents)
+    return inner.occupancy_distribution(extents, whole=True)
 
 
 @forgotten

@@ -39,10 +39,15 @@ class Choices:
                 found += rank.number[own]
         return found
 
-    @property
-    def bounds(self) -> IntArray:
-        """Of the last stage: temporal, along X, along Y, [D, K, 3]."""
-        return np.stack([rank.bounds[own] for rank, own in zip(self.ranks, self.nodes, strict=True)])
+    @cached_property
+    def packed(self) -> tuple[IntArray, IntArray]:
+        """Where the nodes of each rank begin [D], and the bounds of the last stage of all nodes, [M, 3]."""
+        return packed(self.ranks)
+
+    def looped(self, ranks: Sequence[int]) -> BoolArray:
+        """Whether some ``ranks`` have a loop at the last stage, [len(ranks), K]."""
+        found = [self.ranks[d].looped[self.nodes[d]] for d in ranks]
+        return np.stack(found) if found else np.zeros((0, len(self)), np.bool_)
 
     @property
     def turned(self) -> BoolArray:
@@ -77,25 +82,30 @@ class Choices:
         return found
 
 
+def packed(ranks: Sequence[RankNodes]) -> tuple[IntArray, IntArray]:
+    """The bounds of the nodes of all ``ranks``, as :attr:`Choices.packed`."""
+    starts = np.cumsum([0, *(len(rank.bounds) for rank in ranks)])[:-1]
+    return starts, np.concatenate([rank.bounds for rank in ranks])
+
+
 def all_choices(
     low: IntArray, high: IntArray, ranks: Sequence[RankNodes], fanout: tuple[int, int], most: int
 ) -> Iterator[tuple[IntArray, IntArray]]:
     """For each of N rows all choices of nodes from ``low`` [D, N] up to ``high`` [D, N] with spatial bounds within a ``fanout``
     along X and along Y: the row of each [K] and the nodes [D, K]; ``most`` of them at a time."""
-    starts = np.cumsum([0, *(len(rank.bounds) for rank in ranks)])[:-1]
-    lanes = np.concatenate([rank.bounds[:, 1:] for rank in ranks])
+    starts, bounds = packed(ranks)
     now, made = np.zeros(2, np.int64), np.ones((len(ranks) + 1, 2), np.int64)
     child, low, high = np.full(len(ranks), -1), np.ascontiguousarray(low), np.ascontiguousarray(high)
     while now[0] < low.shape[1]:
         row, nodes = np.empty(most, np.int64), np.empty((len(ranks), most), np.int64)
-        count = _choose(low, high, starts, lanes, np.array(fanout), now, child, made, row, nodes)
+        count = _choose(low, high, starts, bounds, np.array(fanout), now, child, made, row, nodes)
         if count:
             yield row[:count], nodes[:, :count]
 
 
 @kernel
 def _choose(
-    low: IntArray, high: IntArray, starts: IntArray, lanes: IntArray, fanout: IntArray, now: IntArray, child: IntArray,
+    low: IntArray, high: IntArray, starts: IntArray, bounds: IntArray, fanout: IntArray, now: IntArray, child: IntArray,
     made: IntArray, row: IntArray, nodes: IntArray,
 ) -> int:  # fmt: skip
     """Fill ``row`` [K] and ``nodes`` [D, K]; returns how many there were. It goes on ``now`` (the row, and the rank whose next
@@ -114,7 +124,7 @@ def _choose(
                 child[d] += 1
             continue
         for axis in range(2):
-            made[d + 1, axis] = made[d, axis] * lanes[starts[d] + child[d], axis]
+            made[d + 1, axis] = made[d, axis] * bounds[starts[d] + child[d], 1 + axis]
         if made[d + 1, 0] > fanout[0] or made[d + 1, 1] > fanout[1]:
             child[d] += 1
         elif d + 1 < ranks:

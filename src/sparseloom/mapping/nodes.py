@@ -41,6 +41,11 @@ class RankNodes:
         return np.asarray(self.bounds[:, 0] > 1)
 
     @cached_property
+    def looped(self) -> BoolArray:
+        """Whether there is a loop at the last stage, [M]."""
+        return np.asarray((self.bounds > 1).any(axis=1))
+
+    @cached_property
     def lanes(self) -> IntArray:
         """The product of the spatial bounds of the last stage, [M]."""
         return np.asarray(self.bounds[:, 1] * self.bounds[:, 2])

@@ -238,30 +238,32 @@ class Tree:
         """All prefixes of one stage more within the fan-out, of combinations of bounds that are ``promising``; some :data:`CHUNK`
         combinations at a time, and for each prefix the number of the one it follows, and the least value that comes of it; before
         these, the least such number of them and of all that are to come."""
-        depth, spatial = self.stages[prefixes.stage]
         for some in _merged(self._combined(prefixes, promising)):
-            parent, nodes, bounds, lanes = some.parent, some.choices.nodes, some.choices.bounds, some.lanes
             made, parts, many = list[IntArray](), list[Prefixes](), 0
-            for alike, orders in self._ordered(depth, spatial, bounds):
-                each, order = np.repeat(alike, len(orders)), np.tile(orders, (len(alike), 1))
-                own = bounds[order, each[:, None]]
-                kind = np.where(own[:, :, 2] > 1, 2, 1) if spatial else np.zeros(order.shape, np.int64)
-                bound = np.take_along_axis(own, kind[:, :, None], axis=2)[:, :, 0]
-                made.append(each)
-                parts.append(Prefixes(
-                    prefixes.stage + 1, nodes[:, each].T,
-                    np.concatenate([prefixes.rank[parent[each]], order], axis=1),
-                    np.concatenate([prefixes.bound[parent[each]], bound], axis=1),
-                    np.concatenate([prefixes.place[parent[each]], 3 * depth + kind], axis=1), lanes[each],
-                ))  # fmt: skip
-                many += len(each)
+            for alike, orders in self._ordered(some.choices):
+                made.append(np.repeat(alike, len(orders)))
+                parts.append(self._longer(prefixes, some, alike, orders))
+                many += len(parts[-1])
                 if many >= CHUNK:
                     those = np.concatenate(made)
-                    yield int(parent[0]), parent[those], Prefixes.joined(parts), some.least[those]
+                    yield int(some.parent[0]), some.parent[those], Prefixes.joined(parts), some.least[those]
                     made, parts, many = [], [], 0
             if many:
                 those = np.concatenate(made)
-                yield int(parent[0]), parent[those], Prefixes.joined(parts), some.least[those]
+                yield int(some.parent[0]), some.parent[those], Prefixes.joined(parts), some.least[those]
+
+    def _longer(self, prefixes: Prefixes, some: Chosen, alike: IntArray, orders: IntArray) -> Prefixes:
+        """Prefixes with the choices that are ``alike`` [N], by number, each in all ``orders`` [P, loops]."""
+        depth, spatial = self.stages[prefixes.stage]
+        starts, bounds = some.choices.packed
+        count, before = len(alike) * len(orders), prefixes.rank.shape[1]
+        rank, bound, place = np.empty((3, count, before + orders.shape[1]), np.int64)
+        node, lanes = np.empty((count, len(some.choices.nodes)), np.int64), np.empty(count)
+        _lengthen(
+            prefixes.rank, prefixes.bound, prefixes.place, some.parent, some.choices.nodes, some.lanes, alike, orders, starts,
+            bounds, 3 * depth, spatial, rank, bound, place, node, lanes,
+        )  # fmt: skip
+        return Prefixes(prefixes.stage + 1, node, rank, bound, place, lanes)
 
     def _combined(self, prefixes: Prefixes, promising: Promising | None) -> Iterator[Chosen]:
         """Promising choices of what follows prefixes; with many nodes to a group, those of groups first."""
@@ -300,11 +302,12 @@ class Tree:
             found *= rank.begin[node + 1] - rank.begin[node]
         return found
 
-    def _ordered(self, depth: int, spatial: bool, bounds: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
-        """Groups of the prefixes with these ``bounds`` [D, N, 3] of a stage whose loops have the same orders, and these [K, loops]:
-        ranks, outermost first, idle ones before the others."""
+    def _ordered(self, choices: Choices) -> Iterator[tuple[IntArray, IntArray]]:
+        """Groups of ``choices`` whose loops have the same orders, by number, and these [K, loops]: ranks, outermost first, idle
+        ones before the others."""
+        depth, spatial = self.stages[choices.stage - 1]
         ranks, free = self.space.looped[depth, spatial], sorted(self.space.free[depth, spatial])
-        looped = np.asarray((bounds[free] > 1).any(axis=2))
+        looped = choices.looped(free)
         kinds, which = np.unique((1 << np.arange(len(free))) @ looped, return_inverse=True)
         fixed = [d for d in ranks if d not in free]
         for k in range(len(kinds)):
@@ -411,6 +414,33 @@ def _merged(parts: Iterator[Chosen]) -> Iterator[Chosen]:
             kept, many = [], 0
     if many:
         yield Chosen.joined(kept)
+
+
+@kernel
+def _lengthen(
+    ranks: IntArray, bounds: IntArray, places: IntArray, parent: IntArray, nodes: IntArray, used: FloatArray, alike: IntArray,
+    orders: IntArray, starts: IntArray, own: IntArray, first: int, spatial: bool, rank: IntArray, bound: IntArray, place: IntArray,
+    node: IntArray, lanes: FloatArray,
+) -> None:  # fmt: skip
+    """Write the loops of prefixes with those of a stage, whose places begin with ``first`` (see :meth:`Tree._longer`)."""
+    before = ranks.shape[1]
+    for a in range(len(alike)):
+        choice = alike[a]
+        p = parent[choice]
+        for o in range(len(orders)):
+            n = a * len(orders) + o
+            for i in range(before):
+                rank[n, i], bound[n, i], place[n, i] = ranks[p, i], bounds[p, i], places[p, i]
+            for i in range(orders.shape[1]):
+                d = orders[o, i]
+                at = starts[d] + nodes[d, choice]
+                kind = 0
+                if spatial:
+                    kind = 2 if own[at, 2] > 1 else 1
+                rank[n, before + i], bound[n, before + i], place[n, before + i] = d, own[at, kind], first + kind
+            for d in range(len(nodes)):
+                node[n, d] = nodes[d, choice]
+            lanes[n] = used[choice]
 
 
 @kernel
