@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.generators import cases
 
 from sparseloom import case as cases_of
+from sparseloom import designs
 from sparseloom.arch.actions import EnergyTable
 from sparseloom.arch.banks import Banks
 from sparseloom.arch.design import Design
@@ -29,7 +30,10 @@ from sparseloom.model.evaluate import evaluate
 from sparseloom.model.prefix import Cost
 from sparseloom.search.explain import misfits, needs
 from sparseloom.search.mapper import Search, _Part, best_mapping
+from sparseloom.search.network import Setting, tasks
 from sparseloom.search.objective import OBJECTIVES, Objective
+from sparseloom.search.walk import walk
+from sparseloom.workload import zoo
 from sparseloom.workload.einsum import Einsum
 from sparseloom.workload.workload import Workload
 
@@ -446,3 +450,27 @@ def test_the_search_finds_the_best_where_lanes_meet_in_banks(queue: int) -> None
     workload = Workload(Einsum.parse("Z[m] = A[m,k] * B[k]"), {"M": 8, "K": 8})
     space = Mapspace(Problem(workload, Design(Architecture(levels, ComputeLevel("mac", mesh_x=16)))))
     assert found(space, OBJECTIVES["cycles"]) == best_of_all(space, OBJECTIVES["cycles"])
+
+
+LARGE = (
+    ("eyeriss", "conv1", 332_208),
+    ("tc", "layer2.0.conv3", 418_064),
+    ("stc-flexible", "layer4.0.conv2", 968_576),
+)
+"""Layers of ResNet-50 with imperfect bounds, every way to keep tensors that constraints leave open, and their mappings."""
+
+
+@pytest.mark.parametrize("points", [steps.MOST_POINTS, 64])
+@pytest.mark.parametrize(("name", "layer", "size"), LARGE)
+def test_the_search_finds_the_best_of_hundreds_of_thousands(monkeypatch, name, layer, size, points) -> None:
+    network = zoo.load("resnet50").with_densities({}, {"I": 0.5, "W": 0.5})
+    network = replace(network, layers=tuple(replace(each, structured=frozenset("W")) for each in network.layers))
+    setting = Setting(designs.load(name), designs.constraints(name), imperfect=True)
+    task = next(task for task in tasks(network, setting) if layer in task.names)
+    whole = walk(setting.space(task.layer), most=1_000_000)
+    monkeypatch.setattr(steps, "MOST_POINTS", points)
+    space = setting.space(task.layer)
+    best = best_mapping(space)
+    assert space.size == size
+    assert best.proven
+    assert best.value == pytest.approx(whole.value, rel=1e-12)
