@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -80,6 +80,34 @@ class Choices:
             if len(each) > 1 or each[0] != 1:
                 found *= each[own]
         return found
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """K choices of what follows prefixes: the number ``parent`` [K] of the prefix of each, the product ``lanes`` [K] of all its
+    spatial bounds, and the ``least`` [K] value that comes of it."""
+
+    parent: IntArray
+    choices: Choices
+    lanes: FloatArray
+    least: FloatArray
+
+    def __getitem__(self, some: IntArray) -> Chosen:
+        return Chosen(self.parent[some], self.choices[some], self.lanes[some], self.least[some])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Chosen]) -> Chosen:
+        """Those of several, one after the other."""
+        first = parts[0].choices
+        nodes = np.concatenate([each.choices.nodes for each in parts], axis=1)
+        parent, lanes, least = (
+            np.concatenate([getattr(each, name) for each in parts]) for name in ("parent", "lanes", "least")
+        )
+        return cls(parent, Choices(first.stage, first.ranks, nodes), lanes, least)
+
+
+Promising = Callable[[Chosen], FloatArray]
+"""The least value that comes of choices, [K]: 0 where nothing is known, infinite where they are not worth making prefixes of."""
 
 
 def packed(ranks: Sequence[RankNodes]) -> tuple[IntArray, IntArray]:

@@ -6,7 +6,7 @@ stages so far; of each rank it knows the coordinates in a tile of what lies furt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import permutations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
 from sparseloom.kernel import inlined, kernel
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch
-from sparseloom.mapping.choices import Choices, all_choices
+from sparseloom.mapping.choices import Choices, Chosen, Promising, all_choices
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.mapping.nodes import Groups, RankNodes, rank_nodes
 from sparseloom.mapping.steps import (
@@ -36,34 +36,6 @@ FloatArray = NDArray[np.float64]
 
 CHUNK = 8192
 """Prefixes that are made together, about."""
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """K choices of what follows prefixes: the number ``parent`` [K] of the prefix of each, the product ``lanes`` [K] of all its
-    spatial bounds, and the ``least`` [K] value that comes of it."""
-
-    parent: IntArray
-    choices: Choices
-    lanes: FloatArray
-    least: FloatArray
-
-    def __getitem__(self, some: IntArray) -> Chosen:
-        return Chosen(self.parent[some], self.choices[some], self.lanes[some], self.least[some])
-
-    @classmethod
-    def joined(cls, parts: Sequence[Chosen]) -> Chosen:
-        """Those of several, one after the other."""
-        first = parts[0].choices
-        nodes = np.concatenate([each.choices.nodes for each in parts], axis=1)
-        parent, lanes, least = (
-            np.concatenate([getattr(each, name) for each in parts]) for name in ("parent", "lanes", "least")
-        )
-        return cls(parent, Choices(first.stage, first.ranks, nodes), lanes, least)
-
-
-Promising = Callable[[Chosen], FloatArray]
-"""The least value that comes of choices, [K]: 0 where nothing is known, infinite where they are not worth making prefixes of."""
 
 
 @dataclass(frozen=True)

@@ -137,34 +137,12 @@ def _bound_apart(
             (others if t in moved else more)[:] += (loops.both[t] - loops.once[1, t]) * np.maximum.reduce(surest)
     outer, width = int(np.prod(values.shape[:lead])), int(np.prod(values.shape[lead + 1 :]))
     found, flat = np.full((outer, shape[lead], width), np.inf), (outer, values.shape[lead], width)
-    _mix(
-        values.reshape(flat), spared.reshape(flat), more.reshape(found.shape), moves[lead].begin, moves[lead].after,
-        moves[lead].sure, found,
+    # more for the share of the others: all of it, less that of those for which the loop is sure
+    _along(
+        values.reshape(flat), spared.reshape(flat), -more.reshape(found.shape), moves[lead].begin, moves[lead].after,
+        moves[lead].sure, True, True, found,
     )  # fmt: skip
-    return found.ravel() + others
-
-
-@kernel
-def _mix(
-    values: FloatArray,
-    spared: FloatArray,
-    more: FloatArray,
-    begin: IntArray,
-    to: IntArray,
-    sure: FloatArray,
-    found: FloatArray,
-) -> None:
-    """The least over the steps of one rank, the axis in the middle, of values for the share for which its loop is sure, and of what
-    is spared, and more, for the others."""
-    for a in range(len(values)):
-        for i in range(found.shape[1]):
-            for j in range(begin[i], begin[i + 1]):
-                k, share = to[j], sure[j]
-                for q in range(found.shape[2]):
-                    value = values[a, k, q]
-                    if share < 1 and value < np.inf:
-                        value = share * value + (1 - share) * (spared[a, k, q] + more[a, i, q])
-                    found[a, i, q] = min(found[a, i, q], value)
+    return np.asarray(found.ravel() + more + others)
 
 
 def _last(loops: Loops, moves: list[_Some], turned: tuple[int, ...], moved: tuple[int, ...]) -> list[int]:

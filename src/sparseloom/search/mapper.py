@@ -13,10 +13,10 @@ from sparseloom.arch.features import POSITION_SKIPPING, SPATIAL_SKIPPING
 from sparseloom.errors import MappingError
 from sparseloom.kernel import working_s
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem
-from sparseloom.mapping.choices import Choices
+from sparseloom.mapping.choices import Choices, Chosen, Promising
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.mapping.mapspace import Mapspace
-from sparseloom.mapping.prefixes import CHUNK, Chosen, Prefixes, Promising, Tree
+from sparseloom.mapping.prefixes import CHUNK, Prefixes, Tree
 from sparseloom.model.batch import evaluate_batch
 from sparseloom.model.evaluate import evaluate
 from sparseloom.model.inside import Inside
