@@ -87,13 +87,15 @@ MANY = 64
 @dataclass(frozen=True)
 class ClassSource:
     """The transfers of a batch as a source of rows, or of ``some`` of its mappings. ``marked`` [B] is set for mappings that do not
-    fit the form, as edges are asked for. ``kinds`` are the sources of mappings that stand for all those :meth:`alike`."""
+    fit the form, as edges are asked for. ``kinds`` are the sources of mappings that stand for all those :meth:`alike`,
+    ``by_tiles`` those of them that tell apart the tiles of a level in certain ranks."""
 
     problem: Problem
     nests: Nests
     some: IntArray
     marked: BoolArray = field(repr=False)
     kinds: list[tuple[ClassSource, IntArray]] = field(default_factory=list, repr=False)
+    by_tiles: dict[tuple[int, bytes], tuple[ClassSource, IntArray]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, problem: Problem, nests: Nests) -> ClassSource:
@@ -120,7 +122,11 @@ class ClassSource:
         if self.mappings < MANY or self._unfit(wanted):
             return self, None
         task = task_of(self.problem, edge, wanted, _before(edge, wanted))
-        return self._first_of(alike(self.nests, self.some, task, np.array(levels, np.int64)))
+        few, which = self._first_of(alike(self.nests, self.some, task, np.array(levels, np.int64)))
+        if which is not None:
+            told_apart = (*levels, edge.child) if edge.hold else levels
+            self.by_tiles.update({(level, task.indexed.tobytes()): (few, which) for level in told_apart})
+        return few, which
 
     def alike_in_tiles(self, edge: Edge, wanted: Wanted) -> tuple[ClassSource, IntArray | None]:
         """As :meth:`alike`, as far as the child's tiles go."""
@@ -130,6 +136,10 @@ class ClassSource:
             task = task_of(self.problem, edge, wanted, False)
             return self._first_of(alike(self.nests, self.some, task, np.array([edge.child])))
         indexed = np.asarray(edge.projection.any(axis=0))
+        few, which = self.by_tiles.get((edge.child, indexed.tobytes()), (self, None))
+        if which is not None:
+            fewer, of_few = few.alike_in_tiles(edge, wanted)
+            return fewer, which if of_few is None else of_few[which]
         return self._first_of(alike_in_tiles(self.nests, self.some, edge.child, indexed))
 
     def _first_of(self, kinds: tuple[IntArray, IntArray] | None) -> tuple[ClassSource, IntArray | None]:
