@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import numpy as np
+
 from sparseloom import case as cases
 from sparseloom import designs
 from sparseloom.arch.actions import EnergyTable
 from sparseloom.arch.design import Design
 from sparseloom.arch.hierarchy import Architecture, ComputeLevel, StorageLevel
-from sparseloom.mapping.batch import MappingBatch, Problem
+from sparseloom.mapping.batch import BoolArray, MappingBatch, Problem
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.mapping.prefixes import Tree
 from sparseloom.model.batch import in_chunks
@@ -34,24 +36,23 @@ JOBS = 2
 
 
 def rates(timed: Callable[[Callable[[], object]], tuple[list[float], float]]) -> Iterator[str]:
-    """Full evaluations of the mappings of a mapspace a second; and of its search, the mappings that it decides about a second, and
-    the share that it prunes before they are evaluated in full."""
+    """Full evaluations of valid mappings of a mapspace a second, and of all in order; and of its search, the mappings that it
+    decides about a second, and the share that it prunes before they are evaluated in full."""
     yield (
-        "| mapspace | mappings of it | full evaluations a second, one core | of them valid | the loop | search to the proof, s | "
-        "raw candidates a second | pruned |"
+        "| mapspace | valid mappings of it | full evaluations a second, one core | of all in order (valid) | a second | the loop | "
+        "search to the proof, s | raw candidates a second | pruned |"
     )
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for name, space in _mapspaces():
-        batches = _some(space, 100_000)
-        count = sum(map(len, batches))
-        problem = space.problem
-        times, loop = timed(lambda b=batches, p=problem: _valid(Problem(p.workload, p.design), b))
-        found = sorted(count / each for each in times)
-        valid = _valid(problem, batches) / count
-        yield (
-            f"| {name} | {count:,} of {space.size:,} | {found[len(found) // 2]:,.0f} ({found[0]:,.0f} to {found[-1]:,.0f}) | "
-            f"{valid:.1%} | {1e3 * loop:.1f} ms | {_searched(space)} |"
-        )
+        cells, loop = [], 0.0
+        for valid_alone in (True, False):
+            batches = _some(space, 100_000, valid_alone)
+            count, problem = sum(map(len, batches)), space.problem
+            times, loop = timed(lambda b=batches, p=problem: _valid(Problem(p.workload, p.design), b))
+            found = sorted(count / each for each in times)
+            share = "" if valid_alone else f" ({_valid(problem, batches) / count:.1%})"
+            cells += [f"{count:,}{share}", f"{found[len(found) // 2]:,.0f} ({found[0]:,.0f} to {found[-1]:,.0f})"]
+        yield f"| {name} | {' | '.join(cells)} | {1e3 * loop:.1f} ms | {_searched(space)} |"
 
 
 def _searched(space: Mapspace) -> str:
@@ -73,20 +74,29 @@ def _mapspaces() -> Iterator[tuple[str, Mapspace]]:
             yield f"{name}, dense", Mapspace(Problem(dense, bare), case.constraints)
 
 
-def _some(space: Mapspace, count: int) -> list[MappingBatch]:
-    """The first ``count`` mappings, in one batch for each choice of what is kept."""
+def _some(space: Mapspace, count: int, valid_alone: bool) -> list[MappingBatch]:
+    """The first ``count`` mappings, or valid ones alone, in one batch for each choice of what is kept."""
     tree, found, left = Tree(space), list[MappingBatch](), count
     for keep in space.keeps:
         parts = list[MappingBatch]()
         for batch in tree.mappings(keep):
-            parts.append(batch[:left])
+            part = _those(batch, _which(space.problem, batch)) if valid_alone else batch
+            parts.append(part[:left])
             left -= len(parts[-1])
             if left <= 0:
                 break
         found += [MappingBatch.joined(parts)] if parts else []
         if left <= 0:
             break
-    return found
+    return [batch for batch in found if len(batch)]
+
+
+def _those(batch: MappingBatch, which: BoolArray) -> MappingBatch:
+    return replace(batch, rank=batch.rank[which], bound=batch.bound[which], place=batch.place[which])
+
+
+def _which(problem: Problem, batch: MappingBatch) -> BoolArray:
+    return np.concatenate([part.valid for part in in_chunks(problem, batch)])
 
 
 def _valid(problem: Problem, batches: list[MappingBatch]) -> int:

@@ -65,12 +65,14 @@ def in_chunks(problem: Problem, batch: MappingBatch, size: int = CHUNK) -> Itera
         if saf.alternatives:
             what = f"{saf.kind} at {saf.level} has {len(saf.ways)} alternatives"
             raise ArchitectureError(Fault(what, path=f"safs[{i}]", fix="evaluate a design for each, and compare"))
+    nests = None
     for start in range(0, len(batch), size):
-        yield _chunk(problem, batch[start : start + size])
+        part = batch[start : start + size]
+        nests = lay_out(problem, part, nests)
+        yield _of_nests(problem, part, nests)
 
 
-def _chunk(problem: Problem, batch: MappingBatch) -> Evaluations:
-    nests = lay_out(problem, batch)
+def _of_nests(problem: Problem, batch: MappingBatch, nests: Nests) -> Evaluations:
     source = ClassSource.of(problem, nests)
     found = _priced(problem, nests, activity(Filter(problem, source), batch, nests, thin(problem, batch)))
     at = source.irregular
@@ -82,7 +84,7 @@ def _chunk(problem: Problem, batch: MappingBatch) -> Evaluations:
 def by_events(problem: Problem, batch: MappingBatch) -> Evaluations:
     """The one mapping of ``batch``, by its events: slow, and right for whatever mapping."""
     nests = lay_out(problem, batch)
-    events = Events(nests.loops[0, :, : nests.count[0]], problem.shape)
+    events = Events(nests.nest(0), problem.shape)
     return _priced(problem, nests, activity(Filter(problem, events), batch, nests, thin(problem, batch)))
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -169,7 +168,7 @@ class ClassSource:
         counts, table = np.empty((4, size)), np.empty((task.width, size), np.int64)
         done = used = 0
         while True:
-            done, used = emit_batch(some, *self.nests[:6], *task, counts, table, done, used, self.marked)
+            done, used = emit_batch(some, *self.nests[:4], *task, counts, table, done, used, self.marked)
             if done == len(some):
                 break
             counts, table = (np.concatenate([known, np.empty_like(known)], axis=1) for known in (counts, table))
@@ -182,8 +181,11 @@ class ClassSource:
         inside one, it stands for all.
         """
         projection = edge.projection
-        extents = extents_of(projection, self.nominal(edge.child))
-        means = extents_of(projection, self._means[edge.child])
+        nominal = self.nominal(edge.child)
+        extents, means = (
+            extents_of(projection, nominal),
+            extents_of(projection, mean_tiles(nominal, self.problem.shape)),
+        )
         once, every = np.ones(self.mappings), np.arange(self.mappings)
         box, points, times = (np.zeros(extents.shape, np.int64), extents), np.multiply.reduce(means, axis=0), once
         listed = self._crossed(edge, wanted)
@@ -210,17 +212,7 @@ class ClassSource:
         return np.flatnonzero(~self.nests.aligned[self.some][:, ranks].all(axis=1)) if ranks else _NONE
 
     def nominal(self, level: int) -> IntArray:
-        return np.asarray(self._nominal[level])
-
-    @cached_property
-    def _nominal(self) -> IntArray:
-        """Coordinates of a tile of every level, at most the shape, [S + 1, D, B]."""
-        return np.asarray(nominal_tiles(self.nests.tile[self.some], self.problem.shape))
-
-    @cached_property
-    def _means(self) -> FloatArray:
-        """Mean coordinates of the tiles of every level, [S + 1, D, B]."""
-        return np.asarray(mean_tiles(self._nominal, self.problem.shape))
+        return np.asarray(nominal_tiles(self.nests.tile, self.some, level, self.problem.shape))
 
     def busiest(self, busy: FloatArray, rows: Classes, barrier: int) -> FloatArray:
         """The computes of the first instance: none has more points, at any step of a barrier."""

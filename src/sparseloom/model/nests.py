@@ -23,17 +23,15 @@ RANK, BOUND, LEVEL, KIND, STEP, TAIL = range(6)
 class Nests(NamedTuple):
     """The loop nests of a batch: ``loops`` [B, 6, L], of which the first ``count`` [B] are filled (see :data:`RANK`).
 
-    ``order[b, begin[b, d] : begin[b, d + 1]]`` are the loops of rank d, outermost first; ``perfect`` [B, D] tells whether they
-    waste no iteration, ``aligned`` [B, D] whether each of them lies within a part of every split or steps over whole parts.
-    ``tile`` [B, S + 1, D] are nominal coordinates of each rank in a tile of a level (S: compute, 1), ``lanes`` [B, S, 2] the
-    product of the bounds of a level's spatial loops along X and Y, ``instances`` [B, S + 1] those in use. Where
-    all ranks are both, a nest is ``regular`` [B]; then the loops outside level ``inwards`` [B] are those of the nest before.
+    ``perfect`` [B, D] tells whether the loops of a rank waste no iteration, ``aligned`` [B, D] whether each of them lies within a
+    part of every split or steps over whole parts. ``tile`` [B, S + 1, D] are nominal coordinates of each rank in a tile of a
+    level (S: compute, 1), ``lanes`` [B, S, 2] the product of the bounds of a level's spatial loops along X and Y, ``instances``
+    [B, S + 1] those in use. Where all ranks are both, a nest is ``regular`` [B]; then the loops outside level ``inwards`` [B]
+    are those of the nest before.
     """
 
     loops: IntArray
     count: IntArray  # type: ignore[assignment]
-    order: IntArray
-    begin: IntArray
     perfect: BoolArray
     aligned: BoolArray
     tile: IntArray
@@ -42,22 +40,43 @@ class Nests(NamedTuple):
     regular: BoolArray
     inwards: IntArray
 
+    def nest(self, b: int) -> IntArray:
+        """The loops of one mapping, [6, n]."""
+        return self.loops[b, :, : self.count[b]].astype(np.int64)
 
-def lay_out(problem: Problem, batch: MappingBatch) -> Nests:
+
+def lay_out(problem: Problem, batch: MappingBatch, over: Nests | None = None) -> Nests:
     """The nests of ``batch``. A loop over parts of a split tensor rank and over what is in them stands as two, so that few
-    loops have both to do. Raises MappingError for bounds that do not cover a rank."""
-    count, slots = len(batch), max(1, _most_loops(batch.bound)) + len(problem.cuts)
-    levels, ranks = len(batch.keep), len(problem.ranks)
-    nests = Nests(
-        np.empty((count, 6, slots), np.int64), np.empty(count, np.int64), np.empty((count, slots), np.int64),
-        np.empty((count, ranks + 1), np.int64), np.empty((count, ranks), np.bool_), np.empty((count, ranks), np.bool_),
-        np.empty((count, levels + 1, ranks), np.int64),
-        np.empty((count, levels, 2)), np.empty((count, levels + 1)), np.empty(count, np.bool_), np.empty(count, np.int64),
-    )  # fmt: skip
-    first = _lay_out(batch.rank, batch.bound, batch.place, problem.shape, problem.cuts, *nests)
+    loops have both to do. ``over``: nests of as many mappings of the problem that none needs any more, to be written over.
+    Raises MappingError for bounds that do not cover a rank."""
+    slots, first = max(1, _most_loops(batch.bound)) + len(problem.cuts), TOO_LARGE
+    for size in (np.int32, np.int64):
+        if first == TOO_LARGE:
+            known = over is not None and over.loops.dtype == size and len(over.count) == len(batch)
+            nests = (
+                over
+                if over is not None and known and over.loops.shape[2] >= slots
+                else _room(problem, len(batch), slots, size)
+            )
+            most = int(np.iinfo(size).max)
+            first = _lay_out(batch.rank, batch.bound, batch.place, problem.shape, problem.cuts, most, *nests)
     if first >= 0:
         raise MappingError(list(_uncovered(problem, batch, int(first))))
     return nests
+
+
+DONE, TOO_LARGE = -1, -2
+"""What :func:`_lay_out` says in place of a mapping."""
+
+
+def _room(problem: Problem, count: int, slots: int, size: type[np.int32 | np.int64]) -> Nests:
+    """Room for the nests of a batch; its loops, of which there are many and most are small, as integers of a ``size``."""
+    levels, ranks = len(problem.design.architecture.levels), len(problem.ranks)
+    return Nests(
+        np.empty((count, 6, slots), size), np.empty(count, np.int64), np.empty((count, ranks), np.bool_),
+        np.empty((count, ranks), np.bool_), np.empty((count, levels + 1, ranks), np.int64), np.empty((count, levels, 2)),
+        np.empty((count, levels + 1)), np.empty(count, np.bool_), np.empty(count, np.int64),
+    )  # fmt: skip
 
 
 def _uncovered(problem: Problem, batch: MappingBatch, b: int) -> Iterator[Fault]:
@@ -84,32 +103,40 @@ def _most_loops(bound):
 
 @kernel
 def _lay_out(
-    rank, bound, place, shape, cuts, loops, count, order, begin, perfect, aligned, tile, lanes, instances, regular, inwards
+    rank, bound, place, shape, cuts, most, loops, count, perfect, aligned, tile, lanes, instances, regular, inwards
 ):  # fmt: skip
-    """Write the nests; returns the first mapping that does not cover a rank, -1 for none."""
-    loops, order, begin, perfect = borrowed(loops), borrowed(order), borrowed(begin), borrowed(perfect)
-    aligned, tile, lanes, instances = borrowed(aligned), borrowed(tile), borrowed(lanes), borrowed(instances)
-    room = np.empty((3, len(shape)), np.int64)
+    """Write the nests; returns the first mapping that does not cover a rank, DONE for none, TOO_LARGE if a rank has more than
+    ``most`` coordinates."""
+    loops, perfect, aligned = borrowed(loops), borrowed(perfect), borrowed(aligned)
+    tile, lanes, instances = borrowed(tile), borrowed(lanes), borrowed(instances)
+    made = np.empty(len(shape), np.int64)
     for b in range(len(bound)):
         nest = loops[b]
-        n = _fill_nest(rank[b], bound[b], place[b], shape, nest, room)
+        n = _fill_nest(rank[b], bound[b], place[b], shape, nest, made)
         for c in range(len(cuts)):
             n = _cut(nest, n, cuts[c, 0], cuts[c, 1])
         count[b] = n
-        if _by_rank(nest, n, shape, room[0], order[b], begin[b], perfect[b]):
-            return b
-        _set_aligned(nest, n, shape, cuts, aligned[b])
-        _set_tiles_and_instances(nest, n, shape, perfect[b], tile[b], instances[b])
-        lanes[b] = 1.0
-        for i in range(n):
-            if nest[KIND, i] != 0:
-                lanes[b, nest[LEVEL, i], nest[KIND, i] - 1] *= nest[BOUND, i]
-        regular[b], inwards[b] = True, -1
+        regular[b] = True
         for d in range(len(shape)):
-            regular[b] = regular[b] and perfect[b, d] and aligned[b, d]
+            if made[d] > most:
+                return TOO_LARGE
+            if made[d] < shape[d]:
+                return b
+            perfect[b, d] = made[d] == shape[d]
+            aligned[b, d] = True
+            regular[b] = regular[b] and perfect[b, d]
+        if len(cuts):
+            _set_aligned(nest, n, shape, cuts, aligned[b])
+            for d in range(len(shape)):
+                regular[b] = regular[b] and aligned[b, d]
+        _set_by_level(nest, n, perfect[b], tile[b], lanes[b], instances[b])
+        for d in range(0 if regular[b] else len(shape)):
+            for depth in range(1, 1 if perfect[b, d] else tile.shape[1]):
+                instances[b, depth] *= _first_tiles(nest, n, d, depth)
+        inwards[b] = -1
         if b and regular[b] and regular[b - 1]:
             inwards[b] = _first_change(nest, n, loops[b - 1], count[b - 1], tile.shape[1])
-    return -1
+    return DONE
 
 
 @inlined
@@ -126,9 +153,8 @@ def _first_change(nest, n, other, m, levels):
 
 @inlined
 def _set_aligned(nest, n, shape, cuts, aligned):
-    """Write whether each loop of a rank lies within a part of every split or steps over whole parts."""
-    aligned[:] = True
-    for i in range(n if len(cuts) else 0):
+    """Write which ranks have a loop that neither lies within a part of every split nor steps over whole parts."""
+    for i in range(n):
         for c in range(len(cuts)):
             d, size, step = cuts[c, 0], cuts[c, 1], nest[STEP, i]
             within = step * nest[BOUND, i] <= size
@@ -155,105 +181,95 @@ def _cut(nest, n, d, size):
 
 
 @inlined
-def _by_rank(nest, n, shape, made, order, begin, perfect):
-    """Write the loops of each rank, outermost first, and whether the coordinates that they have ``made`` [D] are its own. Returns
-    whether they do not cover some rank."""
-    short = False
+def set_by_rank(nest, n, order, begin):
+    """Write the loops of each rank to ``order[begin[d] : begin[d + 1]]``, outermost first."""
+    ranks = len(begin) - 1
     begin[:] = 0
     for i in range(n):
-        begin[nest[RANK, i]] += 1
-    at = 0
-    for d in range(len(shape)):
-        begin[d], at = at, at + begin[d]
-        perfect[d] = made[d] == shape[d]
-        short = short or made[d] < shape[d]
+        begin[nest[RANK, i] + 1] += 1
+    for d in range(ranks):
+        begin[d + 1] += begin[d]
     for i in range(n):
         order[begin[nest[RANK, i]]] = i
         begin[nest[RANK, i]] += 1
-    for d in range(len(shape), 0, -1):
+    for d in range(ranks, 0, -1):
         begin[d] = begin[d - 1]
     begin[0] = 0
-    return short
 
 
 @inlined
-def _set_tiles_and_instances(nest, n, shape, perfect, tile, instances):
-    """Nominal tiles of each level, [S + 1, D], and instances that have a point at the first step, [S + 1]."""
-    levels = len(tile) - 1
+def _set_by_level(nest, n, perfect, tile, lanes, instances):
+    """Write nominal tiles of each level, [S + 1, D], the bounds of its spatial loops along X and Y, and its instances that have a
+    point at the first step, [S + 1], as far as ranks without waste go."""
+    levels = len(lanes)
     tile[levels], instances[0] = 1, 1.0
     i = n - 1
     for depth in range(levels - 1, -1, -1):
         tile[depth] = tile[depth + 1]
+        lanes[depth, 0] = lanes[depth, 1] = instances[depth + 1] = 1.0
         while i >= 0 and nest[LEVEL, i] == depth:
             tile[depth, nest[RANK, i]] *= nest[BOUND, i]
+            if nest[KIND, i] != 0:
+                lanes[depth, nest[KIND, i] - 1] *= nest[BOUND, i]
+                instances[depth + 1] *= nest[BOUND, i] if perfect[nest[RANK, i]] else 1
             i -= 1
-    i = 0
     for depth in range(levels):
-        instances[depth + 1] = instances[depth]
-        while i < n and nest[LEVEL, i] == depth:
-            if nest[KIND, i] != 0 and perfect[nest[RANK, i]]:
-                instances[depth + 1] *= nest[BOUND, i]
-            i += 1
-    for d in range(len(shape)):
-        for depth in range(1, 1 if perfect[d] else levels + 1):
-            instances[depth] *= _first_tiles(nest, n, d, depth)
+        instances[depth + 1] *= instances[depth]
 
 
 @inlined
-def _fill_nest(rank, bound, place, shape, nest, room):
-    """Write the loops with more than one iteration into ``nest`` [6, L]; returns their number. ``room`` [3, D] becomes the
-    coordinates of each rank that its loops make; it is also for those that loops further in cover, and for what their digits
-    leave of the last one."""
+def _fill_nest(rank, bound, place, shape, nest, made):
+    """Write the loops with more than one iteration into ``nest`` [6, L]; returns their number. ``made`` [D] becomes the
+    coordinates of each rank that they make."""
     n = 0
-    for d in range(len(shape)):
-        room[0, d] = room[1, d] = 1
-        room[2, d] = shape[d] - 1
     for i in range(len(bound)):
-        if bound[i] > 1:
-            nest[RANK, n], nest[BOUND, n] = rank[i], bound[i]
-            nest[LEVEL, n], nest[KIND, n] = place[i] // 3, place[i] % 3
-            room[0, rank[i]] *= bound[i]
-            n += 1
-    for i in range(n - 1, -1, -1):
-        d, size = nest[RANK, i], nest[BOUND, i]
-        nest[STEP, i], nest[TAIL, i] = room[1, d], size - 1
-        room[1, d] *= size
-        if room[0, d] != shape[d]:
-            left = room[2, d] // size
-            nest[TAIL, i], room[2, d] = room[2, d] - left * size, left
+        n += bound[i] > 1
+    for d in range(len(shape)):
+        made[d] = 1
+    at = n
+    for i in range(len(bound) - 1, -1, -1):
+        d, size = rank[i], bound[i]
+        if size > 1:
+            at -= 1
+            level = place[i] // 3
+            nest[RANK, at], nest[BOUND, at], nest[LEVEL, at], nest[KIND, at] = d, size, level, place[i] - 3 * level
+            nest[STEP, at], nest[TAIL, at] = made[d], size - 1
+            made[d] *= size
+    for d in range(len(shape)):
+        left = shape[d] - 1
+        for i in range(n - 1 if made[d] != shape[d] else -1, -1, -1):
+            if nest[RANK, i] == d:
+                nest[TAIL, i], left = left % nest[BOUND, i], left // nest[BOUND, i]
     return n
 
 
 @kernel
-def nominal_tiles(tile, shape):
-    """Coordinates of tiles [B, S + 1, D] where no bound is cut short, at most the shape, [S + 1, D, B]."""
-    found = np.empty((tile.shape[1], tile.shape[2], len(tile)), np.int64)
-    for depth in range(tile.shape[1]):
-        for d in range(tile.shape[2]):
-            for b in range(len(tile)):
-                found[depth, d, b] = min(tile[b, depth, d], shape[d])
+def nominal_tiles(tile, some, level, shape):
+    """Coordinates of each rank in tiles of a level where no bound is cut short, at most the shape, [D, N], for mappings ``some``
+    [N] of those of ``tile`` [B, S + 1, D]."""
+    found = np.empty((len(shape), len(some)), np.int64)
+    for d in range(len(shape)):
+        for n in range(len(some)):
+            found[d, n] = min(tile[some[n], level, d], shape[d])
     return found
 
 
 @kernel
 def mean_tiles(nominal, shape):
-    """Mean coordinates of the tiles that make up each rank, [S + 1, D, B], all but the last of which have the nominal ones."""
+    """Mean coordinates of the tiles that make up each rank, [D, N], all but the last of which have the nominal ones."""
     found = np.empty(nominal.shape)
-    for depth in range(nominal.shape[0]):
-        for d in range(nominal.shape[1]):
-            for b in range(nominal.shape[2]):
-                size = nominal[depth, d, b]
-                found[depth, d, b] = shape[d] / ((shape[d] + size - 1) // size)
+    for d in range(nominal.shape[0]):
+        for n in range(nominal.shape[1]):
+            found[d, n] = shape[d] / ((shape[d] + nominal[d, n] - 1) // nominal[d, n])
     return found
 
 
 def nest_of(problem: Problem, batch: MappingBatch) -> IntArray:
     """The loops with more than one iteration of the first mapping of ``batch``, [6, n]."""
     table = np.empty((6, batch.bound.shape[1]), np.int64)
+    made = np.empty(len(problem.ranks), np.int64)
     # one nest is not worth compiling for
-    count = _fill_nest.py_func(
-        batch.rank[0], batch.bound[0], batch.place[0], problem.shape, table, np.empty((3, len(problem.ranks)), np.int64)
-    )
+    count = _fill_nest.py_func(batch.rank[0], batch.bound[0], batch.place[0], problem.shape, table, made)
     return table[:, :count]
 
 

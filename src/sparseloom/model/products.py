@@ -31,7 +31,7 @@ from sparseloom.model.digits import (
     sole_axis,
     whole_classes,
 )
-from sparseloom.model.nests import BOUND, RANK, STEP
+from sparseloom.model.nests import BOUND, RANK, STEP, set_by_rank
 from sparseloom.model.receivers import ALIKE, MOST_RECEIVERS, MOST_SORTS, listed_classes, main_rank
 from sparseloom.model.roles import always_moves, needs_order, outwards, set_roles, settles, sliding_ranks
 from sparseloom.model.tails import cut_classes
@@ -43,7 +43,7 @@ ROW_GROUPS, ROW_ASIDE, ROW_RECEIVERS, ROW_POINTS = range(4)
 
 @kernel
 def emit_batch(
-    some, loops, count, order, begin, perfect, aligned, projection, indexed, window, parent, child, levels, merge, judges,
+    some, loops, count, perfect, aligned, projection, indexed, window, parent, child, levels, merge, judges,
     looked, watch, splits, parts, modulus, whole, side, steps, before, counts, table, done, used, irregular,
 ):  # fmt: skip
     """Write the classes of mappings ``some`` to columns of ``counts`` [4, N] (see ROW_GROUPS) and ``table`` [:, N], as far as
@@ -55,28 +55,29 @@ def emit_batch(
     ranks, dims = projection.shape
     columns, slots = SPANS + len(judges), loops.shape[2]
     # room to work in: classes of each rank, states of cut_classes; of each rank how many classes and which one is chosen; what
-    # each loop is; how a row's box moves, and the row; hashed rows; sorts and lists of listed_classes
+    # each loop is; the loops of each rank; how a row's box moves, and the row; hashed rows; sorts and lists of listed_classes
     own, states = np.empty((dims, MOST_CLASSES + 1, columns)), np.empty((3, MOST_CLASSES + 3, columns))
     masks, residues = np.empty((4, MOST_CLASSES), np.int64), np.empty((slots + 3, 2, modulus.max()))
     classes, chosen = np.empty(dims, np.int64), np.empty(dims, np.int64)
     role, free = np.empty(slots, np.int64), np.empty(slots, np.int64)
+    order, begin = np.empty(slots, np.int64), np.empty(dims + 1, np.int64)
     moves, row = np.empty((2, ranks), np.int64), np.empty(len(table), np.int64)
     hashed = np.full(2 * MOST_ROWS, -1, np.int32)
     terms, within = _terms(projection)
     kept = MOST_SORTS if not perfect.all() and (steps or window.any()) else 1
     sorts, lists = np.empty((2, kept, 2), np.int64), np.empty((3, kept, MOST_RECEIVERS, ALIKE + 1), np.int64)
     return _emit(
-        some, loops, count, order, begin, perfect, aligned, projection, indexed, window, parent, child, levels, merge, judges,
+        some, loops, count, perfect, aligned, projection, indexed, window, parent, child, levels, merge, judges,
         looked, watch, splits, parts, modulus, whole, side, steps, before, counts, table, done, used, irregular, own, states, masks,
-        residues, classes, chosen, role, free, moves, row, hashed, sorts, lists, terms, within,
+        residues, classes, chosen, role, free, order, begin, moves, row, hashed, sorts, lists, terms, within,
     )  # fmt: skip
 
 
 @kernel
 def _emit(
-    some, loops, count, order, begin, perfect, aligned, projection, indexed, window, parent, child, levels, merge, judges,
+    some, loops, count, perfect, aligned, projection, indexed, window, parent, child, levels, merge, judges,
     looked, watch, splits, parts, modulus, whole, side, steps, before, counts, table, done, used, irregular, own, states, masks,
-    residues, classes, chosen, role, free, moves, row, hashed, sorts, lists, terms, within,
+    residues, classes, chosen, role, free, order, begin, moves, row, hashed, sorts, lists, terms, within,
 ):  # fmt: skip
     """As :func:`emit_batch`, which owns the room: what is borrowed has to be another's."""
     dims, sliding = len(indexed), sliding_ranks(projection, window)
@@ -85,14 +86,14 @@ def _emit(
     uncut, unit, split_of = np.zeros(dims, np.bool_), np.empty(dims, np.int64), np.empty(dims, np.int64)
     for d in range(dims):
         split_of[d] = sole_axis(d, projection)
-    loops, count, order, begin = borrowed(loops), borrowed(count), borrowed(order), borrowed(begin)
-    perfect, aligned = borrowed(perfect), borrowed(aligned)
+    loops, count, perfect, aligned = borrowed(loops), borrowed(count), borrowed(perfect), borrowed(aligned)
     projection, indexed, window = borrowed(projection), borrowed(indexed), borrowed(window)
     judges, looked, watch, splits = borrowed(judges), borrowed(looked), borrowed(watch), borrowed(splits)
     parts, modulus, whole = borrowed(parts), borrowed(modulus), borrowed(whole)
     own, states, classes, chosen = borrowed(own), borrowed(states), borrowed(classes), borrowed(chosen)
     masks, residues = borrowed(masks), borrowed(residues)
-    role, free, moves, hashed = borrowed(role), borrowed(free), borrowed(moves), borrowed(hashed)
+    role, free, order, begin = borrowed(role), borrowed(free), borrowed(order), borrowed(begin)
+    moves, hashed = borrowed(moves), borrowed(hashed)
     counts, table, sorts, lists = borrowed(counts), borrowed(table), borrowed(sorts), borrowed(lists)
     row, terms, within = borrowed(row), borrowed(terms), borrowed(within)
     for place in range(done, len(some)):
@@ -105,6 +106,7 @@ def _emit(
             nest, n, projection, window, within, perfect[b], role, looked, judges, split, merge, hold, ordered, steps, mains
         )  # fmt: skip
         fits = fits and alike
+        set_by_rank(nest, n, order, begin)
         classes[:] = 0
         settled[:] = uncut[:] = False
         for d in range(dims):
@@ -122,7 +124,7 @@ def _emit(
             if moving >= 0 and uncut[moving]:
                 advance(nest, at, side, indexed, own)
             fits = _set_classes(
-                nest, n, order[b], begin[b], perfect[b], projection, indexed, mains, role, free, looked, watch, splits, parts,
+                nest, n, order, begin, perfect[b], projection, indexed, mains, role, free, looked, watch, splits, parts,
                 whole, merge, carry, side, ordered, steps, unit, split_of, states, masks, residues, classes, uncut, own,
                 sorts, lists,
             )  # fmt: skip

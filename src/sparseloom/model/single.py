@@ -38,7 +38,7 @@ class SingleMapping(OneMapping):
 
     @property
     def nest(self) -> IntArray:
-        return np.asarray(self.nests.loops[0, :, : self.nests.count[0]])
+        return self.nests.nest(0)
 
     @cached_property
     def _events(self) -> Events:
