@@ -21,7 +21,7 @@ from sparseloom.model.batch import evaluate_batch
 from sparseloom.model.classes import ClassSource
 from sparseloom.model.evaluate import evaluate
 from sparseloom.model.events import Events
-from sparseloom.model.nests import BOUND, STEP, TAIL, lay_out
+from sparseloom.model.nests import lay_out
 from sparseloom.model.sparse import Filter
 from sparseloom.workload.file import build as build_workload
 
@@ -43,7 +43,7 @@ def counted(case: Case) -> tuple[Activity, Activity, bool]:
     nests, thinning = lay_out(problem, batch), thin(problem, batch)
     source = ClassSource.of(problem, nests)
     by_class = activity(Filter(problem, source), batch, nests, thinning)
-    events = Events(nests.nest(0), problem.shape)
+    events = Events(nests.loops[0, :, : nests.count[0]], problem.shape)
     return by_class, activity(Filter(problem, events), batch, nests, thinning), source.irregular.size > 0
 
 
@@ -171,22 +171,3 @@ def test_a_batch_of_one_is_the_evaluation_of_its_mapping() -> None:
     result = evaluate(case.workload, case.design, case.mapping)
     assert found.cycles[0] == result.cycles
     np.testing.assert_allclose(found.energy_pj[0], result.energy_pj)
-
-
-def test_ranks_beyond_four_bytes_are_laid_out_whole() -> None:
-    m, outer = 2**33, 2**20
-    text = (
-        MACHINE.format(network="multicast: true", formats="", fans="1, 1")
-        + f'workload: {{einsum: "Z[m,n] = A[m] * B[n]", shape: {{M: {m}, N: 3}}}}\n'
-        f"mapping:\n  - {{level: L0, keep: [A, B, Z], temporal: [M {outer}]}}\n"
-        f"  - {{level: L1, keep: [A], temporal: [N 3, M {m // outer}]}}\n"
-    )
-    node = document.parse(text)
-    problem = Problem(build_workload(node.get("workload")), build_design(node.get("design")))
-    nests = lay_out(problem, MappingBatch.of(problem, [build_mapping(node.get("mapping"))]))
-    assert nests.nest(0)[[BOUND, STEP, TAIL]].T.tolist() == [
-        [outer, m // outer, outer - 1],
-        [3, 1, 2],
-        [m // outer, 1, m // outer - 1],
-    ]
-    assert nests.tile[0, :, 0].tolist() == [m, m // outer, 1]

@@ -47,7 +47,7 @@ def activity(work: Filter, batch: MappingBatch, nests: Nests, thinning: Thinning
     packed = packing(problem, batch, nests.tile)
     walk: LaneWalk | None = None
     if is_walked(problem):
-        walk = LaneWalk(work, nests.nest(0), paths)
+        walk = LaneWalk(work, nests.loops[0, :, : nests.count[0]], paths)
         computes, instances, shares_of_lanes = walk.computes, walk.instances, walk.lane_shares
     else:
         zeros_gone = frozenset(t for _, t in packed)

@@ -84,7 +84,7 @@ def _of_nests(problem: Problem, batch: MappingBatch, nests: Nests) -> Evaluation
 def by_events(problem: Problem, batch: MappingBatch) -> Evaluations:
     """The one mapping of ``batch``, by its events: slow, and right for whatever mapping."""
     nests = lay_out(problem, batch)
-    events = Events(nests.nest(0), problem.shape)
+    events = Events(nests.loops[0, :, : nests.count[0]], problem.shape)
     return _priced(problem, nests, activity(Filter(problem, events), batch, nests, thin(problem, batch)))
 
 

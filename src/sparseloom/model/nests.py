@@ -40,40 +40,24 @@ class Nests(NamedTuple):
     regular: BoolArray
     inwards: IntArray
 
-    def nest(self, b: int) -> IntArray:
-        """The loops of one mapping, [6, n]."""
-        return self.loops[b, :, : self.count[b]].astype(np.int64)
-
 
 def lay_out(problem: Problem, batch: MappingBatch, over: Nests | None = None) -> Nests:
     """The nests of ``batch``. A loop over parts of a split tensor rank and over what is in them stands as two, so that few
     loops have both to do. ``over``: nests of as many mappings of the problem that none needs any more, to be written over.
     Raises MappingError for bounds that do not cover a rank."""
-    slots, first = max(1, _most_loops(batch.bound)) + len(problem.cuts), TOO_LARGE
-    for size in (np.int32, np.int64):
-        if first == TOO_LARGE:
-            known = over is not None and over.loops.dtype == size and len(over.count) == len(batch)
-            nests = (
-                over
-                if over is not None and known and over.loops.shape[2] >= slots
-                else _room(problem, len(batch), slots, size)
-            )
-            most = int(np.iinfo(size).max)
-            first = _lay_out(batch.rank, batch.bound, batch.place, problem.shape, problem.cuts, most, *nests)
+    slots = max(1, _most_loops(batch.bound)) + len(problem.cuts)
+    fits = over is not None and len(over.count) == len(batch) and over.loops.shape[2] >= slots
+    nests = over if over is not None and fits else _room(problem, len(batch), slots)
+    first = _lay_out(batch.rank, batch.bound, batch.place, problem.shape, problem.cuts, *nests)
     if first >= 0:
         raise MappingError(list(_uncovered(problem, batch, int(first))))
     return nests
 
 
-DONE, TOO_LARGE = -1, -2
-"""What :func:`_lay_out` says in place of a mapping."""
-
-
-def _room(problem: Problem, count: int, slots: int, size: type[np.int32 | np.int64]) -> Nests:
-    """Room for the nests of a batch; its loops, of which there are many and most are small, as integers of a ``size``."""
+def _room(problem: Problem, count: int, slots: int) -> Nests:
     levels, ranks = len(problem.design.architecture.levels), len(problem.ranks)
     return Nests(
-        np.empty((count, 6, slots), size), np.empty(count, np.int64), np.empty((count, ranks), np.bool_),
+        np.empty((count, 6, slots), np.int64), np.empty(count, np.int64), np.empty((count, ranks), np.bool_),
         np.empty((count, ranks), np.bool_), np.empty((count, levels + 1, ranks), np.int64), np.empty((count, levels, 2)),
         np.empty((count, levels + 1)), np.empty(count, np.bool_), np.empty(count, np.int64),
     )  # fmt: skip
@@ -103,10 +87,9 @@ def _most_loops(bound):
 
 @kernel
 def _lay_out(
-    rank, bound, place, shape, cuts, most, loops, count, perfect, aligned, tile, lanes, instances, regular, inwards
+    rank, bound, place, shape, cuts, loops, count, perfect, aligned, tile, lanes, instances, regular, inwards
 ):  # fmt: skip
-    """Write the nests; returns the first mapping that does not cover a rank, DONE for none, TOO_LARGE if a rank has more than
-    ``most`` coordinates."""
+    """Write the nests; returns the first mapping that does not cover a rank, -1 for none."""
     loops, perfect, aligned = borrowed(loops), borrowed(perfect), borrowed(aligned)
     tile, lanes, instances = borrowed(tile), borrowed(lanes), borrowed(instances)
     made = np.empty(len(shape), np.int64)
@@ -118,8 +101,6 @@ def _lay_out(
         count[b] = n
         regular[b] = True
         for d in range(len(shape)):
-            if made[d] > most:
-                return TOO_LARGE
             if made[d] < shape[d]:
                 return b
             perfect[b, d] = made[d] == shape[d]
@@ -136,7 +117,7 @@ def _lay_out(
         inwards[b] = -1
         if b and regular[b] and regular[b - 1]:
             inwards[b] = _first_change(nest, n, loops[b - 1], count[b - 1], tile.shape[1])
-    return DONE
+    return -1
 
 
 @inlined

@@ -69,7 +69,7 @@ def into(problem: Problem, prefixes: MappingBatch, depth: int) -> Cost:
     source = ClassSource.of(problem, nests)
     cost = _of_paths(Filter(problem, source), paths, len(prefixes))
     for b in source.irregular:
-        events = Events(nests.nest(b), problem.shape)
+        events = Events(nests.loops[b, :, : nests.count[b]], problem.shape)
         one = _of_paths(Filter(problem, events), paths, 1)
         cost.energy_pj[b], cost.port_words[b] = one.energy_pj[0], one.port_words[0]
     return cost

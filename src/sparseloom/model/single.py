@@ -38,7 +38,7 @@ class SingleMapping(OneMapping):
 
     @property
     def nest(self) -> IntArray:
-        return self.nests.nest(0)
+        return np.asarray(self.nests.loops[0, :, : self.nests.count[0]])
 
     @cached_property
     def _events(self) -> Events:
