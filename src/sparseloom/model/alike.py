@@ -118,7 +118,7 @@ def _group_in(
     judges, modulus, lone, spans = borrowed(judges), borrowed(modulus), borrowed(lone), borrowed(spans)
     keys, role, free, key, totals = borrowed(keys), borrowed(role), borrowed(free), borrowed(key), borrowed(totals)
     at, room, hashes = borrowed(at), borrowed(room), borrowed(hashes)
-    dims, found, sliding = len(indexed), 0, sliding_ranks(projection, window)
+    dims, found, known, sliding = len(indexed), 0, 0, sliding_ranks(projection, window)
     simple = True
     for d in range(dims):
         simple = simple and (modulus[d] == 1 or lone[d])
@@ -154,7 +154,8 @@ def _group_in(
                 if indexed[d]:
                     key[length] = tile[b, level, d]
                     length += 1
-        known = _known(length, key, keys, hashes, room, found)
+        if not (known < found and _same(length, key, keys[known])):
+            known = _known(length, key, keys, hashes, room, found)
         if known == found:
             if found >= FEW and 20 * found >= 19 * place:
                 return -1
@@ -267,6 +268,14 @@ def _add_loops(
 
 
 @inlined
+def _same(length, key, other):
+    for k in range(length):
+        if other[k] != key[k]:
+            return False
+    return True
+
+
+@inlined
 def _known(length, key, keys, hashes, room, found):
     """Which of the ``keys`` that are ``found`` is this one; if none is, ``found``, which it will be."""
     code, odd = np.int64(0), np.int64(0x1E3779B97F4A7C15)
@@ -277,12 +286,7 @@ def _known(length, key, keys, hashes, room, found):
     place = code & (len(room) - 1)
     while room[place] >= 0:
         other = room[place]
-        same = hashes[other] == code
-        for k in range(length if same else 0):
-            if keys[other, k] != key[k]:
-                same = False
-                break
-        if same:
+        if hashes[other] == code and _same(length, key, keys[other]):
             return other
         place = (place + 1) & (len(room) - 1)
     room[place], hashes[found] = found, code

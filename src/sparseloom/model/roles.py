@@ -79,6 +79,8 @@ def needs_order(nest, n, perfect, indexed, sliding, role):
     stay at 0, cut short by imperfect bounds, and leave a tile unchanged."""
     moves = False
     for i in range(n - 1, -1, -1):
+        if moves and not sliding:
+            return False
         if role[i] == TIME:
             d = nest[RANK, i]
             if indexed[d]:
