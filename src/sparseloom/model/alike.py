@@ -269,10 +269,10 @@ def _add_loops(
 
 @inlined
 def _same(length, key, other):
-    for k in range(length):
-        if other[k] != key[k]:
-            return False
-    return True
+    k = 0
+    while k < length and other[k] == key[k]:
+        k += 1
+    return k == length
 
 
 @inlined
