@@ -487,7 +487,41 @@ def test_an_objective_about_energy_wants_energies(run, tmp_path: Path, goal: str
     assert code == 2
     assert f"the objective {goal} is about energy, and the files give no energies" in errors
     assert "use --objective cycles" in errors
+    assert "--node 45" in errors
     assert run("map", tmp_path / "free.yaml", "--objective", "cycles")[0] == 0
+
+
+PATTERNED = """
+workload:
+  einsum: "Z[m,n] = A[m,k] * B[k,n]"
+  shape: {M: 64, K: 128, N: 32}
+  tensors: {A: {pattern: "M->K1->K0(2:4)"}, B: {density: 0.4}}
+"""
+
+
+@pytest.mark.parametrize("design", ["stc", "highlight", "s2ta"])
+def test_a_pattern_is_searched_by_its_tiles_and_evaluated_by_its_places(run, tmp_path: Path, design: str) -> None:
+    (tmp_path / "layer.yaml").write_text(PATTERNED)
+    files = design, tmp_path / "layer.yaml"
+    found, best, back = (tmp_path / name for name in ("found.json", "best.yaml", "back.json"))
+    code, out, errors = run("map", *files, "--node", "45", "-o", best, "--json", found)
+    assert code == 0, errors
+    assert "optimal in this mapspace" in out
+    assert run("evaluate", *files, best, "--node", "45", "--json", back)[0] == 0
+    value, result, alone = json.loads(found.read_text()), json.loads(back.read_text()), out
+    assert value["result"]["energy_pj"] == result["energy_pj"]
+    assert value["result"]["cycles"] == result["cycles"]
+    exact = result["energy_pj"] * result["cycles"]
+    assert ("the search saw structured tensors" in alone) == (abs(value["value"] / exact - 1) > 1e-9)
+    assert value["value"] == pytest.approx(exact, rel=0.01)
+
+
+def test_a_pattern_is_not_searched_where_its_places_matter(run, tmp_path: Path) -> None:
+    (tmp_path / "layer.yaml").write_text(PATTERNED)
+    code, _, errors = run("map", "stc", tmp_path / "layer.yaml", "--node", "45", "--imperfect")
+    assert code == 2
+    assert "the density of A depends on coordinates" in errors
+    assert "perfect bounds" in errors
 
 
 def test_files_that_cannot_be_written_are_said_before_the_search(run, tmp_path: Path, monkeypatch) -> None:

@@ -59,7 +59,8 @@ def in_chunks(problem: Problem, batch: MappingBatch, size: int = CHUNK) -> Itera
     for name in problem.tensors:
         if problem.workload.density(name).coordinate_dependent:
             what = f"the density of {name} depends on coordinates"
-            fix = "evaluate its mappings one by one, or state its density with `model: fixed-structured` in place of a pattern"
+            fix = "evaluate its mappings one by one, or state its density with `model: fixed-structured`; a pattern of a tensor "
+            fix += "without windows is searched with perfect bounds"
             raise WorkloadError(Fault(what, path=name, fix=fix))
     for i, saf in enumerate(problem.design.features.safs):
         if saf.alternatives:

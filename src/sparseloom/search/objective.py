@@ -37,7 +37,7 @@ class Objective:
                 Fault(
                     what,
                     path="objective",
-                    fix="give them, or use --objective cycles or --energy-table NAME",
+                    fix="give them, or estimate them with --node 45, or use --objective cycles or --energy-table NAME",
                 )
             )
 

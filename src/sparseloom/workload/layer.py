@@ -14,8 +14,6 @@ from typing import Final, Literal
 from sparseloom.errors import Fault, WorkloadError, suggest
 from sparseloom.fibertree.density import Density, FixedStructured, Uniform
 from sparseloom.fibertree.sparsity import Chain, pattern_of
-from sparseloom.fibertree.structured import TreeDensity
-from sparseloom.fibertree.tiled import Tiled
 from sparseloom.workload.einsum import Einsum, TensorAccess
 from sparseloom.workload.workload import Workload
 
@@ -161,9 +159,8 @@ class Layer:
         }
         for name, chain in self.chains.items():
             pattern = pattern_of(chain, self.reduced)
-            model = pattern.density_model(self._operand(name).ranks, bare.tensor_shape(name))
-            densities[name] = Tiled(model) if isinstance(model, TreeDensity) else model
-        return Workload(self.einsum, self.shape, densities, name=self.name)
+            densities[name] = pattern.density_model(self._operand(name).ranks, bare.tensor_shape(name))
+        return replace(bare, densities=densities).tiled
 
     @property
     def reduced(self) -> str:

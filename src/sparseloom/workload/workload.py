@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from sparseloom.errors import Fault, WorkloadError, suggest
 from sparseloom.fibertree.density import Dense, Density
+from sparseloom.fibertree.structured import TreeDensity
+from sparseloom.fibertree.tiled import Tiled
 from sparseloom.workload.einsum import Einsum, TensorAccess
 
 MAX_COUNT = 2**53
@@ -57,6 +59,13 @@ class Workload:
 
     def density(self, name: str) -> Density:
         return self.densities.get(name) or Dense(self.tensor_shape(name))
+
+    @property
+    def tiled(self) -> Workload:
+        """This workload as a search sees it: structured densities by the extents of aligned tiles alone (see
+        :class:`sparseloom.fibertree.tiled.Tiled`)."""
+        seen = {name: Tiled(each) for name, each in self.densities.items() if isinstance(each, TreeDensity)}
+        return replace(self, densities={**self.densities, **seen}) if seen else self
 
 
 def _faults(workload: Workload) -> list[Fault]:
