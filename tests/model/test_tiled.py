@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from itertools import islice
 
+import numpy as np
 import pytest
 
 from sparseloom import designs
@@ -18,7 +20,9 @@ from sparseloom.mapping.batch import MappingBatch, Problem
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.mapping.prefixes import Tree
 from sparseloom.model.batch import evaluate_batch
+from sparseloom.model.draws import evaluate_draws
 from sparseloom.model.evaluate import evaluate
+from sparseloom.search.mapper import best_mapping
 from sparseloom.workload.layer import Layer
 
 CASES = [
@@ -65,6 +69,27 @@ def test_tiles_by_their_extents_count_what_their_places_count(
         assert batch.cycles[i] == found.cycles
         compared += 1
     assert compared > 0
+
+
+@pytest.mark.parametrize(("a", "b"), [("C1(2:4)->C0(2:4)", "0.5"), ("C1(2:4)->C0(2:4)", "dense"), ("C0(2:4)", "0.5")])
+def test_the_best_mapping_of_a_pattern_takes_what_drawn_tensors_take(a: str, b: str) -> None:
+    setup = set_ups(
+        estimated(designs.load("highlight"), Technology()), {"A": Sparsity.parse(a), "B": Sparsity.parse(b)}
+    )[-1]
+    layer = replace(
+        Layer.linear("fc", rows=32, inputs=128, outputs=64).as_product(),
+        densities={tensor: sparsity.density for tensor, sparsity in setup.sparsities.items()},
+        chains={tensor: sparsity.chain for tensor, sparsity in setup.sparsities.items() if sparsity.chain},
+    )
+    seen = layer.workload()
+    placed = replace(seen, densities={t: d.inner if isinstance(d, Tiled) else d for t, d in seen.densities.items()})
+    best = best_mapping(Mapspace(Problem(seen, setup.design), designs.constraints("highlight")))
+    assert best.mapping is not None
+    expected = evaluate(placed, setup.design, best.mapping)
+    drawn = list(islice(evaluate_draws(placed, setup.design, best.mapping, seed=1), 8))
+    energies = np.array([each.energy_pj for each in drawn])
+    assert abs(energies.mean() - expected.energy_pj) < 4 * energies.std() / np.sqrt(8) + 1e-6 * expected.energy_pj
+    assert [each.cycles for each in drawn] == pytest.approx([expected.cycles] * 8, rel=1e-3)
 
 
 def _some(space: Mapspace, count: int):

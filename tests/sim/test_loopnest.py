@@ -416,6 +416,17 @@ def test_lanes_that_are_needed_at_once_and_are_not_there_are_refused() -> None:
         lanes_of_six(macs=2)
 
 
+def test_a_zero_that_is_not_stored_needs_no_lane_though_its_partner_gates_it() -> None:
+    skips = tuple(Saf("Buffer", "spatial-skipping", target, ("A",)) for target in "BZ")
+    safs = (*skips, Saf("Buffer", "gating", "A", ("B",)))
+    values = {"A": np.array([1, 0, 2, 0, 3, 0]), "B": np.array([4, 0, 0, 5, 6, 0])}
+    machine = design(BUFFER, macs=3, safs=safs, formats={"Buffer": {"A": Format.parse("CP(K)")}})
+    run = execute(DOT, machine, Mapping((level("Buffer", "ABZ", "", "k6"),)), values)
+    assert run.instances_used["MAC"] == 3
+    assert run.computes == {"actual": 2, "gated": 1, "skipped": 0, "absent": 3}
+    assert run.exact
+
+
 def test_receivers_that_idle_take_no_part_in_what_their_group_is_sent() -> None:
     layer = workload("Z[m] = A[m] * B[]", M=4)
     machine = design(

@@ -11,7 +11,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import product
 from typing import TypeVar
 
@@ -30,9 +30,11 @@ from sparseloom.fibertree.density import (
     check_shape,
     whole,
 )
+from sparseloom.fibertree.distinct import distinct
 from sparseloom.fibertree.occupancy import Occupancy, mixture
 from sparseloom.fibertree.tile import tile_kinds
 from sparseloom.fibertree.tree import Box, Level, Part, Tree, children
+from sparseloom.memory import forgotten
 
 Levels = tuple[Level, ...]
 Number = TypeVar("Number", np.float64, np.int64)
@@ -86,6 +88,13 @@ class TreeDensity(Density):
             box = {r: (np.asarray(low), np.asarray(low + extent)) for r, (low, extent, _) in enumerate(tile)}
             parts.append((math.prod(weight for _, _, weight in tile), _occupancy(self._levels, box)))
         return mixture(parts).support()
+
+    def most_nonempty(self, extents: IntArray, parts: IntArray) -> IntArray:
+        """As :meth:`Density.most_nonempty`, of all tiles of the aligned tiling; where parts are what lies below some levels of the
+        tree, by what the levels above keep."""
+        first, index = distinct(np.concatenate([extents, parts]))
+        tiles = zip(extents[:, first].T.tolist(), parts[:, first].T.tolist(), strict=True)
+        return np.array([_most_nonempty(self, tuple(tile), tuple(part)) for tile, part in tiles], np.int64)[index]
 
     def draw(self, rng: np.random.Generator) -> BoolArray:
         shape = [level.shape for level in self.tree.levels]
@@ -201,6 +210,28 @@ def _truncated_product(a: FloatArray, b: FloatArray) -> FloatArray:
         if np.any(b[..., power]):
             result[..., power:] += a[..., : terms - power] * b[..., power, None]
     return result
+
+
+@forgotten
+@lru_cache(maxsize=1 << 14)
+def _most_nonempty(density: TreeDensity, extents: tuple[int, ...], parts: tuple[int, ...]) -> int:
+    """Of a tile of these extents, the most parts that can be nonempty at once."""
+    coarse = density.above(parts)
+    if coarse is not None:
+        return worst_of_tiles(coarse, tuple(-(-size // part) for size, part in zip(extents, parts, strict=True)))
+    return min(math.prod(extents) // math.prod(parts), worst_of_tiles(density, extents))
+
+
+@forgotten
+@lru_cache(maxsize=1 << 14)
+def worst_of_tiles(density: TreeDensity, extents: tuple[int, ...]) -> int:
+    """The most that any tile of the aligned tiling of the tensor by these extents holds."""
+    if 0 in extents:
+        return 0
+    sizes = zip(density.tensor_shape, extents, density.periods, strict=True)
+    kinds = [tile_kinds(size, extent, period) for size, extent, period in sizes]
+    tiles = np.array([[(low, low + extent) for low, extent, _ in tile] for tile in product(*kinds)], np.int64)
+    return int(density.worst_occupancy(tiles[:, :, 0].T, tiles[:, :, 1].T).max())
 
 
 def _worst(levels: Levels, box: Box) -> IntArray:

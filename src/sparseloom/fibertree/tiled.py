@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
-from math import prod
 
 import numpy as np
 
 from sparseloom.fibertree.box import Corner, corners
 from sparseloom.fibertree.density import BoolArray, Density, FloatArray, IntArray
-from sparseloom.fibertree.structured import TreeDensity
-from sparseloom.fibertree.tile import tile_kinds
+from sparseloom.fibertree.structured import TreeDensity, worst_of_tiles
 from sparseloom.memory import forgotten
 
 
@@ -48,15 +45,10 @@ class Tiled(Density):
         return self.inner.expected_occupancy(low, high)
 
     def worst_occupancy(self, low: Corner, high: Corner) -> IntArray:
-        return np.asarray(self._each(low, high, _worst), np.int64)
+        return np.asarray(self._each(low, high, worst_of_tiles), np.int64)
 
     def most_nonempty(self, extents: IntArray, parts: IntArray) -> IntArray:
-        from sparseloom.fibertree.distinct import distinct
-
-        first, index = distinct(np.concatenate([extents, parts]))
-        tiles = zip(extents[:, first].T.tolist(), parts[:, first].T.tolist(), strict=True)
-        found = [_most_nonempty(self.inner, tuple(tile), tuple(part)) for tile, part in tiles]
-        return np.array(found, np.int64)[index]
+        return self.inner.most_nonempty(extents, parts)
 
     def occupancy_distribution(self, extents: Sequence[int]) -> tuple[IntArray, FloatArray]:
         return _distribution(self.inner, tuple(extents))
@@ -87,27 +79,3 @@ def _empty(inner: TreeDensity, extents: tuple[int, ...]) -> float:
 @lru_cache(maxsize=1 << 14)
 def _distribution(inner: TreeDensity, extents: tuple[int, ...]) -> tuple[IntArray, FloatArray]:
     return inner.occupancy_distribution(extents, whole=True)
-
-
-@forgotten
-@lru_cache(maxsize=1 << 14)
-def _most_nonempty(inner: TreeDensity, extents: tuple[int, ...], parts: tuple[int, ...]) -> int:
-    """Where parts are what lies below some levels of the tree: the most that the levels above keep of them in a tile."""
-    coarse = inner.above(parts)
-    if coarse is not None:
-        return int(_worst(coarse, tuple(-(-whole // part) for whole, part in zip(extents, parts, strict=True))))
-    return min(prod(extents) // prod(parts), int(_worst(inner, extents)))
-
-
-@forgotten
-@lru_cache(maxsize=1 << 14)
-def _worst(inner: TreeDensity, extents: tuple[int, ...]) -> float:
-    """The most that a tile of any kind holds."""
-    if 0 in extents:
-        return 0.0
-    kinds = [
-        tile_kinds(size, extent, period)
-        for size, extent, period in zip(inner.tensor_shape, extents, inner.periods, strict=True)
-    ]
-    tiles = np.array([[(low, low + extent) for low, extent, _ in tile] for tile in product(*kinds)], np.int64)
-    return float(inner.worst_occupancy(tiles[:, :, 0].T, tiles[:, :, 1].T).max())

@@ -109,17 +109,14 @@ class LaneWalk:
         )
 
     @cached_property
-    def _arrives(self) -> BoolArray:
-        """Whether some tensor has a word at a compute that was gated on its way or is there."""
+    def _needed(self) -> BoolArray:
+        """Whether a compute takes a cycle, or some tensor has a word there that was not skipped."""
         judged, rows = self._judged_rows
-        found = np.zeros(rows.groups.size, np.bool_)
+        found = np.asarray(self._outcomes[:2].sum(axis=0) > 0.5)
         for t in range(len(self.paths)):
             some = unskipped_chance(self.work, rows, judged, [t]) > 0.5
-            nonzero = nonzero_chance(self.work, rows, t) > 0.5
-            if drops_zeros(self.work, self.paths[t]):
-                some &= nonzero | ~self._all_pass([(k, judge) for k, _, judge in self._judges(t)])
-            if any(t == packed for _, packed in self.packings):
-                some &= nonzero
+            if drops_zeros(self.work, self.paths[t]) or any(t == packed for _, packed in self.packings):
+                some &= nonzero_chance(self.work, rows, t) > 0.5
             found |= some
         return found
 
@@ -233,7 +230,7 @@ class LaneWalk:
         for level in thinned(self.work.problem):
             for i in np.flatnonzero((self.nest[LEVEL] == level) & (self.nest[KIND] > 0)).tolist():
                 around = self._code(np.arange(self.nest.shape[1]) < i)
-                known, size, number = _numbered(around, self.digits[i], self._arrives)
+                known, size, number = _numbered(around, self.digits[i], self._needed)
                 digits[i], there[i], widths[i] = number, known, max(1, size)
         for packing in self.packings.values():
             rest = packing.number % packing.lanes

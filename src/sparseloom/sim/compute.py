@@ -27,12 +27,12 @@ ABSENT = "absent"
 @dataclass(frozen=True)
 class Computes:
     """``counts`` by outcome (actual, gated, skipped, absent); ``busy``: the computes that take a cycle, actual and gated
-    ones; ``arrives[compute instance, step]``: whether a word of some tensor does; ``output``: the sum of the products of the
-    actual ones, of the output's shape."""
+    ones; ``needed[compute instance, step]``: whether one is there, or a word of some tensor; ``output``: the sum of the products
+    of the actual ones, of the output's shape."""
 
     counts: dict[str, int]
     busy: tuple[Compute, ...]
-    arrives: BoolArray
+    needed: BoolArray
     output: Values
 
 
@@ -49,7 +49,7 @@ def classify(
     einsum, view = workload.einsum, nest.views[nest.compute]
     counts = dict.fromkeys((ACTUAL, GATED, SKIPPED, ABSENT), 0)
     busy: list[Compute] = []
-    arrives = np.zeros(view.active.shape, dtype=np.bool_)
+    needed = np.zeros(view.active.shape, dtype=np.bool_)
     dtype = np.result_type(np.int64, *(tensors[t.name] for t in einsum.operands))
     output = np.zeros(workload.tensor_shape(einsum.output.name), dtype=dtype)
     drops_zeros = [stores[t.name][max(stores[t.name])].compressed for t in einsum.tensors]
@@ -62,17 +62,13 @@ def classify(
         values = [tensors[t.name][word] for t, word in zip(einsum.operands, words, strict=False)]
         outcome = _outcome(fates[:-1], values, missing[:-1], design.features)
         counts[outcome] += 1
-        arrives[compute] = any(_arrives(fate, lost) for fate, lost in zip(fates, missing, strict=True))
+        words_there = (fate in (ACTUAL, GATED) and not lost for fate, lost in zip(fates, missing, strict=True))
+        needed[compute] = outcome in (ACTUAL, GATED) or any(words_there)
         if outcome in (ACTUAL, GATED):
             busy.append(compute)
         if outcome == ACTUAL:
             output[words[-1]] += np.prod(values)
-    return Computes(counts, tuple(busy), arrives, output)
-
-
-def _arrives(fate: str, missing: bool) -> bool:
-    """Whether a lane is needed for a word: one that was gated on its way keeps its place."""
-    return fate == GATED or (fate == ACTUAL and not missing)
+    return Computes(counts, tuple(busy), needed, output)
 
 
 def _outcome(fates: list[str], values: list[Values], missing: list[bool], features: Features) -> str:

@@ -23,13 +23,13 @@ Place = tuple[int, ...]
 class Lanes:
     """The physical lanes of a run: ``packings`` are those of position skipping, ``thinned`` the levels with spatial skipping.
 
-    ``arrives[compute instance, step]`` says whether some tensor has a word there.
+    ``needed[compute instance, step]`` says whether a compute takes a cycle there, or some tensor has a word.
     """
 
     nest: Nest
     packings: tuple[Packing, ...]
     thinned: frozenset[int]
-    arrives: BoolArray
+    needed: BoolArray
 
     def place(self, compute: Compute, level: int) -> Place | None:
         """The physical instance of ``level`` in which a compute lies, None without one."""
@@ -81,10 +81,10 @@ class Lanes:
 
     @cached_property
     def _needed(self) -> Table[tuple[int, Place], set[int]]:
-        """For every spatial loop of the thinned levels, and for all digits around it, the digits under which a word arrives."""
+        """For every spatial loop of the thinned levels, and for all digits around it, the digits under which a lane is needed."""
         found: dict[tuple[int, Place], set[int]] = {}
         for compute in self.nest.computes():
-            if self.arrives[compute]:
+            if self.needed[compute]:
                 digits = self.nest.digits(*compute)
                 for at in self._thinned:
                     found.setdefault((at, self._around(at, digits)), set()).add(digits[at])

@@ -103,7 +103,7 @@ def execute(
         moving = stores[t.name] | _passing(design, ways, stores[t.name])
         ledgers[t.name] = keep_books(nest, t, ways, moving, judge, packed, t == workload.einsum.output)
     computes = classify(nest, workload, design, tensors, masks, stores, ledgers)
-    lanes = Lanes(nest, packed, thinned, computes.arrives)
+    lanes = Lanes(nest, packed, thinned, computes.needed)
     check(mapping, workload, design.architecture, [lanes.shares(level) for level in range(len(mapping.levels))])
     accounts = _by_level(design, {name: ledger.accounts for name, ledger in ledgers.items()})
     costs = cost(design, lanes, accounts, computes)
