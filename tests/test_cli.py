@@ -501,12 +501,17 @@ workload:
 
 @pytest.mark.parametrize(
     ("design", "pattern"),
-    [("stc", "K0(2:4)"), ("highlight", "K0(2:4)"), ("highlight", "K1(2:4)->K0(2:4)"), ("s2ta", "K0(4:8)")],
+    [
+        ("stc", "M->K1->K0(2:4)"),
+        ("highlight", "M->K1->K0(2:4)"),
+        ("highlight", "M->K2->K1(2:4)->K0(2:4)"),
+        ("s2ta", "M->K1->K0(4:8)"),
+    ],
 )
 def test_a_pattern_is_searched_by_its_tiles_and_evaluated_by_its_places(
     run, tmp_path: Path, design: str, pattern: str
 ) -> None:
-    (tmp_path / "layer.yaml").write_text(PATTERNED.replace("M->K1->K0(2:4)", f"M->K2->{pattern}"))
+    (tmp_path / "layer.yaml").write_text(PATTERNED.replace("M->K1->K0(2:4)", pattern))
     files = design, tmp_path / "layer.yaml"
     found, best, back = (tmp_path / name for name in ("found.json", "best.yaml", "back.json"))
     code, out, errors = run("map", *files, "--node", "45", "-o", best, "--json", found)
