@@ -60,7 +60,7 @@ def in_chunks(problem: Problem, batch: MappingBatch, size: int = CHUNK) -> Itera
         if problem.workload.density(name).coordinate_dependent:
             what = f"the density of {name} depends on coordinates"
             fix = "evaluate its mappings one by one, or state its density with `model: fixed-structured`; a pattern of a tensor "
-            fix += "without windows is searched with perfect bounds"
+            fix += "without windows is searched with perfect bounds (`Workload.tiled`)"
             raise WorkloadError(Fault(what, path=name, fix=fix))
     for i, saf in enumerate(problem.design.features.safs):
         if saf.alternatives:
