@@ -11,7 +11,7 @@ from sparseloom.mapping.batch import MappingBatch
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.mapping.prefixes import Tree
-from sparseloom.model.batch import CHUNK, evaluate_batch
+from sparseloom.model.batch import CHUNK, in_chunks
 from sparseloom.search.mapper import fitting
 from sparseloom.search.objective import objective
 
@@ -33,14 +33,14 @@ def walk(space: Mapspace, goal: str = "edp", most: int = CHUNK) -> Walk:
     done, problem, of = Walk(0, 0, np.inf, None), space.problem, objective(goal).of
     for batch in _batches(space):
         some = batch[: most - done.evaluated]
-        found = evaluate_batch(problem, some)
-        values = np.where(found.valid, of(found.energy_pj, found.cycles), np.inf)
-        best = int(values.argmin())
-        counts = done.evaluated + len(some), done.valid + int(found.valid.sum())
-        if values[best] < done.value:
-            done = Walk(*counts, float(values[best]), some.mapping(problem, best))
-        else:
-            done = Walk(*counts, done.value, done.mapping)
+        for start, found in zip(range(0, len(some), CHUNK), in_chunks(problem, some), strict=True):
+            values = np.where(found.valid, of(found.energy_pj, found.cycles), np.inf)
+            best = int(values.argmin())
+            counts = done.evaluated + len(values), done.valid + int(found.valid.sum())
+            if values[best] < done.value:
+                done = Walk(*counts, float(values[best]), some.mapping(problem, start + best))
+            else:
+                done = Walk(*counts, done.value, done.mapping)
         if done.evaluated == most:
             break
     return done
