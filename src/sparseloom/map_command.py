@@ -57,12 +57,8 @@ def map_workload(request: Request) -> int:
     workload, variants = problem(case, request.files)
     for variant in variants:
         request.goal.require_energies(variant.value)
-    spaces = mapspaces(
-        _searched(workload, request.imperfect),
-        [variant.value for variant in variants],
-        case.constraints,
-        request.imperfect,
-    )
+    seen = _searched(workload, request.imperfect)
+    spaces = mapspaces(seen, [variant.value for variant in variants], case.constraints, request.imperfect)
     _say_size(sum(space.size for space in spaces if isinstance(space, Mapspace)))
     with _watched() as watch:
         chosen = best_design(spaces, request.goal, request.seconds, watch, request.gap)
@@ -74,7 +70,8 @@ def map_workload(request: Request) -> int:
         print(what, file=sys.stderr)
         return INTERRUPTED
     result = evaluate(workload, variant.value, best.mapping)
-    notes = (*result.notes, *case.notes, *_seen_apart(best, result, request.goal))
+    apart = _seen_apart(best, result, request.goal) if seen is not workload else ()
+    notes = (*result.notes, *case.notes, *apart)
     result = replace(result, ignored=(*result.ignored, *case.ignored), notes=notes)
     given = mapped.compared(space, best, case.mapping, request.seconds) if case.mapping is not None else None
     if request.output is not None:
