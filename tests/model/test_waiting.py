@@ -6,6 +6,7 @@ from statistics import fmean
 
 import numpy as np
 import pytest
+from scipy.special import bdtr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.generators import Case, cases, with_actual_data
@@ -114,6 +115,18 @@ def test_the_slowest_of_binomial_times(instances: int, steps: int, density: floa
     found = slowest(np.array([instances]), np.array([density]), np.array([variance]))[0]
     times = np.random.default_rng(3).binomial(steps, density, (5_000, instances)).max(axis=1)
     assert found == pytest.approx(times.mean() / (steps * density), rel=0.01)
+
+
+def test_the_mean_of_the_largest_follows_from_the_distribution() -> None:
+    """Against SciPy's binomial distribution, every number of it, on either side of what counts as continuous."""
+    rng = np.random.default_rng(5)
+    instances, chance = rng.choice([2, 3, 64, 4096], 80), rng.choice([0.001, 0.1, 0.5, 0.99], 80)
+    steps = np.floor(10 ** rng.uniform(0, 5.5, 80))
+    found = slowest(instances, chance, (1 - chance) / chance / steps)
+    for n, p, m, most in zip(instances.tolist(), chance.tolist(), steps.tolist(), found.tolist(), strict=True):
+        m = max((1 - p) / p / ((1 - p) / p / m), 1.0)
+        upper = np.arange(min(m, m * p + 12 * np.sqrt(m * p) + 60))
+        assert most == pytest.approx((1 - bdtr(upper, int(m + 1e-6), p) ** n).sum() / (m * p), rel=3e-6)
 
 
 def test_one_barrier_at_most() -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sparseloom.arch.features import SKIPPING, SPATIAL_SKIPPING
 from sparseloom.fibertree.density import Density
 from sparseloom.fibertree.distinct import distinct
+from sparseloom.kernel import inlined, kernel
 from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem, extents_of, of_problem
 from sparseloom.mapping.lanes import Packed
 from sparseloom.memory import forgotten
@@ -77,32 +78,71 @@ def slowest(instances: IntArray, share: FloatArray, variance: FloatArray) -> Flo
     time that is possible, the ``variance`` one over the squared mean."""
     table = np.stack([instances, share.view(np.int64), variance.view(np.int64)])
     first, which = distinct(table)
-    return np.array([_slowest(int(instances[b]), float(share[b]), float(variance[b])) for b in first])[which]
+    return np.asarray(_slowest(instances[first], share[first], variance[first])[which])
 
 
-@forgotten
-@lru_cache(maxsize=1 << 16)
-def _slowest(instances: int, share: float, variance: float) -> float:
-    if instances <= 1 or variance <= 0 or not 0 < share < 1:
-        return 1.0
-    trials = max((1 - share) / share / variance, 1.0)
-    few, part = int(trials), trials % 1
-    return sum(
-        weight * _most_of_binomial(instances, number, share) / (number * share)
-        for number, weight in ((few, 1 - part), (few + 1, part))
-        if weight
-    )
+FAR = 32.0
+"""Standard deviations of a binomial from which on it is as good as continuous."""
 
 
-def _most_of_binomial(instances: int, trials: int, chance: float) -> float:
-    """The mean of the largest of so many independent numbers with a binomial distribution."""
-    from scipy.special import bdtr
+@kernel
+def _slowest(instances, share, variance):
+    """As :func:`slowest`, one by one."""
+    found = np.ones(len(share))
+    for b in range(len(share)):
+        if instances[b] <= 1 or variance[b] <= 0 or not 0 < share[b] < 1:
+            continue
+        trials = max((1 - share[b]) / share[b] / variance[b], 1.0)
+        if np.sqrt(trials * share[b] * (1 - share[b])) > FAR:
+            found[b] = _most_of_many(instances[b], trials, share[b]) / (trials * share[b])
+            continue
+        few, part = np.floor(trials), trials % 1
+        found[b] = (1 - part) * _most_of_binomial(instances[b], few, share[b]) / (few * share[b])
+        if part > 0:
+            found[b] += part * _most_of_binomial(instances[b], few + 1, share[b]) / ((few + 1) * share[b])
+    return found
 
-    spread = np.sqrt(trials * chance * (1 - chance))
-    begin, end = max(0, int(trials * chance - 9 * spread - 20)), min(trials, int(trials * chance + 9 * spread + 20))
-    stride = max(1, int(spread / 32))
-    steps = np.arange(begin + stride // 2, end, stride)
-    return float(begin + stride * (1 - bdtr(steps, trials, chance) ** instances).sum())
+
+@inlined
+def _most_of_binomial(instances, trials, chance):
+    """The mean of the largest of so many independent numbers with a binomial distribution: the sum of the chances that it is more
+    than 0, 1, ... Weights follow from that of the likeliest number, one after the other."""
+    spread, mode = np.sqrt(trials * chance * (1 - chance)), np.floor((trials + 1) * chance)
+    begin, end = max(0.0, np.floor(mode - 9 * spread - 20)), min(trials, np.ceil(mode + 9 * spread + 20))
+    weights, odds = np.empty(int(end - begin) + 1), chance / (1 - chance)
+    weights[int(mode - begin)] = total = 1.0
+    for k in range(int(mode - begin), int(end - begin)):
+        weights[k + 1] = weights[k] * (trials - begin - k) / (begin + k + 1) * odds
+        total += weights[k + 1]
+    for k in range(int(mode - begin), 0, -1):
+        weights[k - 1] = weights[k] * (begin + k) / (trials - begin - k + 1) / odds
+        total += weights[k - 1]
+    found, up_to = begin, 0.0
+    for k in range(int(end - begin)):
+        up_to += weights[k]
+        found += 1 - min(up_to / total, 1.0) ** instances
+    return found
+
+
+@inlined
+def _most_of_many(instances, trials, chance):
+    """As :func:`_most_of_binomial` for a large spread and any number of ``trials``: as of a density, by Stirling's series, which is
+    integrated by cubics through points an eighth of the spread apart."""
+    spread, mean = np.sqrt(trials * chance * (1 - chance)), trials * chance
+    step, before = spread / 8, 9 * 8
+    density, total = np.zeros(2 * before + 1), 0.0
+    for i in range(len(density)):
+        at = mean + (i - before) * step
+        other = trials - at
+        if at > 0.5 and other > 0.5:
+            exponent = at * np.log(mean / at) + other * np.log((trials - mean) / other)
+            density[i] = np.exp(exponent - (1 / at + 1 / other) / 12) / np.sqrt(at * other)
+        total += density[i]
+    found, up_to = mean - before * step, 0.0
+    for i in range(1, len(density) - 2):
+        up_to += (13 * (density[i] + density[i + 1]) - density[i - 1] - density[i + 2]) / 24
+        found += step * (1 - min(up_to / total, 1.0) ** instances)
+    return found + 1.5 * step
 
 
 def _operands(problem: Problem, batch: MappingBatch, tile: IntArray, packed: Packings) -> list[_Operand]:
