@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from sparseloom.fibertree.distinct import kinds
-from sparseloom.mapping.batch import BoolArray, IntArray, Problem, extents_of
+from sparseloom.mapping.batch import BoolArray, IntArray, MappingBatch, Problem, extents_of
+from sparseloom.model.classes import ClassSource
 from sparseloom.model.microarch import Holding
+from sparseloom.model.nests import lay_out
+from sparseloom.model.sparse import Filter
 
 
 def data_held(problem: Problem, keep: BoolArray, depth: int, tile: IntArray) -> Holding:
@@ -24,3 +27,16 @@ def data_held(problem: Problem, keep: BoolArray, depth: int, tile: IntArray) -> 
         (boxes,), which = kinds([extents])
         held[name] = density.worst_occupancy(np.zeros_like(boxes), boxes).astype(np.float64)[which]
     return Holding("words", problem.design.architecture.levels[depth].capacity_words, held)
+
+
+def metadata_held(problem: Problem, keep: BoolArray, depth: int, tile: IntArray) -> Holding:
+    """The most bits of metadata that level ``depth`` has to hold of each tensor that it keeps, for tiles [D, N] that perfect bounds
+    leave."""
+    ranks, count = tile.shape
+    rank = np.tile(np.arange(ranks), (count, 2))
+    bound = np.concatenate([problem.shape[:, None] // tile, tile]).T
+    place = np.broadcast_to(np.repeat([0, 3 * depth], ranks), rank.shape)
+    nests = lay_out(problem, MappingBatch(rank, bound, place, keep, np.zeros_like(keep)))
+    work = Filter(problem, ClassSource.of(problem, nests))
+    held = {name: work.tiles(t, depth).worst_bits for t, name in enumerate(problem.tensors) if keep[depth, t]}
+    return Holding("bits of metadata", problem.design.architecture.levels[depth].metadata_capacity_bits, held)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sparseloom.mapping.batch import MappingBatch
+from sparseloom.mapping.batch import BoolArray, MappingBatch
+from sparseloom.mapping.choices import Chosen
 from sparseloom.mapping.mapping import Mapping
 from sparseloom.mapping.mapspace import Mapspace
-from sparseloom.mapping.prefixes import Tree
+from sparseloom.mapping.prefixes import Prefixes, Tree
 from sparseloom.model.batch import CHUNK, in_chunks
-from sparseloom.search.mapper import fitting
+from sparseloom.model.room import data_held, metadata_held
 from sparseloom.search.objective import objective
+
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -33,37 +38,64 @@ def walk(space: Mapspace, goal: str = "edp", most: int = CHUNK) -> Walk:
     done, problem, of = Walk(0, 0, np.inf, None), space.problem, objective(goal).of
     for batch in _batches(space):
         some = batch[: most - done.evaluated]
-        for start, found in zip(range(0, len(some), CHUNK), in_chunks(problem, some), strict=True):
-            values = np.where(found.valid, of(found.energy_pj, found.cycles), np.inf)
-            best = int(values.argmin())
-            counts = done.evaluated + len(values), done.valid + int(found.valid.sum())
-            if values[best] < done.value:
-                done = Walk(*counts, float(values[best]), some.mapping(problem, start + best))
-            else:
-                done = Walk(*counts, done.value, done.mapping)
+        (found,) = in_chunks(problem, some)
+        values = np.where(found.valid, of(found.energy_pj, found.cycles), np.inf)
+        best = int(values.argmin())
+        counts = done.evaluated + len(values), done.valid + int(found.valid.sum())
+        if values[best] < done.value:
+            done = Walk(*counts, float(values[best]), some.mapping(problem, best))
+        else:
+            done = Walk(*counts, done.value, done.mapping)
         if done.evaluated == most:
             break
     return done
 
 
 def _batches(space: Mapspace) -> Iterator[MappingBatch]:
-    """The mappings whose data may fit, a chunk at a time."""
-    tree = Tree(space)
+    """The mappings whose data may fit, :data:`CHUNK` at a time."""
     for keep in space.keeps:
-        left, ready, many = [(0, tree.root)], list[MappingBatch](), 0
-        while left:
-            settled, prefixes = left.pop()
-            prefixes = prefixes[fitting(tree, keep, settled, prefixes)]
-            settled = tree.complete[prefixes.stage]
-            if not len(prefixes):
-                continue
-            if prefixes.stage < len(tree.stages):
-                left += [(settled, longer) for _, _, longer, _ in tree.following(prefixes)]
-                continue
-            ready.append(tree.batch(prefixes, keep))
-            many += len(prefixes)
-            if many >= CHUNK:
-                yield MappingBatch.joined(ready)
-                ready, many = [], 0
-        if ready:
+        ready, many = list[MappingBatch](), 0
+        for batch in _mappings(Tree(space), keep):
+            ready.append(batch)
+            many += len(batch)
+            while many >= CHUNK:
+                all_ready = MappingBatch.joined(ready)
+                yield all_ready[:CHUNK]
+                ready, many = [all_ready[CHUNK:]], many - CHUNK
+        if many:
             yield MappingBatch.joined(ready)
+
+
+def _mappings(tree: Tree, keep: BoolArray) -> Iterator[MappingBatch]:
+    """The mappings of a tree, made of choices of bounds whose data may fit."""
+    fits = [_fitting(tree, keep, stage) for stage in range(len(tree.stages) + 1)]
+    least, most = tree.space.parallelism
+
+    def promising(some: Chosen) -> FloatArray:
+        stage = some.choices.stage
+        inside = prod(prod(tree.space.most_lanes(depth)) for depth, spatial in tree.stages[stage:] if spatial)
+        used = (some.lanes * inside >= least) & (some.lanes <= most)
+        return np.where(used & fits[stage][some.choices.number], 0.0, np.inf)
+
+    def following(prefixes: Prefixes) -> Iterator[MappingBatch]:
+        if prefixes.stage == len(tree.stages):
+            yield tree.batch(prefixes, keep)
+            return
+        for _, _, longer, _ in tree.following(prefixes, promising):
+            yield from following(longer)
+
+    if fits[0].all():
+        yield from following(tree.root)
+
+
+def _fitting(tree: Tree, keep: BoolArray, stage: int) -> BoolArray:
+    """Whether data can fit at the levels that have all of their loops outside at a stage, and not at the one before, by the number
+    of the tile that is left."""
+    problem, tiles, before = tree.space.problem, tree.grid(stage).smallest, tree.complete[stage - 1] if stage else -1
+    fits = np.ones(tiles.shape[1], np.bool_)
+    for depth in range(before + 1, min(tree.complete[stage], len(keep) - 1) + 1):
+        if keep[depth].any():
+            fits &= data_held(problem, keep, depth, tiles).fits
+            if not tree.space.imperfect:
+                fits[fits] = metadata_held(problem, keep, depth, tiles[:, fits]).fits
+    return fits
