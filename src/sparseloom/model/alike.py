@@ -13,6 +13,7 @@ from sparseloom.kernel import borrowed, inlined, kernel
 from sparseloom.mapping.batch import BoolArray, IntArray
 from sparseloom.model.digits import FIRST, MERGED, ORIGIN, REST, SPREAD, TILE, TIME, sole_axis
 from sparseloom.model.nests import BOUND, RANK, STEP, Nests
+from sparseloom.model.products import finish
 from sparseloom.model.roles import needs_order, set_roles, settles, sliding_ranks
 from sparseloom.model.task import Task
 
@@ -30,7 +31,8 @@ def alike(nests: Nests, some: IntArray, task: Task, also: IntArray) -> tuple[Int
     for each which of those it is like, [N]; None if they are many (see :data:`FEW`). Tiles of the levels ``also`` are told
     apart, too."""
     ranks, slots = nests.perfect.shape[1], nests.loops.shape[2]
-    width = REST_OF_KEY + ranks * (2 + len(task.judges) + len(also)) + 4 * slots
+    of_rows = (slots + 1) * (2 + 2 * len(task.whole) + len(task.watch))
+    width = REST_OF_KEY + ranks * (2 + len(task.judges) + len(also)) + 4 * slots + of_rows
     keys = np.empty((len(some), width), np.int64)
     first, index = np.empty(len(some), np.int64), np.empty(len(some), np.int64)
     room = np.full(1 << (2 * len(some)).bit_length(), -1, np.int32)
@@ -100,16 +102,17 @@ def _group(
     hashes = np.empty(len(keys), np.int64)
     return _group_in(
         some, loops, count, perfect, aligned, tile, regular, inwards, projection, indexed, window, parent, child, levels,
-        merge, judges, watch, modulus, whole, side, before, also, keys, first, index, room, role, free, key,
+        merge, judges, watch, splits, parts, modulus, whole, side, before, also, keys, first, index, room, role, free, key,
         key.view(np.float64), lone, at, spans, hashes, length, within, np.empty(len(watch) + 1, np.bool_),
+        np.zeros(3 * len(window) + len(watch), np.int64), np.empty((3, len(window)), np.int64),
     )  # fmt: skip
 
 
 @kernel
 def _group_in(
     some, loops, count, perfect, aligned, tile, regular, inwards, projection, indexed, window, parent, child, levels,
-    merge, judges, watch, modulus, whole, side, before, also, keys, first, index, room, role, free, key, totals, lone, at,
-    spans, hashes, begin, within, settled,
+    merge, judges, watch, splits, parts, modulus, whole, side, before, also, keys, first, index, room, role, free, key, totals,
+    lone, at, spans, hashes, begin, within, settled, row, moves,
 ):  # fmt: skip
     """As :func:`_group`, which owns the room: what is borrowed has to be another's."""
     loops, count, perfect, aligned = borrowed(loops), borrowed(count), borrowed(perfect), borrowed(aligned)
@@ -140,7 +143,12 @@ def _group_in(
                 nest, n, rough, indexed, side, sliding if merge else 0, len(watch) > 0, role, free, at, spans, begin, key,
                 totals,
             )  # fmt: skip
-            if ordered or rough:
+            if ordered and not rough:
+                length = _add_rows(
+                    nest, n, at, perfect[b], indexed, projection, window, watch, splits, parts, whole, child < levels, side, role,
+                    settled, length, key, totals, row, moves,
+                )  # fmt: skip
+            elif rough:
                 length = _add_loops(
                     nest, n, rough, perfect[b], uneven, ordered, projection, indexed, window, watch, whole, child < levels, role,
                     free, settled, length, key,
@@ -225,6 +233,71 @@ def _add_totals(nest, n, rough, indexed, side, merged, watched, role, free, at, 
     totals[GROUPS], totals[ASIDE], totals[MEMBERS] = groups, aside, members
     totals[OTHERS], totals[STEPS] = others, steps
     return length
+
+
+@inlined
+def _add_rows(
+    nest, n, at, perfect, indexed, projection, window, watch, splits, parts, whole, hold, side, role, settled, length, key,
+    totals, row, moves,
+):  # fmt: skip
+    """Add to a key what becomes of the child's tile when one loop after the other advances, from the innermost outwards, up to
+    the one with which all changes that ever does: how many steps bring a tile that has so much in common with the one before,
+    begins there in a part, and is another one in what is watched. Returns its length. For ranks that are not rough."""
+    ranks, first = len(window), length
+    steps = aside = 1.0
+    for i in range(n):
+        if role[i] == TIME:
+            steps *= nest[BOUND, i]
+            if side != FIRST or indexed[nest[RANK, i]]:
+                aside *= nest[BOUND, i]
+    for r in range(ranks):
+        moves[1, r] = moves[2, r] = 0
+        for d in range(len(indexed) if hold else 0):
+            if projection[r, d]:
+                moves[1, r] += projection[r, d] * (key[at[TILE, d]] - 1)
+    settled[len(watch)] = False
+    for w in range(len(watch)):
+        settled[w] = watch[w, 1] >= whole[watch[w, 0]]
+    for i in range(n - 1, -1, -1):
+        if role[i] != TIME:
+            continue
+        if settles(nest, n, i, role, perfect, projection, window, watch, whole, hold, settled):
+            break
+        d, bound, step = nest[RANK, i], nest[BOUND, i], nest[STEP, i]
+        counted = side != FIRST or indexed[d]
+        for r in range(ranks):
+            row[r] = moves[1, r] + 1
+            row[2 * ranks + r] = projection[r, d] * step
+            moves[0, r] = projection[r, d] * step - moves[2, r]
+            moves[2, r] += projection[r, d] * step * (bound - 1)
+        finish(row, ranks, True, hold, moves, watch, splits, parts, whole)
+        steps /= bound
+        aside /= bound if counted else 1
+        length = _add_row(row, ranks, steps * (bound - 1), aside * (bound - 1) if counted else 0.0, first, length, key, totals)
+    for r in range(ranks):
+        row[r] = moves[1, r] + 1
+        row[2 * ranks + r] = 0
+    finish(row, ranks, False, hold, moves, watch, splits, parts, whole)
+    return _add_row(row, ranks, steps, aside, first, length, key, totals)
+
+
+@inlined
+def _add_row(row, ranks, steps, aside, first, length, key, totals):
+    """Add the steps of a row, without its extents, to those of an equal one in a key from ``first`` on, or at its end; returns its
+    length."""
+    width = len(row) - ranks
+    for begin in range(first, length, 2 + width):
+        same = True
+        for k in range(width):
+            same = same and key[begin + 2 + k] == row[ranks + k]
+        if same:
+            totals[begin] += steps
+            totals[begin + 1] += aside
+            return length
+    totals[length], totals[length + 1] = steps, aside
+    for k in range(width):
+        key[length + 2 + k] = row[ranks + k]
+    return length + 2 + width
 
 
 @inlined

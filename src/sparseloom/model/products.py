@@ -331,7 +331,7 @@ def _multiply(
             if ordered:
                 moves[0, r] += factor * ((stride if moving == d else 0) - int(one[BACK]))
                 moves[1, r] += factor * (int(one[OLD]) - 1)
-        _finish(row, ranks, old, hold, moves, watch, splits, parts, whole)
+        finish(row, ranks, old, hold, moves, watch, splits, parts, whole)
         points = 0.0
         if steps:
             points = siblings * share * _step_points(row, terms, own, chosen, moves, ranks, old and hold)
@@ -352,7 +352,7 @@ def _multiply(
 
 
 @inlined
-def _finish(row, ranks, old, hold, moves, watch, splits, parts, whole):
+def finish(row, ranks, old, hold, moves, watch, splits, parts, whole):
     """Complete a row: the common extents of new and old box, none if they are disjoint or nothing is held; which intervals
     changed; and the low corner, 0 where the interval lies in one part of every split. ``moves`` [2, R] are how far the box
     moved and its last coordinate before."""

@@ -53,9 +53,10 @@ def walk(space: Mapspace, goal: str = "edp", most: int = CHUNK) -> Walk:
 
 def _batches(space: Mapspace) -> Iterator[MappingBatch]:
     """The mappings whose data may fit, :data:`CHUNK` at a time."""
+    tree = Tree(space)
     for keep in space.keeps:
         ready, many = list[MappingBatch](), 0
-        for batch in _mappings(Tree(space), keep):
+        for batch in _mappings(tree, keep):
             ready.append(batch)
             many += len(batch)
             while many >= CHUNK:
