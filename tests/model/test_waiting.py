@@ -6,9 +6,9 @@ from statistics import fmean
 
 import numpy as np
 import pytest
-from scipy.special import bdtr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.special import bdtr
 from tests.generators import Case, cases, with_actual_data
 from tests.model.counts import differences
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparseloom.designs.load import constraints, load
+from sparseloom.designs.load import load
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.mapping.prefixes import Tree
 from sparseloom.model.batch import evaluate_batch
 from sparseloom.report import speed as speeds
-from sparseloom.report.speed import DESIGNS, clock_hz, speed
+from sparseloom.report.speed import DESIGNS, clock_hz, limits, speed
 from sparseloom.report.study import study
 from sparseloom.search.mapper import best_mapping
 from sparseloom.search.network import Setting, tasks
@@ -21,7 +21,7 @@ HERTZ = 1e9
 
 
 def spaces(design: str) -> list[Mapspace]:
-    setting = Setting(load(design), constraints(design).widened())
+    setting = Setting(load(design), limits(design))
     return [setting.space(task.layer) for task in tasks(zoo.load("lenet5"), setting)]
 
 
@@ -46,7 +46,7 @@ def test_a_walk_ends_at_the_most_that_it_may_evaluate() -> None:
 def test_computes_are_those_of_distinct_layers_times_their_valid_mappings(design) -> None:
     network = zoo.load("lenet5")
     found = speed(design, "lenet5", HERTZ, most=500)
-    setting = Setting(load(design), constraints(design).widened())
+    setting = Setting(load(design), limits(design))
     own = tasks(network, setting)
     walked = [walk(setting.space(task.layer), most=500) for task in own]
     assert found.layers == len(own)

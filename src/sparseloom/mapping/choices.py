@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.kernel import kernel
+from sparseloom.kernel import inlined, kernel
 from sparseloom.mapping.batch import BoolArray, IntArray
 from sparseloom.mapping.nodes import RankNodes
 
@@ -142,6 +142,12 @@ def _choose(
     found, ranks = 0, len(child)
     while n < low.shape[1]:
         if d == 0 and child[0] < low[0, n]:
+            if _is_sole(low, high, n):
+                found += _choose_sole(low, starts, bounds, fanout, n, found, row, nodes)
+                n += 1
+                if found == len(row):
+                    break
+                continue
             child[0] = low[0, n]
         if child[d] >= high[d, n]:
             if d == 0:
@@ -168,3 +174,26 @@ def _choose(
                 break
     now[0], now[1] = n, d
     return found
+
+
+@inlined
+def _is_sole(low: IntArray, high: IntArray, n: int) -> bool:
+    """Whether a row has one choice of nodes."""
+    sole = True
+    for d in range(len(low)):
+        sole &= high[d, n] - low[d, n] == 1
+    return sole
+
+
+@inlined
+def _choose_sole(
+    low: IntArray, starts: IntArray, bounds: IntArray, fanout: IntArray, n: int, found: int, row: IntArray, nodes: IntArray
+) -> int:  # fmt: skip
+    """Write the one choice of a row; returns 1 if it is within the fan-out."""
+    along_x = along_y = 1
+    for d in range(len(low)):
+        along_x *= bounds[starts[d] + low[d, n], 1]
+        along_y *= bounds[starts[d] + low[d, n], 2]
+        nodes[d, found] = low[d, n]
+    row[found] = n
+    return 1 if along_x <= fanout[0] and along_y <= fanout[1] else 0

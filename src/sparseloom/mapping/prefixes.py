@@ -263,7 +263,8 @@ class Tree:
             some = Chosen(parents[row], choices, prefixes.lanes[parents[row]] * choices.lanes, np.zeros(len(row)))
             if promising is not None:
                 some = replace(some, least=promising(some))
-                some = some[np.flatnonzero(some.least < np.inf)]
+                worth = some.least < np.inf
+                some = some if worth.all() else some[np.flatnonzero(worth)]
             if len(some.parent):
                 yield some
 
@@ -279,6 +280,9 @@ class Tree:
         ones before the others."""
         depth, spatial = self.stages[choices.stage - 1]
         ranks, free = self.space.looped[depth, spatial], sorted(self.space.free[depth, spatial])
+        if len(free) <= 1:
+            yield np.arange(len(choices)), np.array([ranks], np.int64)
+            return
         looped = choices.looped(free)
         kinds, which = np.unique((1 << np.arange(len(free))) @ looped, return_inverse=True)
         fixed = [d for d in ranks if d not in free]

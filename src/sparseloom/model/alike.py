@@ -11,9 +11,9 @@ import numpy as np
 
 from sparseloom.kernel import borrowed, inlined, kernel
 from sparseloom.mapping.batch import BoolArray, IntArray
-from sparseloom.model.digits import FIRST, MERGED, ORIGIN, REST, SPREAD, TILE, TIME, sole_axis
+from sparseloom.model.digits import FIRST, MERGED, ORIGIN, REST, SPREAD, TILE, TIME, changes, sole_axis
 from sparseloom.model.nests import BOUND, RANK, STEP, Nests
-from sparseloom.model.products import finish
+from sparseloom.model.products import common_extent, part_begin
 from sparseloom.model.roles import needs_order, set_roles, settles, sliding_ranks
 from sparseloom.model.task import Task
 
@@ -104,7 +104,7 @@ def _group(
         some, loops, count, perfect, aligned, tile, regular, inwards, projection, indexed, window, parent, child, levels,
         merge, judges, watch, splits, parts, modulus, whole, side, before, also, keys, first, index, room, role, free, key,
         key.view(np.float64), lone, at, spans, hashes, length, within, np.empty(len(watch) + 1, np.bool_),
-        np.zeros(3 * len(window) + len(watch), np.int64), np.empty((3, len(window)), np.int64),
+        np.empty((2, 2 * len(window) + len(watch)), np.int64), np.empty((2, len(window)), np.int64),
     )  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def _group(
 def _group_in(
     some, loops, count, perfect, aligned, tile, regular, inwards, projection, indexed, window, parent, child, levels,
     merge, judges, watch, splits, parts, modulus, whole, side, before, also, keys, first, index, room, role, free, key, totals,
-    lone, at, spans, hashes, begin, within, settled, row, moves,
+    lone, at, spans, hashes, begin, within, settled, rows, moves,
 ):  # fmt: skip
     """As :func:`_group`, which owns the room: what is borrowed has to be another's."""
     loops, count, perfect, aligned = borrowed(loops), borrowed(count), borrowed(perfect), borrowed(aligned)
@@ -121,6 +121,8 @@ def _group_in(
     judges, modulus, lone, spans = borrowed(judges), borrowed(modulus), borrowed(lone), borrowed(spans)
     keys, role, free, key, totals = borrowed(keys), borrowed(role), borrowed(free), borrowed(key), borrowed(totals)
     at, room, hashes = borrowed(at), borrowed(room), borrowed(hashes)
+    rows, moves, settled = borrowed(rows), borrowed(moves), borrowed(settled)
+    watch, splits, parts, whole = borrowed(watch), borrowed(splits), borrowed(parts), borrowed(whole)
     dims, found, known, sliding = len(indexed), 0, 0, sliding_ranks(projection, window)
     simple = True
     for d in range(dims):
@@ -146,7 +148,7 @@ def _group_in(
             if ordered and not rough:
                 length = _add_rows(
                     nest, n, at, perfect[b], indexed, projection, window, watch, splits, parts, whole, child < levels, side, role,
-                    settled, length, key, totals, row, moves,
+                    settled, length, key, totals, rows, moves,
                 )  # fmt: skip
             elif rough:
                 length = _add_loops(
@@ -238,66 +240,99 @@ def _add_totals(nest, n, rough, indexed, side, merged, watched, role, free, at, 
 @inlined
 def _add_rows(
     nest, n, at, perfect, indexed, projection, window, watch, splits, parts, whole, hold, side, role, settled, length, key,
-    totals, row, moves,
+    totals, rows, moves,
 ):  # fmt: skip
     """Add to a key what becomes of the child's tile when one loop after the other advances, from the innermost outwards, up to
     the one with which all changes that ever does: how many steps bring a tile that has so much in common with the one before,
-    begins there in a part, and is another one in what is watched. Returns its length. For ranks that are not rough."""
-    ranks, first = len(window), length
+    begins there in a part, and is another one in what is watched. Returns its length. For ranks that are not rough.
+
+    ``rows`` [2, 2 R + W]: common extents, where in a part the tile begins, what is changed; first as loops inside bring them by
+    themselves. ``moves`` [2, R]: extents of the tile, and how far these loops have gone."""
+    ranks, first, idle = len(window), length, -1
     steps = aside = 1.0
     for i in range(n):
         if role[i] == TIME:
             steps *= nest[BOUND, i]
             if side != FIRST or indexed[nest[RANK, i]]:
                 aside *= nest[BOUND, i]
-    for r in range(ranks):
-        moves[1, r] = moves[2, r] = 0
-        for d in range(len(indexed) if hold else 0):
-            if projection[r, d]:
-                moves[1, r] += projection[r, d] * (key[at[TILE, d]] - 1)
     settled[len(watch)] = False
     for w in range(len(watch)):
         settled[w] = watch[w, 1] >= whole[watch[w, 0]]
+    rows[0] = 0
+    for r in range(ranks):
+        moves[0, r], moves[1, r] = 1, 0
+        for d in range(len(indexed) if hold else 0):
+            if projection[r, d]:
+                moves[0, r] += projection[r, d] * (key[at[TILE, d]] - 1)
+        rows[0, r] = moves[0, r] if hold else 0
     for i in range(n - 1, -1, -1):
         if role[i] != TIME:
             continue
-        if settles(nest, n, i, role, perfect, projection, window, watch, whole, hold, settled):
-            break
         d, bound, step = nest[RANK, i], nest[BOUND, i], nest[STEP, i]
+        if (indexed[d] or idle < 0) and settles(
+            nest, n, i, role, perfect, projection, window, watch, whole, hold, settled
+        ):
+            break
         counted = side != FIRST or indexed[d]
-        for r in range(ranks):
-            row[r] = moves[1, r] + 1
-            row[2 * ranks + r] = projection[r, d] * step
-            moves[0, r] = projection[r, d] * step - moves[2, r]
-            moves[2, r] += projection[r, d] * step * (bound - 1)
-        finish(row, ranks, True, hold, moves, watch, splits, parts, whole)
         steps /= bound
         aside /= bound if counted else 1
-        length = _add_row(row, ranks, steps * (bound - 1), aside * (bound - 1) if counted else 0.0, first, length, key, totals)
-    for r in range(ranks):
-        row[r] = moves[1, r] + 1
-        row[2 * ranks + r] = 0
-    finish(row, ranks, False, hold, moves, watch, splits, parts, whole)
-    return _add_row(row, ranks, steps, aside, first, length, key, totals)
+        if not indexed[d] and idle >= 0:
+            totals[idle] += steps * (bound - 1)
+            totals[idle + 1] += aside * (bound - 1) if counted else 0.0
+            continue
+        rows[1] = rows[0]
+        for r in range(ranks if indexed[d] else 0):
+            if projection[r, d]:
+                stride = projection[r, d] * step
+                _set_axis(rows[1], r, moves[0, r], stride - moves[1, r], stride, hold, watch, splits, parts, whole)
+                moves[1, r] += stride * (bound - 1)
+                _set_axis(rows[0], r, moves[0, r], -moves[1, r], 0, hold, watch, splits, parts, whole)
+        found = _add_row(
+            rows[1], ranks, steps * (bound - 1), aside * (bound - 1) if counted else 0.0, first, length, key, totals
+        )
+        idle = -1 if indexed[d] else found
+        length = max(length, found + 2 + rows.shape[1])
+    rows[1] = 0
+    rows[1, 2 * ranks :] = 1
+    found = _add_row(rows[1], ranks, steps, aside, first, length, key, totals)
+    return max(length, found + 2 + rows.shape[1])
+
+
+@inlined
+def _set_axis(row, r, extent, shift, low, hold, watch, splits, parts, whole):
+    """Write what is common, where in a part it begins, and what is changed in tensor rank ``r`` of a tile that moved by ``shift``,
+    and begins at ``low`` if residues matter."""
+    low = low % parts[r] if parts[r] > 1 else 0
+    row[r] = common_extent(extent, extent, shift) if hold else 0
+    for w in range(len(watch)):
+        if watch[w, 0] == r:
+            changed = changes(low, extent, shift, extent, watch[w, 1], whole[r])
+            row[len(row) - len(watch) + w] = 1 if changed else 0
+    row[(len(row) - len(watch)) // 2 + r] = part_begin(low, extent, r, splits, whole)
 
 
 @inlined
 def _add_row(row, ranks, steps, aside, first, length, key, totals):
-    """Add the steps of a row, without its extents, to those of an equal one in a key from ``first`` on, or at its end; returns its
-    length."""
-    width = len(row) - ranks
-    for begin in range(first, length, 2 + width):
-        same = True
-        for k in range(width):
-            same = same and key[begin + 2 + k] == row[ranks + k]
-        if same:
-            totals[begin] += steps
-            totals[begin + 1] += aside
-            return length
+    """Add the steps of a row to those of an equal one in a key from ``first`` on, or at its end; returns where it stands. Tiles
+    that have nothing in common in one rank have nothing in common."""
+    for r in range(ranks):
+        if row[r] == 0:
+            row[:ranks] = 0
+            break
+    found = first
+    while found < length:
+        k = 0
+        while k < len(row) and key[found + 2 + k] == row[k]:
+            k += 1
+        if k == len(row):
+            totals[found] += steps
+            totals[found + 1] += aside
+            return found
+        found += 2 + len(row)
     totals[length], totals[length + 1] = steps, aside
-    for k in range(width):
-        key[length + 2 + k] = row[ranks + k]
-    return length + 2 + width
+    for k in range(len(row)):
+        key[length + 2 + k] = row[k]
+    return length
 
 
 @inlined

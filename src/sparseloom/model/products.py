@@ -331,7 +331,7 @@ def _multiply(
             if ordered:
                 moves[0, r] += factor * ((stride if moving == d else 0) - int(one[BACK]))
                 moves[1, r] += factor * (int(one[OLD]) - 1)
-        finish(row, ranks, old, hold, moves, watch, splits, parts, whole)
+        _finish(row, ranks, old, hold, moves, watch, splits, parts, whole)
         points = 0.0
         if steps:
             points = siblings * share * _step_points(row, terms, own, chosen, moves, ranks, old and hold)
@@ -352,7 +352,7 @@ def _multiply(
 
 
 @inlined
-def finish(row, ranks, old, hold, moves, watch, splits, parts, whole):
+def _finish(row, ranks, old, hold, moves, watch, splits, parts, whole):
     """Complete a row: the common extents of new and old box, none if they are disjoint or nothing is held; which intervals
     changed; and the low corner, 0 where the interval lies in one part of every split. ``moves`` [2, R] are how far the box
     moved and its last coordinate before."""
@@ -360,8 +360,7 @@ def finish(row, ranks, old, hold, moves, watch, splits, parts, whole):
     shared = old and hold
     for r in range(ranks):
         if shared:
-            shift = moves[0, r]
-            row[ranks + r] = min(row[r], moves[1, r] + 1 - shift) - max(0, -shift)
+            row[ranks + r] = common_extent(row[r], moves[1, r] + 1, moves[0, r])
             shared = row[ranks + r] > 0
         row[low + r] = row[low + r] % parts[r] if parts[r] > 1 else 0
     if not shared:
@@ -374,13 +373,23 @@ def finish(row, ranks, old, hold, moves, watch, splits, parts, whole):
             changed = changes(row[low + r], row[r], moves[0, r], moves[1, r] + 1, step, whole[r])
         row[low + ranks + w] = 1 if changed else 0
     for r in range(ranks):
-        if parts[r] > 1 and row[low + r] > 0:
-            inside = True
-            for k in range(len(splits)):
-                if splits[k, 0] == r and splits[k, 1] < whole[r]:
-                    inside = inside and row[low + r] % splits[k, 1] + row[r] <= splits[k, 1]
-            if inside:
-                row[low + r] = 0
+        row[low + r] = part_begin(row[low + r], row[r], r, splits, whole)
+
+
+@inlined
+def common_extent(extent, before, shift):
+    """What an interval has in common with one that was ``before`` long and moved by ``shift``."""
+    return max(0, min(extent, before - shift) - max(0, -shift))
+
+
+@inlined
+def part_begin(low, extent, r, splits, whole):
+    """The residue at which an interval of tensor rank ``r`` begins, 0 where it lies in one part of every split."""
+    inside = True
+    for k in range(len(splits) if low > 0 else 0):
+        if splits[k, 0] == r and splits[k, 1] < whole[r]:
+            inside = inside and low % splits[k, 1] + extent <= splits[k, 1]
+    return 0 if inside else low
 
 
 @inlined
@@ -399,7 +408,7 @@ def _step_points(row, terms, own, chosen, moves, ranks, holds):
         length = np.rint(members * (1.0 + added))
         new *= length
         if holds:
-            common = max(0, min(row[r], moves[1, r] + 1 - moves[0, r]) - max(0, -moves[0, r]))
+            common = common_extent(row[r], moves[1, r] + 1, moves[0, r])
             held *= kept if kept >= 0 else length if common == row[r] else members * common
     return new - (held if holds else 0.0)
 

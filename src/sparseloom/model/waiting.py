@@ -86,7 +86,7 @@ FAR = 32.0
 
 
 @kernel
-def _slowest(instances, share, variance):
+def _slowest(instances: IntArray, share: FloatArray, variance: FloatArray) -> FloatArray:
     """As :func:`slowest`, one by one."""
     found = np.ones(len(share))
     for b in range(len(share)):
@@ -104,7 +104,7 @@ def _slowest(instances, share, variance):
 
 
 @inlined
-def _most_of_binomial(instances, trials, chance):
+def _most_of_binomial(instances: int, trials: float, chance: float) -> float:
     """The mean of the largest of so many independent numbers with a binomial distribution: the sum of the chances that it is more
     than 0, 1, ... Weights follow from that of the likeliest number, one after the other."""
     spread, mode = np.sqrt(trials * chance * (1 - chance)), np.floor((trials + 1) * chance)
@@ -117,7 +117,8 @@ def _most_of_binomial(instances, trials, chance):
     for k in range(int(mode - begin), 0, -1):
         weights[k - 1] = weights[k] * (begin + k) / (trials - begin - k + 1) / odds
         total += weights[k - 1]
-    found, up_to = begin, 0.0
+    found: float = begin
+    up_to = 0.0
     for k in range(int(end - begin)):
         up_to += weights[k]
         found += 1 - min(up_to / total, 1.0) ** instances
@@ -125,7 +126,7 @@ def _most_of_binomial(instances, trials, chance):
 
 
 @inlined
-def _most_of_many(instances, trials, chance):
+def _most_of_many(instances: int, trials: float, chance: float) -> float:
     """As :func:`_most_of_binomial` for a large spread and any number of ``trials``: as of a density, by Stirling's series, which is
     integrated by cubics through points an eighth of the spread apart."""
     spread, mean = np.sqrt(trials * chance * (1 - chance)), trials * chance
@@ -138,11 +139,12 @@ def _most_of_many(instances, trials, chance):
             exponent = at * np.log(mean / at) + other * np.log((trials - mean) / other)
             density[i] = np.exp(exponent - (1 / at + 1 / other) / 12) / np.sqrt(at * other)
         total += density[i]
-    found, up_to = mean - before * step, 0.0
+    found: float = mean - (before - 1.5) * step
+    up_to = 0.0
     for i in range(1, len(density) - 2):
         up_to += (13 * (density[i] + density[i + 1]) - density[i - 1] - density[i + 2]) / 24
         found += step * (1 - min(up_to / total, 1.0) ** instances)
-    return found + 1.5 * step
+    return found
 
 
 def _operands(problem: Problem, batch: MappingBatch, tile: IntArray, packed: Packings) -> list[_Operand]:
