@@ -21,7 +21,7 @@ HERTZ = 1e9
 
 
 def spaces(design: str) -> list[Mapspace]:
-    setting = Setting(load(design), limits(design))
+    setting = Setting(load(design), constraints(design).widened())
     return [setting.space(task.layer) for task in tasks(zoo.load("lenet5"), setting)]
 
 
