@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparseloom.designs.load import load
+from sparseloom.designs.load import constraints, load
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.mapping.prefixes import Tree
 from sparseloom.model.batch import evaluate_batch
