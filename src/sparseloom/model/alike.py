@@ -29,16 +29,34 @@ others takes less than a tenth of the time of its transfers."""
 def alike(nests: Nests, some: IntArray, task: Task, also: IntArray) -> tuple[IntArray, IntArray] | None:
     """Of the mappings ``some`` of ``nests`` the places [K] of those that are the first of their kind to the edge of ``task``, and
     for each which of those it is like, [N]; None if they are many (see :data:`FEW`). Tiles of the levels ``also`` are told
-    apart, too."""
+    apart, too.
+
+    Where the order of loops matters, those of the same loops come first, which takes little; then, of these, those whose steps
+    bring the same, which takes more.
+    """
+    found = _kinds(nests, some, task, also, False)
+    if not task.before or (found is not None and len(found[0]) < FEW):
+        return found
+    if found is None:
+        return _kinds(nests, some, task, also, True)
+    first, index = found
+    fewer = _kinds(nests, some[first], task, also, True)
+    return found if fewer is None else (first[fewer[0]], fewer[1][index])
+
+
+def _kinds(
+    nests: Nests, some: IntArray, task: Task, also: IntArray, by_steps: bool
+) -> tuple[IntArray, IntArray] | None:
+    """As :func:`alike`, by loops or ``by_steps`` alone."""
     ranks, slots = nests.perfect.shape[1], nests.loops.shape[2]
-    of_rows = (slots + 1) * (2 + 2 * len(task.whole) + len(task.watch))
-    width = REST_OF_KEY + ranks * (2 + len(task.judges) + len(also)) + 4 * slots + of_rows
+    of_loops = (slots + 1) * (2 + 2 * len(task.whole) + len(task.watch)) if by_steps else 0
+    width = REST_OF_KEY + ranks * (2 + len(task.judges) + len(also)) + 4 * slots + of_loops
     keys = np.empty((len(some), width), np.int64)
     first, index = np.empty(len(some), np.int64), np.empty(len(some), np.int64)
     room = np.full(1 << (2 * len(some)).bit_length(), -1, np.int32)
     found = _group(
         some, nests.loops, nests.count, nests.perfect, nests.aligned, nests.tile, nests.regular, nests.inwards, *task, also,
-        keys, first, index, room,
+        by_steps, keys, first, index, room,
     )  # fmt: skip
     return None if found < 0 else (first[:found], index)
 
@@ -77,7 +95,7 @@ def _group_tiles(some, tile, inwards, level, indexed, keys, first, index, room):
 @kernel
 def _group(
     some, loops, count, perfect, aligned, tile, regular, inwards, projection, indexed, window, parent, child, levels,
-    merge, judges, looked, watch, splits, parts, modulus, whole, side, steps, before, also, keys, first, index, room,
+    merge, judges, looked, watch, splits, parts, modulus, whole, side, steps, before, also, by_steps, keys, first, index, room,
 ):  # fmt: skip
     """Write ``first`` and ``index``; returns how many kinds there are, -1 for many (see :data:`FEW`)."""
     dims, slots = len(indexed), loops.shape[2]
@@ -102,8 +120,8 @@ def _group(
     hashes = np.empty(len(keys), np.int64)
     return _group_in(
         some, loops, count, perfect, aligned, tile, regular, inwards, projection, indexed, window, parent, child, levels,
-        merge, judges, watch, splits, parts, modulus, whole, side, before, also, keys, first, index, room, role, free, key,
-        key.view(np.float64), lone, at, spans, hashes, length, within, np.empty(len(watch) + 1, np.bool_),
+        merge, judges, watch, splits, parts, modulus, whole, side, before, also, by_steps, keys, first, index, room, role, free,
+        key, key.view(np.float64), lone, at, spans, hashes, length, within, np.empty(len(watch) + 1, np.bool_),
         np.empty((2, 2 * len(window) + len(watch)), np.int64), np.empty((2, len(window)), np.int64),
     )  # fmt: skip
 
@@ -111,8 +129,8 @@ def _group(
 @kernel
 def _group_in(
     some, loops, count, perfect, aligned, tile, regular, inwards, projection, indexed, window, parent, child, levels,
-    merge, judges, watch, splits, parts, modulus, whole, side, before, also, keys, first, index, room, role, free, key, totals,
-    lone, at, spans, hashes, begin, within, settled, rows, moves,
+    merge, judges, watch, splits, parts, modulus, whole, side, before, also, by_steps, keys, first, index, room, role, free, key,
+    totals, lone, at, spans, hashes, begin, within, settled, rows, moves,
 ):  # fmt: skip
     """As :func:`_group`, which owns the room: what is borrowed has to be another's."""
     loops, count, perfect, aligned = borrowed(loops), borrowed(count), borrowed(perfect), borrowed(aligned)
@@ -145,12 +163,12 @@ def _group_in(
                 nest, n, rough, indexed, side, sliding if merge else 0, len(watch) > 0, role, free, at, spans, begin, key,
                 totals,
             )  # fmt: skip
-            if ordered and not rough:
+            if by_steps and ordered and not rough:
                 length = _add_rows(
                     nest, n, at, perfect[b], indexed, projection, window, watch, splits, parts, whole, child < levels, side, role,
                     settled, length, key, totals, rows, moves,
                 )  # fmt: skip
-            elif rough:
+            elif ordered or rough:
                 length = _add_loops(
                     nest, n, rough, perfect[b], uneven, ordered, projection, indexed, window, watch, whole, child < levels, role,
                     free, settled, length, key,
