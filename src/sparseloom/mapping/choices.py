@@ -122,28 +122,32 @@ def all_choices(
     """For each of N rows all choices of nodes from ``low`` [D, N] up to ``high`` [D, N] with spatial bounds within a ``fanout``
     along X and along Y: the row of each [K] and the nodes [D, K]; ``most`` of them at a time."""
     starts, bounds = packed(ranks)
-    now, made = np.zeros(2, np.int64), np.ones((len(ranks) + 1, 2), np.int64)
-    child, low, high = np.full(len(ranks), -1), np.ascontiguousarray(low), np.ascontiguousarray(high)
+    # ranks that always have their first node, without lanes, need not be gone through
+    lanes = np.array([rank.lanes[0] for rank in ranks])
+    some = np.flatnonzero((low != 0).any(axis=1) | (high != 1).any(axis=1) | (lanes > 1))
+    some = some if some.size else np.array([0])
+    low, high, starts = low[some], high[some], starts[some]
+    now, made, child = np.zeros(2, np.int64), np.ones((len(some) + 1, 2), np.int64), np.full(len(some), -1)
     while now[0] < low.shape[1]:
-        row, nodes = np.empty(most, np.int64), np.empty((len(ranks), most), np.int64)
-        count = _choose(low, high, starts, bounds, np.array(fanout), now, child, made, row, nodes)
+        row, nodes = np.empty(most, np.int64), np.zeros((len(ranks), most), np.int64)
+        count = _choose(low, high, starts, bounds, np.array(fanout), some, now, child, made, row, nodes)
         if count:
             yield row[:count], nodes[:, :count]
 
 
 @kernel
 def _choose(
-    low: IntArray, high: IntArray, starts: IntArray, bounds: IntArray, fanout: IntArray, now: IntArray, child: IntArray,
-    made: IntArray, row: IntArray, nodes: IntArray,
+    low: IntArray, high: IntArray, starts: IntArray, bounds: IntArray, fanout: IntArray, some: IntArray, now: IntArray,
+    child: IntArray, made: IntArray, row: IntArray, nodes: IntArray,
 ) -> int:  # fmt: skip
-    """Fill ``row`` [K] and ``nodes`` [D, K]; returns how many there were. It goes on ``now`` (the row, and the rank whose next
-    node is looked at) from each rank's ``child``; the ranks before it have ``made`` [D + 1, 2] lanes."""
+    """Fill ``row`` [K] and the nodes of ``some`` ranks in ``nodes`` [D, K]; returns how many there were. It goes on ``now`` (the
+    row, and the rank whose next node is looked at) from each rank's ``child``; the ranks before it have ``made`` [., 2] lanes."""
     n, d = now
     found, ranks = 0, len(child)
     while n < low.shape[1]:
         if d == 0 and child[0] < low[0, n]:
             if _is_sole(low, high, n):
-                found += _choose_sole(low, starts, bounds, fanout, n, found, row, nodes)
+                found += _choose_sole(low, starts, bounds, fanout, some, n, found, row, nodes)
                 n += 1
                 if found == len(row):
                     break
@@ -167,7 +171,7 @@ def _choose(
         else:
             row[found] = n
             for k in range(ranks):
-                nodes[k, found] = child[k]
+                nodes[some[k], found] = child[k]
             found += 1
             child[d] += 1
             if found == len(row):
@@ -187,13 +191,14 @@ def _is_sole(low: IntArray, high: IntArray, n: int) -> bool:
 
 @inlined
 def _choose_sole(
-    low: IntArray, starts: IntArray, bounds: IntArray, fanout: IntArray, n: int, found: int, row: IntArray, nodes: IntArray
+    low: IntArray, starts: IntArray, bounds: IntArray, fanout: IntArray, some: IntArray, n: int, found: int, row: IntArray,
+    nodes: IntArray,
 ) -> int:  # fmt: skip
     """Write the one choice of a row; returns 1 if it is within the fan-out."""
     along_x = along_y = 1
     for d in range(len(low)):
         along_x *= bounds[starts[d] + low[d, n], 1]
         along_y *= bounds[starts[d] + low[d, n], 2]
-        nodes[d, found] = low[d, n]
+        nodes[some[d], found] = low[d, n]
     row[found] = n
     return 1 if along_x <= fanout[0] and along_y <= fanout[1] else 0

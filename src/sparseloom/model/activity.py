@@ -53,9 +53,10 @@ def activity(work: Filter, batch: MappingBatch, nests: Nests, thinning: Thinning
         zeros_gone = frozenset(t for _, t in packed)
         computes = filter_computes(work, paths, features.compute_gating, features.compute_skipping, zeros_gone)
         shares_of_lanes = lane_shares(problem, batch, thinning)
-        reach = np.multiply.accumulate(np.multiply.reduce(shares_of_lanes, axis=1), axis=0)
         instances = nests.instances.copy()
-        instances[:, 1:] *= reach.T
+        if thinning:
+            reach = np.multiply.accumulate(np.multiply.reduce(shares_of_lanes, axis=1), axis=0)
+            instances[:, 1:] *= reach.T
         for (level, _), each in packed.items():
             instances[:, level + 1 :] *= each.lanes[:, None]
         load = lane_load(problem, batch, thinning, packed.values())
