@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -14,12 +14,18 @@ from hypothesis import strategies as st
 from tests.search.test_mapper import nests, spaces, windows
 
 from sparseloom import case as cases_of_files
+from sparseloom.designs.load import load
 from sparseloom.mapping.batch import MappingBatch, Problem
+from sparseloom.mapping.constraints import NONE
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.mapping.prefixes import Tree
+from sparseloom.model import alike
 from sparseloom.model.batch import in_chunks, joined
 from sparseloom.model.classes import MANY
 from sparseloom.model.gather import Moved
+from sparseloom.search.network import Setting
+from sparseloom.search.walk import _mappings
+from sparseloom.workload import zoo
 
 SETTINGS = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
@@ -39,10 +45,15 @@ def arrays(value: Any, name: str = "") -> Iterator[tuple[str, np.ndarray]]:
 
 
 def assert_alike(problem: Problem, batch: MappingBatch) -> None:
-    together, apart = (joined(list(in_chunks(problem, batch, size))) for size in (len(batch), MANY - 1))
-    for (name, mine), (other, theirs) in zip(arrays(together), arrays(apart), strict=True):
-        assert name == other
-        np.testing.assert_array_equal(mine, theirs, err_msg=name)
+    """With few kinds by their loops, and with as few as they are by their steps."""
+    apart = joined(list(in_chunks(problem, batch, MANY - 1)))
+    for many in (alike.MANY, 1):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(alike, "MANY", many)
+            together = joined(list(in_chunks(problem, batch, len(batch))))
+        for (name, mine), (other, theirs) in zip(arrays(together), arrays(apart), strict=True):
+            assert name == other
+            np.testing.assert_array_equal(mine, theirs, err_msg=name)
 
 
 @SETTINGS
@@ -75,3 +86,12 @@ def test_few_mappings_of_a_published_mapspace_differ_to_an_edge(name: str, monke
     assert sum(counted) < len(counted) * len(batch) / 4
     monkeypatch.undo()
     assert_alike(space.problem, batch)
+
+
+@pytest.mark.parametrize("name", ["eyeriss-v2-pe", "eyeriss"])
+def test_mappings_whose_steps_bring_the_same_tiles_are_one(name: str) -> None:
+    """Without constraints orders differ, parts of formats are watched and windows overlap: many kinds of loops are one in steps."""
+    (layer,) = (each for each in zoo.load("alexnet").layers if each.name == "conv5")
+    space = Setting(load(name), NONE).space(replace(layer, densities={"I": 0.5, "W": 0.5}))
+    batch = next(_mappings(Tree(space), space.keeps[0]))
+    assert_alike(space.problem, batch[:: len(batch) // 2000])

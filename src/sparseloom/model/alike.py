@@ -25,6 +25,9 @@ FEW = 256
 """Kinds from which on it is asked whether there are few of them: not if more than 19 of 20 mappings differ. To tell one from the
 others takes less than a tenth of the time of its transfers."""
 
+MANY = 256
+"""Kinds by their loops from which on it is worth the time to compare them by their steps."""
+
 
 def alike(nests: Nests, some: IntArray, task: Task, also: IntArray) -> tuple[IntArray, IntArray] | None:
     """Of the mappings ``some`` of ``nests`` the places [K] of those that are the first of their kind to the edge of ``task``, and
@@ -35,7 +38,7 @@ def alike(nests: Nests, some: IntArray, task: Task, also: IntArray) -> tuple[Int
     bring the same, which takes more.
     """
     found = _kinds(nests, some, task, also, False)
-    if not task.before or (found is not None and len(found[0]) < FEW):
+    if not task.before or (found is not None and len(found[0]) < MANY):
         return found
     if found is None:
         return _kinds(nests, some, task, also, True)
