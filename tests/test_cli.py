@@ -808,6 +808,10 @@ def test_designs_are_laid_side_by_side(run, tmp_path: Path) -> None:
         ["totals.tc", "present", "-"],
         ["sweep.dense", "-", "present"],
     ]
+    page = tmp_path / "page.html"
+    for asked, there in ((), True), (("--no-sweep",), False):
+        assert run("compare", tmp_path / "small.yaml", *options, "-o", page, *asked)[0] == 0
+        assert ('<section id="sweep">' in page.read_text()) == there
 
 
 SMALL_NETWORK = """

@@ -327,9 +327,12 @@ def compare(
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="search what comes with the package as well")] = False,
     sweep: Annotated[
-        bool,
-        typer.Option("--sweep", help="EDP and speed against the density of the weights too, of the heaviest layer"),
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--sweep/--no-sweep",
+            help="EDP and speed against the density of the weights too, of the heaviest layer; by default where a page is written",
+        ),
+    ] = None,
     json: JsonPath = None,
     jobs: Annotated[int, typer.Option(min=0, help="processes; 0: as many as there are processors")] = 0,
 ) -> None:
@@ -346,8 +349,9 @@ def compare(
     _announce_compilation()
     names = [name.strip() for name in designs.split(",") if name.strip()]
     code = compare_designs(
-        network, names, weights, activations, objective, _seconds(budget), node, jobs, fresh, sweep, json, output
-    )
+        network, names, weights, activations, objective, _seconds(budget), node, jobs, fresh,
+        output is not None if sweep is None else sweep, json, output,
+    )  # fmt: skip
     if code:
         raise typer.Exit(code)
 

@@ -268,7 +268,7 @@ def _axes(width_inches: float, height_inches: float) -> Axes:
 
     axes = Figure(figsize=(width_inches, height_inches), layout="constrained").add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=7, length=2)
+    axes.tick_params(which="both", labelsize=7, length=2)
     axes.yaxis.label.set_fontsize(8)
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.5)
     axes.set_axisbelow(True)

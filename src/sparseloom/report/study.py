@@ -91,9 +91,9 @@ class Finding:
         """What the claim asks for, in figures."""
         if self.value is not None:
             within = f" within {100 * self.tolerance:g} %" if self.tolerance else ""
-            return f"{self.value:g}{within}"
+            return f"{self.value:,g}{within}"
         sides = [
-            f"{word} {bound:g}"
+            f"{word} {bound:,g}"
             for word, bound in (("at least", self.least), ("at most", self.most))
             if bound is not None
         ]
@@ -216,8 +216,8 @@ def text(found: Study) -> str:
 
 
 def written(value: float) -> str:
-    """A value that was computed, to four figures."""
-    return f"{value:.4g}"
+    """A value that was computed, to four figures; from a thousand on as a whole number."""
+    return f"{value:,.0f}" if 1_000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def _bullet(item: str) -> str:
