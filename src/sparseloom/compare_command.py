@@ -16,7 +16,6 @@ from sparseloom.errors import INTERRUPTED, Fault, InputError
 from sparseloom.report.comparison import Comparison, compare, text
 from sparseloom.search.objective import objective as objective_of
 from sparseloom.search.objective import require_budget
-from sparseloom.workload import zoo
 from sparseloom.workload.network import Network
 
 
@@ -61,10 +60,10 @@ def compare_designs(
     return INTERRUPTED if found.interrupted else 0
 
 
-def _network(name: str) -> Network:
-    """The network of a file, or the published one of this name."""
-    if name.endswith((".yaml", ".yml")):
-        from sparseloom.workload.network_file import read
+def _network(name: str) -> Network | str:
+    """The network of a file, or the name of a published one."""
+    if not name.endswith((".yaml", ".yml")):
+        return name
+    from sparseloom.workload.network_file import read
 
-        return read(name)
-    return zoo.load(name)
+    return read(name)

@@ -6,7 +6,8 @@ Every module reports bad input as :class:`Fault` values and raises them together
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 FAULT, INTERRUPTED = 2, 130
@@ -64,6 +65,15 @@ class MappingError(SparseloomError):
 
 class PatternError(SparseloomError):
     """A sparsity pattern that cannot be read, or does not fit the tensor it is given to."""
+
+
+@contextmanager
+def gathered(faults: list[Fault]) -> Iterator[None]:
+    """Add the faults of an error to ``faults``, and go on: for inputs that say nothing about each other."""
+    try:
+        yield
+    except SparseloomError as error:
+        faults += error.faults
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

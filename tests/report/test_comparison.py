@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sparseloom.arch.technology import Technology
-from sparseloom.errors import InputError, PatternError
+from sparseloom.errors import InputError
 from sparseloom.model.evaluate import evaluate
 from sparseloom.report.comparison import Comparison, compare, text
 from sparseloom.workload.layer import Layer
@@ -143,8 +143,22 @@ def test_unknown_names_and_sparsities_are_refused_before_anything_is_searched() 
         compare(SMALL, ["tc", "higlight"])
     with pytest.raises(InputError, match="did you mean 'resnet50'"):
         compare("resnet5", ["tc"])
-    with pytest.raises(PatternError, match="no single pattern"):
+    with pytest.raises(InputError, match="no single pattern"):
         compare(SMALL, ["tc"], "C0({G<=2}:4)")
+    with pytest.raises(InputError) as found:
+        compare("resnet5", ["tcc", "higlight"], "C0(9:4)", "2")
+    said = [fault.what for fault in found.value.faults]
+    assert len(said) == 5
+    for name, what in zip(("resnet5", "G is 9", "2", "tcc", "higlight"), said, strict=True):
+        assert name in what
+
+
+def test_what_says_nothing_to_a_design_is_said_with_what_it_supports() -> None:
+    lines = text(compare(SMALL, ["tc", "stc", "dstc"], "C0(3:4)", "0.5", budget_s=20)).splitlines()
+    assert "weights C0(3:4) are taken as dense by tc (supports dense), stc (supports dense, K0(2:4))" in lines
+    assert (
+        "activations 0.5 unstructured are taken as dense by tc (supports dense), stc (supports dense, K0(2:4))" in lines
+    )
 
 
 def test_an_interrupt_keeps_what_was_found() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sparseloom import document
 from sparseloom.arch.area import Area
 from sparseloom.arch.technology import Technology
-from sparseloom.errors import Fault, InputError, SparseloomError
+from sparseloom.errors import Fault, InputError, SparseloomError, gathered
 from sparseloom.fibertree.sparsity import Sparsity
 from sparseloom.report.mapped import finite
 from sparseloom.results.table import number, table
@@ -299,11 +299,33 @@ def text(comparison: Comparison) -> str:
     ]
     if some := len(comparison.layers) - len(comparison.common):
         lines += ["", f"totals are of the {len(comparison.common)} layers that all designs run, without {some}"]
+    if taken := list(_taken_as_dense(comparison)):
+        lines += ["", *taken]
     if comparison.interrupted:
         lines += ["", "interrupted: what was found so far"]
     for refusal in _grouped(comparison.refusals):
         lines += ["", refusal]
     return "\n".join(lines)
+
+
+def _taken_as_dense(comparison: Comparison) -> Iterator[str]:
+    """Operands with zeros, and the designs to which these say nothing in any layer, with what they do support."""
+    for operand, given in (("weights", comparison.weights), ("activations", comparison.activations)):
+        blind = []
+        for contender in comparison.contenders if given.density < 1 else ():
+            seen = {
+                (tensor, sparsity.density)
+                for outcome in comparison.outcomes
+                for tensor, sparsity in outcome.run.seen.items()
+                if outcome.run.design == contender.name
+                and (tensor == outcome.run.layer.constant) == (operand == "weights")
+            }
+            if seen and all(density == 1 for _, density in seen):
+                names = {tensor for tensor, _ in seen}
+                known = {str(each.pattern) for name in names for each in contender.design.supports.get(name, ())}
+                blind.append(f"{contender.name} (supports {', '.join(sorted(known, key=len))})")
+        if blind:
+            yield f"{operand} {given} are taken as dense by {', '.join(blind)}"
 
 
 def _times(value: float, unit: float) -> str:
@@ -348,14 +370,21 @@ def compare(
     each layer, and how many are still to come. An interrupt ends the search with what there is. ``sweep`` compares the layers with
     most computes for weights of other densities too.
 
-    Raises InputError for unknown names, faults of files and two designs of one name, PatternError for a sparsity that cannot be
-    read, ArchitectureError for a design that does not say what it is made of, all of them before anything is searched.
+    Raises InputError with every fault before anything is searched: unknown names, faults of files, two designs of one name, a
+    sparsity that cannot be read, designs that do not say what they are made of.
     """
     technology = technology or Technology()
-    whole = zoo.load(network) if isinstance(network, str) else network
-    weights = weights if isinstance(weights, Sparsity) else Sparsity.parse(str(weights))
-    activations = activations if isinstance(activations, Sparsity) else Sparsity.parse(str(activations))
-    contenders = set_up(designs, technology)
+    faults = list[Fault]()
+    with gathered(faults):
+        whole = zoo.load(network) if isinstance(network, str) else network
+    with gathered(faults):
+        weights = weights if isinstance(weights, Sparsity) else Sparsity.parse(str(weights))
+    with gathered(faults):
+        activations = activations if isinstance(activations, Sparsity) else Sparsity.parse(str(activations))
+    with gathered(faults):
+        contenders = set_up(designs, technology)
+    if faults:
+        raise InputError(faults)
     todo = asked(whole, contenders, weights, activations, objective, budget_s, technology, sweep)
     found = [comparison for comparison, _ in todo]
     kinds = [(number, orders) for number, (_, own) in enumerate(todo) for orders in own]
@@ -395,14 +424,15 @@ def set_up(designs: Sequence[str | Path | Contender], technology: Technology) ->
     """Designs at one technology: published ones by name, others by file. Raises InputError where two have one name."""
     from sparseloom.designs.load import find
 
-    found = list[Contender]()
+    found, faults = list[Contender](), list[Fault]()
     for each in designs:
         if isinstance(each, Contender):
             found.append(each)
             continue
-        design, constraints = find(each)
-        found.append(Contender.at(design, constraints.widened(), technology))
-    faults = [
+        with gathered(faults):
+            design, constraints = find(each)
+            found.append(Contender.at(design, constraints.widened(), technology))
+    faults += [
         Fault(f"{times} designs are called '{name}'", path="designs", fix="give designs of your own other names")
         for name, times in Counter(each.name for each in found).items()
         if times > 1
