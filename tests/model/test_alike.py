@@ -24,7 +24,7 @@ from sparseloom.model.batch import in_chunks, joined
 from sparseloom.model.classes import MANY
 from sparseloom.model.gather import Moved
 from sparseloom.search.network import Setting
-from sparseloom.search.walk import _mappings
+from sparseloom.search.walk import fitting_mappings
 from sparseloom.workload import zoo
 
 SETTINGS = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -93,5 +93,5 @@ def test_mappings_whose_steps_bring_the_same_tiles_are_one(name: str) -> None:
     """Without constraints orders differ, parts of formats are watched and windows overlap: many kinds of loops are one in steps."""
     (layer,) = (each for each in zoo.load("alexnet").layers if each.name == "conv5")
     space = Setting(load(name), NONE).space(replace(layer, densities={"I": 0.5, "W": 0.5}))
-    batch = next(_mappings(Tree(space), space.keeps[0]))
+    batch = next(fitting_mappings(Tree(space), space.keeps[0]))
     assert_alike(space.problem, batch[:: len(batch) // 2000])

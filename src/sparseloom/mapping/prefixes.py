@@ -200,6 +200,11 @@ class Tree:
             return prod(len(each.after) for each in steps) <= MOST_STEPS
         return size << sum(bool(each.turned.any()) for each in steps) <= MOST_WORK
 
+    def parallel(self, stage: int, lanes: FloatArray) -> BoolArray:
+        """Whether as many compute units as constraints ask for can be in use, where the loops up to a stage use ``lanes`` [N]."""
+        least, most = self.space.parallelism
+        return (lanes * self._lanes_after(stage) >= least) & (lanes <= most)
+
     def _lanes_after(self, stage: int) -> int:
         """The most lanes of stages to come."""
         return prod(prod(self.space.most_lanes(depth)) for depth, spatial in self.stages[stage:] if spatial)

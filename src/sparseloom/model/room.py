@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from sparseloom.fibertree.distinct import kinds
@@ -27,6 +29,18 @@ def data_held(problem: Problem, keep: BoolArray, depth: int, tile: IntArray) -> 
         (boxes,), which = kinds([extents])
         held[name] = density.worst_occupancy(np.zeros_like(boxes), boxes).astype(np.float64)[which]
     return Holding("words", problem.design.architecture.levels[depth].capacity_words, held)
+
+
+def tiles_fit(problem: Problem, keep: BoolArray, depths: Iterable[int], tile: IntArray, metadata: bool) -> BoolArray:
+    """Whether levels ``depths`` can hold the data of nominal tiles [D, N] of the ranks, and their ``metadata`` if it is looked at,
+    [N]."""
+    fits = np.ones(tile.shape[1], np.bool_)
+    for depth in depths:
+        if keep[depth].any():
+            fits &= data_held(problem, keep, depth, tile).fits
+            if metadata:
+                fits[fits] = metadata_held(problem, keep, depth, tile[:, fits]).fits
+    return fits
 
 
 def metadata_held(problem: Problem, keep: BoolArray, depth: int, tile: IntArray) -> Holding:

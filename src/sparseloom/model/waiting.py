@@ -107,7 +107,7 @@ def _slowest(instances: IntArray, share: FloatArray, variance: FloatArray) -> Fl
 def _most_of_binomial(instances: int, trials: float, chance: float) -> float:
     """The mean of the largest of so many independent numbers with a binomial distribution: the sum of the chances that it is more
     than 0, 1, ... Weights follow from that of the likeliest number, one after the other."""
-    spread, mode = np.sqrt(trials * chance * (1 - chance)), np.floor((trials + 1) * chance)
+    spread, mode = np.sqrt(trials * chance * (1 - chance)), min(np.floor((trials + 1) * chance), trials)
     begin, end = max(0.0, np.floor(mode - 9 * spread - 20)), min(trials, np.ceil(mode + 9 * spread + 20))
     weights, odds = np.empty(int(end - begin) + 1), chance / (1 - chance)
     weights[int(mode - begin)] = total = 1.0

@@ -23,7 +23,7 @@ from sparseloom.model.inside import Inside
 from sparseloom.model.metadata import Metadata
 from sparseloom.model.path import Path
 from sparseloom.model.prefix import Cost, Floor, into
-from sparseloom.model.room import data_held
+from sparseloom.model.room import tiles_fit
 from sparseloom.search.dominance import Seen, comparable
 from sparseloom.search.objective import Objective, objective, require_budget
 
@@ -373,15 +373,9 @@ def _total(energies: Sequence[tuple[FloatArray, FloatArray]]) -> FloatArray:
 def fitting(tree: Tree, keep: BoolArray, settled: int, prefixes: Prefixes) -> BoolArray:
     """Whether enough compute units can be in use, and data can fit at the levels that got all of their loops since those up to
     ``settled`` had theirs, [N]."""
-    architecture = tree.space.problem.design.architecture
-    least, most = tree.space.parallelism
-    now = tree.complete[prefixes.stage]
-    inside = prod(prod(architecture.fanout(depth)) for depth in range(now, len(keep)))
-    fits = (prefixes.lanes * inside >= least) & (prefixes.lanes <= most)
-    for depth in range(settled + 1, min(now, len(keep) - 1) + 1):
-        if keep[depth].any():
-            fits &= data_held(tree.space.problem, keep, depth, tree.tiles(prefixes)).fits
-    return np.asarray(fits)
+    depths = range(settled + 1, min(tree.complete[prefixes.stage], len(keep) - 1) + 1)
+    fits = tiles_fit(tree.space.problem, keep, depths, tree.tiles(prefixes), metadata=False)
+    return fits & tree.parallel(prefixes.stage, prefixes.lanes)
 
 
 def best_mapping(

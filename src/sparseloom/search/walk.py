@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from sparseloom.mapping.mapping import Mapping
 from sparseloom.mapping.mapspace import Mapspace
 from sparseloom.mapping.prefixes import Prefixes, Tree
 from sparseloom.model.batch import CHUNK, in_chunks
-from sparseloom.model.room import data_held, metadata_held
+from sparseloom.model.room import tiles_fit
 from sparseloom.search.objective import objective
 
 FloatArray = NDArray[np.float64]
@@ -56,7 +55,7 @@ def _batches(space: Mapspace) -> Iterator[MappingBatch]:
     tree = Tree(space)
     for keep in space.keeps:
         ready, many = list[MappingBatch](), 0
-        for batch in _mappings(tree, keep):
+        for batch in fitting_mappings(tree, keep):
             ready.append(batch)
             many += len(batch)
             while many >= CHUNK:
@@ -67,16 +66,13 @@ def _batches(space: Mapspace) -> Iterator[MappingBatch]:
             yield MappingBatch.joined(ready)
 
 
-def _mappings(tree: Tree, keep: BoolArray) -> Iterator[MappingBatch]:
+def fitting_mappings(tree: Tree, keep: BoolArray) -> Iterator[MappingBatch]:
     """The mappings of a tree, made of choices of bounds whose data may fit."""
     fits = [_fitting(tree, keep, stage) for stage in range(len(tree.stages) + 1)]
-    least, most = tree.space.parallelism
 
     def promising(some: Chosen) -> FloatArray:
         stage = some.choices.stage
-        inside = prod(prod(tree.space.most_lanes(depth)) for depth, spatial in tree.stages[stage:] if spatial)
-        used = (some.lanes * inside >= least) & (some.lanes <= most)
-        return np.where(used & fits[stage][some.choices.number], 0.0, np.inf)
+        return np.where(tree.parallel(stage, some.lanes) & fits[stage][some.choices.number], 0.0, np.inf)
 
     def following(prefixes: Prefixes) -> Iterator[MappingBatch]:
         if prefixes.stage == len(tree.stages):
@@ -90,13 +86,8 @@ def _mappings(tree: Tree, keep: BoolArray) -> Iterator[MappingBatch]:
 
 
 def _fitting(tree: Tree, keep: BoolArray, stage: int) -> BoolArray:
-    """Whether data can fit at the levels that have all of their loops outside at a stage, and not at the one before, by the number
-    of the tile that is left."""
-    problem, tiles, before = tree.space.problem, tree.grid(stage).smallest, tree.complete[stage - 1] if stage else -1
-    fits = np.ones(tiles.shape[1], np.bool_)
-    for depth in range(before + 1, min(tree.complete[stage], len(keep) - 1) + 1):
-        if keep[depth].any():
-            fits &= data_held(problem, keep, depth, tiles).fits
-            if not tree.space.imperfect:
-                fits[fits] = metadata_held(problem, keep, depth, tiles[:, fits]).fits
-    return fits
+    """Whether data and metadata can fit at the levels that have all of their loops outside at a stage, and not at the one before,
+    by the number of the tile that is left. With imperfect bounds metadata depends on where tiles are cut, and is left open."""
+    before = tree.complete[stage - 1] if stage else -1
+    depths = range(before + 1, min(tree.complete[stage], len(keep) - 1) + 1)
+    return tiles_fit(tree.space.problem, keep, depths, tree.grid(stage).smallest, metadata=not tree.space.imperfect)
