@@ -357,6 +357,63 @@ def compare(
 
 
 @app.command()
+def prune(
+    model: Annotated[str, typer.Argument(help="a function that returns a model, as mymodel.py:build; or lenet5, convnet, vit")],
+    pattern: Annotated[str, typer.Option(help="by ranks M, C, R, S, as 'C1(3:4)->C0(2:4)', 'block(M:8, C:8)', dense")],
+    density: Annotated[float | None, typer.Option(min=0, max=1, help="where the pattern admits several")] = None,
+    data: Annotated[
+        str,
+        typer.Option(help="a function that returns (train, validation, test), as mydata.py:loaders; or digits, mnist:FOLDER, cifar10:, images:"),
+    ] = "digits",
+    epochs: Annotated[int, typer.Option(help="with pruning")] = 10,
+    pretrain: Annotated[
+        int | None, typer.Option(help="epochs before it; by default 30 for a model of ours without --weights, else 0")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="a state dict to start from")] = None,
+    schedule: Annotated[str, typer.Option(help="once, gradual, incremental, layerwise, penalty or fixed")] = "once",
+    prune_epochs: Annotated[int, typer.Option(help="epochs that the schedule takes; 0: half of them")] = 0,
+    penalty: Annotated[float, typer.Option(help="weight of the group lasso of the schedule penalty")] = 1e-3,
+    importance: Annotated[str, typer.Option(help="of a value: magnitude, fisher or hessian")] = "magnitude",
+    norm: Annotated[str, typer.Option(help="of a block: mean, rms, l1, l2, variance or variance-whole")] = "mean",
+    first: Annotated[bool, typer.Option("--first", help="prune the first layer too")] = False,
+    only: Annotated[str, typer.Option(metavar="REGEX", help="prune no others than weights of these names")] = "",
+    skip: Annotated[str, typer.Option(metavar="REGEX", help="leave weights of these names dense")] = "",
+    pad: Annotated[
+        bool, typer.Option("--pad/--no-pad", help="pad ranks that the pattern does not divide, or leave their layers dense")
+    ] = True,
+    lr: Annotated[float, typer.Option(help="the learning rate at the start; it falls along half a cosine")] = 1e-3,
+    optimiser: Annotated[str, typer.Option(help="adamw or sgd")] = "adamw",
+    weight_decay: Annotated[float, typer.Option(min=0)] = 1e-4,
+    batch: Annotated[int, typer.Option(help="samples a batch, of data that are not cut into batches already")] = 64,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    output: Annotated[
+        Path, typer.Option("-o", metavar="FOLDER", help="where weights, masks and the record are written")
+    ] = Path("pruned"),
+    json: JsonPath = None,
+) -> None:
+    """Prune a PyTorch model by a pattern, fine-tune it, and say what it cost in accuracy.
+
+    Each weight is seen as M x C x R x S: filters, channels, rows and columns of the kernel. The first layer, depthwise layers and
+    weights that are shared stay dense; what is done to each is printed. A run that was cut goes on with the same command.
+    """
+    from sparseloom import document
+    from sparseloom.prune.record import Settings
+    from sparseloom.prune_command import prune_model, require_torch
+
+    document.require_writable(json)
+    require_torch()
+    if pretrain is None:
+        pretrain = 30 if ":" not in model and weights is None and schedule != "fixed" else 0
+    settings = Settings(
+        model, data, "" if weights is None else str(weights), pattern, density, pretrain, epochs, lr, optimiser, weight_decay, batch,
+        seed, schedule, prune_epochs, penalty, importance, norm, first, only, skip, pad,
+    )  # fmt: skip
+    code = prune_model(settings, output, json)
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command()
 def check(files: Files) -> None:
     """Check files, each by itself and against the others, and show what they hold. All faults are reported at once.
 

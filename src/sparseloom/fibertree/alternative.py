@@ -10,10 +10,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sparseloom.fibertree.density import BoolArray, Density
+from sparseloom.fibertree.density import BoolArray, Density, IntArray
 
 Importance = NDArray[np.float64]
-Norm = Literal["mean", "rms"]
+Norm = Literal["mean", "rms", "l1", "l2", "variance", "variance-whole"]
+"""How the importance of a payload follows from its points; see :meth:`Pattern.mask`."""
 
 
 class Alternative(ABC):
@@ -30,7 +31,26 @@ class Alternative(ABC):
 
     @abstractmethod
     def mask(self, importance: Importance, ranks: Sequence[str], density: float | None, norm: Norm) -> BoolArray:
-        """Keep the most important points that the pattern allows. Of one density, or with ``density`` where free."""
+        """Keep the most important points that the pattern allows; ``importance`` has the sign of the values. Of one density,
+        or with ``density`` where free."""
+
+    @abstractmethod
+    def multiples(self, ranks: Sequence[str]) -> dict[str, int]:
+        """What the coordinates of each rank have to be a multiple of. Raises PatternError for ranks that are not the tensor's."""
+
+    @abstractmethod
+    def with_payload(self, ranks: Sequence[str], payload: Sequence[str]) -> Alternative:
+        """The same pattern of a tensor of these ``ranks``, where those of ``payload`` that it does not name are part of what
+        it keeps or removes as a whole; itself where that is single points."""
+
+    @abstractmethod
+    def eased(self, share: float, density: float | None) -> tuple[Alternative, float | None]:
+        """A pattern on its way from dense (``share`` 0) to this one (1), and its density where that is free; itself where it
+        has no rule to loosen."""
+
+    @abstractmethod
+    def units(self, ranks: Sequence[str], shape: Sequence[int]) -> IntArray:
+        """A number for each point of a tensor of this ``shape``, the same for all points that are kept or removed together."""
 
     @abstractmethod
     def obeys(self, mask: BoolArray, ranks: Sequence[str]) -> bool:

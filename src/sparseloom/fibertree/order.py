@@ -13,7 +13,7 @@ import numpy as np
 
 from sparseloom.errors import Fault, PatternError
 from sparseloom.fibertree.alternative import Alternative, Importance, Norm
-from sparseloom.fibertree.density import BoolArray, Dense, Density, Uniform
+from sparseloom.fibertree.density import BoolArray, Dense, Density, IntArray, Uniform, whole
 from sparseloom.fibertree.rule import KeepRule, Rule, Unconstrained
 from sparseloom.fibertree.structured import Hierarchical, kept_of
 from sparseloom.fibertree.tree import Level, Part, Tree
@@ -110,24 +110,57 @@ class RankOrder(Alternative):
         return Hierarchical(tuple(shape), tree.levels)
 
     def mask(self, importance: Importance, ranks: Sequence[str], density: float | None, norm: Norm) -> BoolArray:
-        """Lowest rank first: keep the coordinates whose payloads have the largest mean (or rms) importance left.
+        """Lowest rank first: keep the coordinates whose payloads are the most important of what is left.
 
-        Source: thesis, section 5.2.2 ("scaled L2 norm", defined there as the average magnitude). Of equals, the lower
-        coordinate stays.
+        Source: thesis, section 5.2.2. Of equals, the lower coordinate stays.
         """
+        from sparseloom.fibertree.largest import largest
+
         tree = self.tree(ranks, importance.shape, density)
-        power = 1 if norm == "mean" else 2
-        left = tree.unfold(np.abs(importance) ** power)
+        left, centre = tree.unfold(importance), importance.mean() if norm.startswith("variance") else 0.0
         mask = np.ones(left.shape, dtype=np.bool_)
         for depth in reversed(range(len(tree.levels))):
             if not tree.levels[depth].prunes:
                 continue
-            payload = left.mean(axis=tuple(range(depth + 1, left.ndim)))
-            place = np.argsort(np.argsort(-payload, axis=-1, kind="stable"), axis=-1, kind="stable")
-            kept = place < (tree.levels[depth].kept or 0)
+            payload = _of_payloads(left, depth, norm, float(centre))
+            kept = largest(payload, tree.levels[depth].kept or 0)
             kept = kept.reshape(kept.shape + (1,) * (left.ndim - depth - 1))
             left, mask = left * kept, mask & kept
         return tree.fold(mask)
+
+    def multiples(self, ranks: Sequence[str]) -> dict[str, int]:
+        found = dict.fromkeys(ranks, 1)
+        for digit in (digit for level in _digits(self, ranks) for digit in level):
+            found[ranks[digit.rank]] *= digit.size or 1
+        return found
+
+    def with_payload(self, ranks: Sequence[str], payload: Sequence[str]) -> RankOrder:
+        named = {ranks[rank] for order in self.ranks for rank, _ in split_name(order.name, ranks) or ()}
+        more = "".join(name for name in payload if name not in named)
+        whole = bool(self.ranks) and self.ranks[-1].rule is None
+        return RankOrder((*self.ranks, OrderedRank(more))) if more and whole else self
+
+    def eased(self, share: float, density: float | None) -> tuple[RankOrder, float | None]:
+        """Every rule keeps more: G of H becomes H - share (H - G), rounded up."""
+
+        def looser(rule: Rule | None) -> Rule | None:
+            if not isinstance(rule, KeepRule):
+                return rule
+            kept, shape = rule.kept.high, rule.shape.high
+            return KeepRule.exactly(math.ceil(whole(shape - share * (shape - kept))), shape)
+
+        order = RankOrder(tuple(replace(rank, rule=looser(rank.rule)) for rank in self.ranks))
+        if not self.any_degree:
+            return order, None
+        return order, (1 - share * (1 - self._free_share(density))) * float(order._ruled_share)
+
+    def units(self, ranks: Sequence[str], shape: Sequence[int]) -> IntArray:
+        tree = Tree(tuple(shape), _levels(self, ranks, shape, 1.0))
+        ruled = [depth for depth, level in enumerate(tree.levels) if level.kept is not None]
+        sizes = [level.shape for level in tree.levels]
+        above = sizes[: ruled[-1] + 1] if ruled else []
+        numbers = np.arange(math.prod(above), dtype=np.int64).reshape(above + [1] * (len(sizes) - len(above)))
+        return tree.fold(np.broadcast_to(numbers, sizes))
 
     def obeys(self, mask: BoolArray, ranks: Sequence[str]) -> bool:
         faults: list[Fault] = []
@@ -144,6 +177,17 @@ class RankOrder(Alternative):
         if not orders:
             raise PatternError(faults)
         return False
+
+
+def _of_payloads(left: Importance, depth: int, norm: Norm, centre: float) -> Importance:
+    """The importance of the payload of each coordinate down to ``depth``, or what orders them alike."""
+    points = tuple(range(depth + 1, left.ndim))
+    if norm in ("mean", "l1"):
+        return np.asarray(np.abs(left).mean(axis=points))
+    if norm in ("rms", "l2"):
+        return np.asarray((left**2).mean(axis=points))
+    own = norm == "variance" and math.prod(left.shape[depth + 1 :]) > 1
+    return np.asarray(left.var(axis=points) if own else ((left - centre) ** 2).mean(axis=points))
 
 
 def _tree_obeys(tree: Tree, mask: BoolArray) -> bool:

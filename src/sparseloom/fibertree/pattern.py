@@ -35,7 +35,7 @@ from numpy.typing import ArrayLike
 from sparseloom.errors import Fault, PatternError
 from sparseloom.fibertree import notation
 from sparseloom.fibertree.alternative import Alternative, Norm
-from sparseloom.fibertree.density import BoolArray, Density, check_density
+from sparseloom.fibertree.density import BoolArray, Density, IntArray, check_density
 
 Result = TypeVar("Result")
 _SAME = 1e-6
@@ -91,16 +91,63 @@ class Pattern:
     ) -> BoolArray:
         """Where to keep the values: the most important that the pattern allows, lower rank first (thesis, 5.2.2).
 
-        The importance of a point is its magnitude, or given; that of a payload the mean over its points that are left
-        (the thesis's scaled L2 norm), or with ``norm="rms"`` the root mean square.
+        The importance of a point is its magnitude, or given. That of a payload, by ``norm``, with w its points that are left,
+        others 0: ``mean`` of abs(w) (the thesis's scaled L2 norm), ``rms``, ``l1``, ``l2``, ``variance`` about their own mean (of
+        a single point: about that of the tensor), ``variance-whole`` about that of the tensor. Payloads are equally large,
+        so that ``mean`` and ``l1`` choose alike, ``rms`` and ``l2`` too. Permuted diagonals are always chosen by their sums of
+        squares. Raises PatternError for values that are not finite.
         """
         weights = np.asarray(values if importance is None else importance, dtype=np.float64)
         if weights.shape != np.shape(values):
             what = f"importance has shape {weights.shape}, the values have {np.shape(values)}"
             raise PatternError(Fault(what, path="importance", fix="give one importance for each value"))
+        if not np.isfinite(weights).all():
+            wrong = weights.size - int(np.isfinite(weights).sum())
+            what = f"{wrong:,} of {weights.size:,} values are NaN or infinite"
+            raise PatternError(Fault(what, fix="mend them first: what is no number has no importance"))
         free = _plain(density)
         fits = self._matching(density)
-        return _first_that_fits(fits, lambda alternative: alternative.mask(np.abs(weights), ranks, free, norm))
+        return _first_that_fits(fits, lambda alternative: alternative.mask(weights, ranks, free, norm))
+
+    def choices(self, density: float | Fraction | None = None) -> tuple[Pattern, ...]:
+        """The single patterns of this density, the preferred first."""
+        return tuple(Pattern((alternative,)) for alternative in self._matching(density))
+
+    def multiples(self, ranks: Sequence[str]) -> dict[str, int]:
+        """What the coordinates of each rank have to be a multiple of, for a single pattern."""
+        return self._single.multiples(ranks)
+
+    def with_payload(self, ranks: Sequence[str], payload: Sequence[str]) -> Pattern:
+        """The same for a tensor of these ``ranks``, where those of ``payload`` that a pattern does not name are part of what
+        it keeps or removes as a whole, instead of outermost; a pattern that keeps or removes single points is left as it is.
+
+        >>> str(Pattern.parse("block(M:8, C:8); C0(2:4)").with_payload(("M", "C", "R", "S"), ("R", "S")))
+        'M1C1(unconstrained)->M0C0=8x8->RS; C0(2:4)'
+        """
+        return Pattern(tuple(alternative.with_payload(ranks, payload) for alternative in self.alternatives))
+
+    def eased(self, share: float, density: float | Fraction | None = None) -> tuple[Pattern, float | None]:
+        """A single pattern on its way from dense (``share`` 0) to itself (1), and its density where that is free: G of H becomes
+        H - share (H - G), rounded up, and what is unconstrained keeps more. Permuted diagonals have nothing to loosen.
+
+        >>> [str(Pattern.parse("C0(2:8)").eased(share)[0]) for share in (0.0, 0.5, 1.0)]
+        ['C0(8:8)', 'C0(5:8)', 'C0(2:8)']
+        >>> Pattern.parse("unstructured").eased(0.5, 0.2)[1]
+        0.6
+        """
+        alternative, free = self._single.eased(share, _plain(density))
+        return Pattern((alternative,)), free
+
+    def units(self, ranks: Sequence[str], shape: Sequence[int]) -> IntArray:
+        """A number for each point of a tensor of this ``shape``, for a single pattern: points with the same are kept or removed
+        together (a block, a channel, a kernel), so that most are alone under a rule on the lowest rank."""
+        return self._single.units(ranks, shape)
+
+    @property
+    def _single(self) -> Alternative:
+        if len(self.alternatives) > 1:
+            raise PatternError(Fault(f"{self} are several patterns", fix="choose one, as by choices(density)"))
+        return self.alternatives[0]
 
     def obeys(self, mask: ArrayLike, ranks: Sequence[str]) -> bool:
         """Whether the nonzeros of ``mask`` (a mask, or the tensor itself) fit some alternative.

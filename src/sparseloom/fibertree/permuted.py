@@ -43,11 +43,10 @@ class DiagonalBlocks(Alternative):
         return [(Fraction(1, self.size), self)]
 
     def density_model(self, ranks: Sequence[str], shape: Sequence[int], density: float | None) -> PermutedDiagonal:
+        self._require(ranks)
         faults = []
         for name in (self.row, self.column):
-            if name not in ranks:
-                faults.append(Fault(f"unknown rank {name} in {self}", fix=suggest(name, ranks)))
-            elif (size := shape[ranks.index(name)]) % self.size:
+            if (size := shape[ranks.index(name)]) % self.size:
                 what = f"{self} needs rank {name} in multiples of {self.size}, it has {size} coordinates"
                 above = -(-size // self.size) * self.size
                 fix = f"pad {name} with zeros to {above}, or choose a size that divides {size}"
@@ -56,6 +55,11 @@ class DiagonalBlocks(Alternative):
             raise PatternError(faults)
         return PermutedDiagonal(tuple(shape), (ranks.index(self.row), ranks.index(self.column)), self.size, self.k)
 
+    def _require(self, ranks: Sequence[str]) -> None:
+        unknown = [name for name in (self.row, self.column) if name not in ranks]
+        if unknown:
+            raise PatternError([Fault(f"unknown rank {name} in {self}", fix=suggest(name, ranks)) for name in unknown])
+
     def mask(self, importance: Importance, ranks: Sequence[str], density: float | None, norm: Norm) -> BoolArray:
         """The nearest tensor with this pattern in the least-squares sense: best k for each block, where k is open."""
         model = self.density_model(ranks, importance.shape, density)
@@ -63,6 +67,25 @@ class DiagonalBlocks(Alternative):
         if k is None:
             k = np.asarray(self._by_diagonal(importance**2, model).argmax(axis=-1))
         return model.spread(model.diagonals(k))
+
+    def multiples(self, ranks: Sequence[str]) -> dict[str, int]:
+        self._require(ranks)
+        return {name: self.size if name in (self.row, self.column) else 1 for name in ranks}
+
+    def with_payload(self, ranks: Sequence[str], payload: Sequence[str]) -> DiagonalBlocks:
+        """Itself: all other ranks are part of the payload."""
+        return self
+
+    def eased(self, share: float, density: float | None) -> tuple[DiagonalBlocks, None]:
+        """Itself: there is one point a row or none."""
+        return self, None
+
+    def units(self, ranks: Sequence[str], shape: Sequence[int]) -> IntArray:
+        """The points of the other ranks go together."""
+        row, column = self.density_model(ranks, shape, None).ranks
+        plane = np.arange(shape[row] * shape[column], dtype=np.int64)
+        plane = plane.reshape([size if rank in (row, column) else 1 for rank, size in enumerate(shape)])
+        return np.broadcast_to(plane, shape)
 
     def obeys(self, mask: BoolArray, ranks: Sequence[str]) -> bool:
         """All nonzeros of a block lie on one diagonal (of the given k); a point of it may be zero."""

@@ -1,0 +1,350 @@
+"""A whole pruning: train, prune, fine-tune, measure, write; after a cut it goes on behind the last whole epoch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from sparseloom.errors import Fault, InputError, gathered, suggest
+from sparseloom.fibertree.alternative import Norm
+from sparseloom.fibertree.density import BoolArray
+from sparseloom.fibertree.pattern import Pattern
+from sparseloom.prune import data as data_of
+from sparseloom.prune import record
+from sparseloom.prune.data import Data
+from sparseloom.prune.importance import fisher, hessian
+from sparseloom.prune.model import original
+from sparseloom.prune.models import MODELS
+from sparseloom.prune.placement import Choice, Placement
+from sparseloom.prune.record import CHECKPOINT, MASKS, RECORD, WEIGHTS, PrunedWeight, Record, Settings
+from sparseloom.prune.reference import resolve
+from sparseloom.prune.schedule import Schedule
+from sparseloom.prune.sparsifier import Scores, Sparsifier
+from sparseloom.prune.train import Recipe, accuracy, start_from, train_epoch
+
+IMPORTANCES: Final = ("magnitude", "fisher", "hessian")
+NORMS: Final = ("mean", "rms", "l1", "l2", "variance", "variance-whole")
+PHASES: Final = ("dense", "pruned")
+PART: Final = ".part"
+"""Ends the names of files that are being written."""
+
+Watch = Callable[[str, int, int, int, int | None], None]
+"""Told the phase, its epoch and its epochs, how many batches of the epoch are done, and of how many."""
+
+
+def build(name: str) -> nn.Module:
+    """The model of a user's function (``file.py:function``), or of a name of :data:`MODELS`. Raises InputError for what
+    gives none."""
+    if ":" in name:
+        model = resolve(name, "model")()
+    elif name in MODELS:
+        model = MODELS[name]()
+    else:
+        raise InputError(
+            Fault(f"no model is called '{name}'", fix=suggest(name, MODELS) + " Or name a function: mymodel.py:build")
+        )
+    if not isinstance(model, nn.Module):
+        raise InputError(Fault(f"{name} returned a {type(model).__name__}", fix="return a torch.nn.Module"))
+    return model
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load a state dict, by PyTorch's loader of plain tensors alone, so that no code of the file runs. Raises InputError for
+    files that hold anything else, and for keys and shapes that are not the model's."""
+    state = _loaded(path)
+    if isinstance(state, Mapping) and "state_dict" in state and isinstance(state["state_dict"], Mapping):
+        state = state["state_dict"]
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError(Fault("this is no state dict of tensors", where=str(path), fix="save model.state_dict()"))
+    own = model.state_dict()
+    faults = [
+        Fault(f"the model's {key} is missing", where=str(path), fix=suggest(key, [k for k in state if k not in own]))
+        for key in own
+        if key not in state
+    ]
+    faults += [
+        Fault(f"{key} is not of this model", where=str(path), fix=suggest(key, [k for k in own if k not in state]))
+        for key in state
+        if key not in own
+    ]
+    faults += [
+        Fault(f"{key} has shape {tuple(state[key].shape)}, the model's has {tuple(own[key].shape)}", where=str(path),
+              fix="load the weights of the same model")
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]  # fmt: skip
+    if faults:
+        more = [Fault(f"and {len(faults) - 10} more", where=str(path))] if len(faults) > 10 else []
+        raise InputError([*faults[:10], *more])
+    model.load_state_dict(state)
+
+
+def _loaded(path: Path) -> Any:
+    if not path.is_file():
+        raise InputError(Fault(f"there is no file {path}", fix="name a file that torch.save() wrote"))
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of many kinds: a pickle that wants to run code, text, a file that is cut short
+        what = f"cannot load it as plain tensors: {str(error).strip().splitlines()[0][:200]}"
+        fix = "save a state dict of tensors, torch.save(model.state_dict(), path): other objects could run code and are not loaded"
+        raise InputError(Fault(what, where=str(path), fix=fix)) from None
+
+
+@dataclass
+class _State:
+    """How far a run is: ``phase`` counts :data:`PHASES`, ``epoch`` those of the phase that are done."""
+
+    phase: int = 0
+    epoch: int = 0
+    model: Mapping[str, Any] | None = None
+    optimiser: Mapping[str, Any] | None = None
+    sparsifier: Mapping[str, Any] | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    accuracies: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def prune(settings: Settings, folder: Path, watch: Watch | None = None) -> Record:
+    """Do what the settings say and write it to ``folder``: the record, the weights (a state dict of the model as it was,
+    zeros where they were removed) and the masks. A run of the same settings that was cut goes on; a finished one is read.
+
+    Raises InputError for settings, a model or data that are at fault, all of them together where they say nothing about each
+    other, and for a folder that holds another run. Nothing is overwritten then.
+    """
+    pattern, schedule, choice = _checked(settings)
+    kept = _kept(settings, folder)
+    if isinstance(kept, Record):
+        return kept
+    faults = list[Fault]()
+    model, data = nn.Module(), None
+    with gathered(faults):
+        start_from(settings.seed)
+        model = build(settings.model)
+        if settings.weights:
+            load_weights(model, Path(settings.weights))
+    with gathered(faults):
+        data = data_of.load(settings.data, settings.batch)
+    if faults or data is None:
+        raise InputError(faults)
+    example = _example(data)
+    sparsifier = Sparsifier(
+        model, pattern, settings.density, schedule=schedule, choice=choice, importance=_scores(settings, data),
+        norm=cast(Norm, settings.norm), seed=settings.seed, example=example,
+    )  # fmt: skip
+    _Run(settings, folder, model, data, sparsifier, kept, watch).all()
+    return record.read(folder)
+
+
+class _Run:
+    """One run under way."""
+
+    def __init__(
+        self, settings: Settings, folder: Path, model: nn.Module, data: Data, sparsifier: Sparsifier, state: _State,
+        watch: Watch | None,
+    ) -> None:  # fmt: skip
+        self.settings, self.folder, self.model, self.data = settings, folder, model, data
+        self.sparsifier, self.state, self.watch = sparsifier, state, watch
+
+    def all(self) -> None:
+        state, epochs = self.state, (self.settings.pretrain, self.settings.epochs)
+        for phase in range(state.phase, len(PHASES)):
+            if phase == 1:
+                self.sparsifier.prepare()
+            self._phase(phase, epochs[phase])
+        self._write()
+
+    def _phase(self, phase: int, epochs: int) -> None:
+        """What is left of the epochs of a phase; a phase of no epochs still masks."""
+        settings, state = self.settings, self.state
+        recipe = Recipe(
+            epochs, settings.learning_rate, settings.optimiser, settings.weight_decay, seed=settings.seed
+        )  # fmt: skip
+        optimiser = recipe.optimiser_of(self.model)
+        first = 0
+        if state.model is not None and state.phase == phase:
+            self.model.load_state_dict(state.model)
+            if state.optimiser is not None:
+                optimiser.load_state_dict(dict(state.optimiser))
+            if state.sparsifier is not None:
+                self.sparsifier.load_state_dict(state.sparsifier)
+            first = state.epoch
+        if phase == 1 and epochs == 0:
+            self.sparsifier.step()
+        for epoch in range(first, epochs):
+            if phase == 1:
+                self.sparsifier.step()
+            seen = None if self.watch is None else partial(self.watch, PHASES[phase], epoch, epochs)
+            penalty = self.sparsifier.penalty if phase == 1 and self.sparsifier.schedule.way == "penalty" else None
+            loss = train_epoch(self.model, optimiser, self.data.train, recipe, epoch, penalty, seen)
+            found = accuracy(self.model, self.data.validation)
+            state.history.append({"phase": PHASES[phase], "epoch": epoch + 1, "loss": loss, "validation": found})
+            self._keep(phase, epoch + 1, optimiser)
+        state.accuracies[PHASES[phase]] = {"validation": accuracy(self.model, self.data.validation)}
+        if self.data.test is not None:
+            state.accuracies[PHASES[phase]]["test"] = accuracy(self.model, self.data.test)
+        if phase == 0:
+            self._keep(1, 0, None)
+
+    def _keep(self, phase: int, epoch: int, optimiser: torch.optim.Optimizer | None) -> None:
+        """Write how far the run is."""
+        state = self.state
+        state.phase, state.epoch = phase, epoch
+        model = self.model.state_dict()
+        kept = {
+            "settings": asdict(self.settings), "phase": phase, "epoch": epoch, "model": model,
+            "optimiser": None if optimiser is None else optimiser.state_dict(),
+            "sparsifier": self.sparsifier.state_dict() if phase == 1 and epoch else None,
+            "history": state.history, "accuracies": state.accuracies,
+        }  # fmt: skip
+        _save(self.folder / CHECKPOINT, kept)
+
+    def _write(self) -> None:
+        """The weights and masks, then the record; the checkpoint goes last."""
+        masks = self.sparsifier.squash()
+        weights = tuple(_pruned_weight(self.model, placement) for placement in self.sparsifier.placements)
+        _save(self.folder / WEIGHTS, self.model.state_dict())
+        _write_whole(self.folder / MASKS, lambda file: np.savez_compressed(file, allow_pickle=False, **masks))
+        Record(self.settings, weights, self.state.accuracies, tuple(self.state.history)).to_json(self.folder / RECORD)
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+
+
+def _checked(settings: Settings) -> tuple[Pattern, Schedule, Choice]:
+    """What the settings say. Raises InputError with all their faults."""
+    faults = list[Fault]()
+    pattern, schedule = None, None
+    with gathered(faults):
+        pattern = Pattern.parse(settings.pattern)
+        pattern.choices(settings.density)
+    with gathered(faults):
+        epochs = settings.prune_epochs or max(settings.epochs // 2, 1)
+        schedule = Schedule(settings.schedule, epochs, settings.penalty)
+        if schedule.spreads and epochs > settings.epochs:
+            what = f"{settings.schedule} pruning takes {epochs} epochs, there are {settings.epochs}"
+            faults.append(Fault(what, path="prune_epochs", fix="give more --epochs, or fewer --prune-epochs"))
+    with gathered(faults):
+        Recipe(settings.epochs, settings.learning_rate, settings.optimiser)
+        Recipe(settings.pretrain)
+    if settings.batch < 1:
+        faults.append(Fault(f"batches of {settings.batch}", path="batch", fix="give 1 or more"))
+    for value, known, what in ((settings.importance, IMPORTANCES, "importance"), (settings.norm, NORMS, "norm")):
+        if value not in known:
+            faults.append(Fault(f"no {what} is called '{value}'", path=what, fix=suggest(value, known)))
+    if faults or pattern is None or schedule is None:
+        raise InputError(faults)
+    return pattern, schedule, Choice(settings.first, settings.only, settings.skip, settings.pad)
+
+
+def _scores(settings: Settings, data: Data) -> Scores | None:
+    if settings.importance == "magnitude":
+        return None
+    of = fisher if settings.importance == "fisher" else hessian
+
+    def scores(model: nn.Module) -> Mapping[str, torch.Tensor]:
+        start_from(settings.seed, 0, 1, batches=data.train)
+        return of(model, data.train)
+
+    return scores
+
+
+def _kept(settings: Settings, folder: Path) -> Record | _State:
+    """What the folder has of this run. Raises InputError for one of another run, and for a folder that cannot be written."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(Fault(f"{folder} is no folder", fix="name another one"))
+    if (folder / RECORD).is_file():
+        found = record.read(folder)
+        _require_same(settings, found.settings, folder, "finished")
+        return found
+    if (folder / CHECKPOINT).is_file():
+        kept = _loaded(folder / CHECKPOINT)
+        try:
+            other = Settings(**kept.pop("settings"))
+            state = _State(**kept)
+        except (AttributeError, KeyError, TypeError) as error:
+            what = f"this is no checkpoint of a pruning: {error}"
+            raise InputError(
+                Fault(what, where=str(folder / CHECKPOINT), fix="remove it, or name another folder")
+            ) from error
+        _require_same(settings, other, folder, "unfinished")
+        return state
+    if folder.is_dir() and any(path.suffix != PART for path in folder.iterdir()):
+        raise InputError(Fault(f"{folder} holds other files", fix="name an empty or a new folder"))
+    return _State()
+
+
+def _require_same(settings: Settings, other: Settings, folder: Path, how: str) -> None:
+    apart = settings.differences(other)
+    if apart:
+        what = f"{folder} holds {'an' if how[0] in 'aeiou' else 'a'} {how} run with other settings: {', '.join(apart)}"
+        raise InputError(Fault(what, fix="name another folder, or give the settings of that run"))
+
+
+def _example(data: Data) -> Any:
+    found = data.samples(1)
+    if not found:
+        raise InputError(Fault(f"the validation split of {data.name} has no samples", fix="give at least one batch"))
+    return found[0]
+
+
+def _pruned_weight(model: nn.Module, placement: Placement) -> PrunedWeight:
+    weight = placement.weight
+    stored = original(model.get_submodule(weight.module), weight.parameter).detach().cpu().numpy() != 0
+    return described(placement, stored)
+
+
+def described(placement: Placement, nonzero: BoolArray) -> PrunedWeight:
+    """What a placement and the nonzeros of its weight, as it is stored, come to."""
+    weight = placement.weight
+    seen = weight.seen(nonzero)
+    filters, channels = weight.ranks.index("M"), weight.ranks.index("C")
+    alone = () if placement.pattern is None else (filters, channels)
+    dead = [
+        _runs(np.flatnonzero(~seen.any(axis=tuple(r for r in range(seen.ndim) if r != rank)))) for rank in alone
+    ] or [(), ()]
+    return PrunedWeight(
+        weight.name, weight.module, weight.parameter, weight.kind, weight.ranks, weight.shape, str(placement.pattern or "dense"),
+        float(nonzero.mean()), int(nonzero.sum()), nonzero.size, placement.padded, placement.rule, dead[0], dead[1],
+    )  # fmt: skip
+
+
+def _runs(numbers: Any) -> tuple[tuple[int, int], ...]:
+    """Consecutive numbers as first and last."""
+    found = []
+    for _, run in groupby(enumerate(numbers.tolist()), key=lambda pair: pair[1] - pair[0]):
+        members = [number for _, number in run]
+        found.append((members[0], members[-1]))
+    return tuple(found)
+
+
+def _save(path: Path, value: object) -> None:
+    _write_whole(path, lambda file: torch.save(value, file))
+
+
+def _write_whole(path: Path, write: Callable[[Any], object]) -> None:
+    """A file is there whole, or as it was before."""
+    part = path.with_name(path.name + PART)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise InputError(Fault(f"cannot write {path}: {error.strerror}", fix="name a folder that can be written")) from error
+
+
+def trained(folder: Path) -> tuple[Record, nn.Module]:
+    """A finished run with its model, the weights loaded. Raises InputError for a folder without one, and for a model that
+    changed."""
+    found = record.read(folder)
+    model = build(found.settings.model)
+    load_weights(model, folder / WEIGHTS)
+    return found, model

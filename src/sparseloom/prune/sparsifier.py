@@ -1,0 +1,181 @@
+"""Masks on the weights of a model, as parametrizations, so that any training loop works: ``prepare -> step -> squash``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from sparseloom.errors import Fault, InputError
+from sparseloom.fibertree.alternative import Norm
+from sparseloom.fibertree.density import BoolArray
+from sparseloom.fibertree.pattern import Pattern
+from sparseloom.prune.model import original, weights_of
+from sparseloom.prune.placement import USUAL, Asked, Choice, Placement, plan
+from sparseloom.prune.schedule import ONCE, Schedule
+
+Scores = Callable[[nn.Module], Mapping[str, Tensor]]
+"""The importance of every point of the weights of a model, by the weights' names; see :mod:`sparseloom.prune.importance`."""
+
+
+class Masked(nn.Module):
+    """The parametrization: the tensor where its mask is, else zero; so are its gradients."""
+
+    mask: Tensor
+
+    def __init__(self, tensor: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.ones_like(tensor, dtype=torch.bool))
+
+    def forward(self, tensor: Tensor) -> Tensor:
+        return tensor * self.mask
+
+
+class Sparsifier:
+    """Puts a pattern on the weights of a model.
+
+    ``pattern`` (text or a :class:`Pattern`) with ``density`` where it admits several; ``choice`` says which weights,
+    ``layers`` gives other patterns by the name of a weight. ``importance`` of points is their magnitude, or what a function
+    of the model returns; ``norm`` makes that of blocks of it. ``seed`` is for the masks of the schedule ``fixed``.
+
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4))
+    >>> sparsifier = Sparsifier(model, "C0(2:4)").prepare()
+    >>> for epoch in range(1):
+    ...     sparsifier.step()
+    ...     # train: the optimiser may be made before or after prepare()
+    >>> masks = sparsifier.squash()
+    >>> int((model[2].weight != 0).sum())
+    16
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        pattern: str | Pattern,
+        density: float | None = None,
+        *,
+        schedule: Schedule = ONCE,
+        choice: Choice = USUAL,
+        layers: Mapping[str, Asked] | None = None,
+        importance: Scores | None = None,
+        norm: Norm = "mean",
+        seed: int = 0,
+        example: object = None,
+    ) -> None:
+        self.model = model
+        self.schedule, self.importance, self.norm, self.seed = schedule, importance, norm, seed
+        parsed = Pattern.parse(pattern) if isinstance(pattern, str) else pattern
+        self.placements = plan(weights_of(model, example), (parsed, density), choice, layers)
+        self.epoch = 0
+        self._shares: dict[str, float] = {}
+
+    @property
+    def pruned(self) -> tuple[Placement, ...]:
+        return tuple(placement for placement in self.placements if placement.pattern is not None)
+
+    def prepare(self) -> Sparsifier:
+        """Mask every weight that is pruned, with nothing removed yet. Raises InputError for values that are not finite."""
+        faults = []
+        for placement in self.pruned:
+            wrong = int((~torch.isfinite(self._original(placement))).sum())
+            if wrong:
+                what = f"{placement.weight.name} has {wrong:,} values of {placement.weight.points:,} that are NaN or infinite"
+                faults.append(Fault(what, fix="load weights that are finite: what is no number has no importance"))
+        if faults:
+            raise InputError(faults)
+        for placement in self.pruned:
+            weight = placement.weight
+            module = self.model.get_submodule(weight.module)
+            parametrize.register_parametrization(module, weight.parameter, Masked(getattr(module, weight.parameter)))
+        return self
+
+    def step(self) -> None:
+        """Set the masks of the next epoch. Call it before each; once the pruning is whole, masks stay."""
+        placements = self.pruned
+        shares = {
+            placement.weight.name: self.schedule.share(self.epoch, number, len(placements))
+            for number, placement in enumerate(placements)
+        }
+        self.epoch += 1
+        changed = [p for p in placements if shares[p.weight.name] != self._shares.get(p.weight.name, 0.0)]
+        self._shares = shares
+        if not changed:
+            return
+        scores = self.importance(self.model) if self.importance and self.schedule.way != "fixed" else {}
+        rng = np.random.default_rng(self.seed)
+        for placement in changed:
+            name = placement.weight.name
+            mask = (
+                placement.drawn(rng)
+                if self.schedule.way == "fixed"
+                else self._mask(placement, shares[name], scores.get(name))
+            )
+            self._parametrization(placement).mask.copy_(torch.from_numpy(np.ascontiguousarray(mask)))
+
+    def penalty(self) -> Tensor:
+        """What to add to the loss: the group lasso of the schedule ``penalty`` on the units that would be removed now, each
+        by its Euclidean norm times the root of its points; else 0."""
+        total = torch.zeros((), device=next(self.model.parameters()).device)
+        if self.schedule.way != "penalty" or self.epoch > self.schedule.epochs:
+            return total
+        for placement in self.pruned:
+            tensor = self._original(placement)
+            units = torch.from_numpy(placement.units().ravel()).to(tensor.device)
+            removed = torch.from_numpy(~self._mask(placement, 1.0, None).ravel()).to(tensor.device)
+            squares = torch.zeros(int(units.max()) + 1, dtype=tensor.dtype, device=tensor.device)
+            squares = squares.index_add(0, units[removed], tensor.reshape(-1)[removed] ** 2)
+            size = units.numel() / squares.numel()
+            total = total + size**0.5 * (squares[squares > 0] + 1e-12).sqrt().sum()
+        return self.schedule.penalty * total
+
+    @property
+    def masks(self) -> dict[str, BoolArray]:
+        """The masks in force, by the name of the weight, as it is stored."""
+        return {p.weight.name: self._parametrization(p).mask.cpu().numpy().copy() for p in self.pruned}
+
+    def squash(self) -> dict[str, BoolArray]:
+        """Take the parametrizations away: what was masked is zero. The masks, by the name of the weight."""
+        masks = self.masks
+        for placement in self.pruned:
+            module = self.model.get_submodule(placement.weight.module)
+            parametrize.remove_parametrizations(module, placement.weight.parameter, leave_parametrized=True)
+        return masks
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is to be kept beside the model's own state, which has the masks, for a run to go on."""
+        return {"epoch": self.epoch, "shares": dict(self._shares)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.epoch, self._shares = int(state["epoch"]), dict(state["shares"])
+
+    def _mask(self, placement: Placement, share: float, scores: Tensor | None) -> BoolArray:
+        values = self._original(placement).detach().cpu().numpy()
+        own = None if scores is None else scores.detach().cpu().numpy()
+        if share == 0:
+            return np.ones_like(values, dtype=np.bool_)
+        if self.schedule.way != "incremental" or share == 1:
+            return placement.mask(values, self.norm, own, share)
+        final = placement.mask(values, self.norm, own)
+        return final | _most_important(np.abs(values if own is None else own), ~final, placement.units(), 1 - share)
+
+    def _original(self, placement: Placement) -> Tensor:
+        return original(self.model.get_submodule(placement.weight.module), placement.weight.parameter)
+
+    def _parametrization(self, placement: Placement) -> Masked:
+        module = self.model.get_submodule(placement.weight.module)
+        found: Masked = module.parametrizations[placement.weight.parameter][0]  # type: ignore[index, assignment]
+        return found
+
+
+def _most_important(importance: Any, among: BoolArray, units: Any, share: float) -> BoolArray:
+    """Of the units among some points, this share of the most important ones, by the sum over their points."""
+    total = np.bincount(units.ravel(), (importance * among).ravel())
+    there = np.unique(units[among])
+    order = there[np.argsort(-total[there], kind="stable")]
+    kept = np.zeros(total.size, np.bool_)
+    kept[order[: round(share * order.size)]] = True
+    return np.asarray(kept[units] & among)

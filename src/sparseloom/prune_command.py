@@ -1,0 +1,50 @@
+"""What `sparseloom prune` does: train and prune, show how far it is, print."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from sparseloom.errors import INTERRUPTED, Fault, InputError
+from sparseloom.prune.record import Settings
+from sparseloom.report.pruning import text
+
+
+def require_torch() -> None:
+    """Raises InputError where PyTorch is not installed."""
+    import importlib.util
+
+    missing = [name for name in ("torch", "sklearn") if importlib.util.find_spec(name) is None]
+    if missing:
+        what = f"pruning needs {' and '.join(missing)}, not installed here"
+        fix = "pip install 'sparseloom[prune]' (on a machine without a GPU install the CPU build of torch first)"
+        raise InputError(Fault(what, fix=fix))
+
+
+def prune_model(settings: Settings, folder: Path, json_path: Path | None) -> int:
+    """Prune, print, write; an exit code."""
+    require_torch()
+    from sparseloom.prune.run import prune
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
+        bar = progress.add_task("starting", total=None)
+
+        def watch(phase: str, epoch: int, epochs: int, done: int, batches: int | None) -> None:
+            total = None if batches is None else epochs * batches
+            at = None if batches is None else epoch * batches + done
+            progress.update(bar, description=f"{phase}: epoch {epoch + 1} of {epochs}", completed=at, total=total)
+
+        try:
+            record = prune(settings, folder, watch)
+        except KeyboardInterrupt:
+            print(f"interrupted: the same command goes on behind the last whole epoch, in {folder}", file=sys.stderr)
+            return INTERRUPTED
+    print(text(record))
+    print(f"\nweights, masks and this record: {folder}", file=sys.stderr)
+    if json_path is not None:
+        record.to_json(json_path)
+    return 0
