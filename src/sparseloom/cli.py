@@ -316,8 +316,11 @@ def _share(text: str) -> float:
 def compare(
     network: Annotated[str, typer.Argument(help="a published network, or the file of one")],
     designs: Annotated[str, typer.Option(help="published designs, or files of your own, as tc,stc,mine.yaml")],
-    weights: Annotated[str, typer.Option(help="a density, dense, or a pattern, as 'C1(2:4)->C0(2:4)'")] = "dense",
-    activations: Annotated[str, typer.Option(help="the same of the activations")] = "dense",
+    weights: Annotated[
+        str | None,
+        typer.Option(help="a density, dense, or a pattern, as 'C1(2:4)->C0(2:4)'; by default what the layers state, else dense"),
+    ] = None,
+    activations: Annotated[str | None, typer.Option(help="the same of the activations")] = None,
     objective: Annotated[str, typer.Option(help="edp, energy or cycles: what mappings are the best by")] = "edp",
     budget: Annotated[str, typer.Option(help="how long to search a layer on a design at most")] = "30s",
     node: Annotated[float, typer.Option(help="nm: energies and areas of all designs are estimated for this node")] = 45,
@@ -363,7 +366,7 @@ def prune(
     density: Annotated[float | None, typer.Option(min=0, max=1, help="where the pattern admits several")] = None,
     data: Annotated[
         str,
-        typer.Option(help="a function that returns (train, validation, test), as mydata.py:loaders; or digits, mnist:FOLDER, cifar10:, images:"),
+        typer.Option(help="a function that returns its splits, as mydata.py:loaders; digits; mnist:FOLDER, cifar10:, images:"),
     ] = "digits",
     epochs: Annotated[int, typer.Option(help="with pruning")] = 10,
     pretrain: Annotated[
@@ -405,12 +408,36 @@ def prune(
     if pretrain is None:
         pretrain = 30 if ":" not in model and weights is None and schedule != "fixed" else 0
     settings = Settings(
-        model, data, "" if weights is None else str(weights), pattern, density, pretrain, epochs, lr, optimiser, weight_decay, batch,
-        seed, schedule, prune_epochs, penalty, importance, norm, first, only, skip, pad,
+        model, data, str(weights or ""), pattern, density, pretrain, epochs, lr, optimiser, weight_decay, batch, seed, schedule,
+        prune_epochs, penalty, importance, norm, first, only, skip, pad,
     )  # fmt: skip
     code = prune_model(settings, output, json)
     if code:
         raise typer.Exit(code)
+
+
+@app.command("import")
+def import_(
+    target: Annotated[
+        str, typer.Argument(help="a folder of `prune`, a function that returns a model, as mymodel.py:build, or lenet5 ...")
+    ],
+    data: Annotated[str, typer.Option(help="what to run it on, as for `prune`; by default the data of the run")] = "",
+    samples: Annotated[int, typer.Option(help="samples of the validation split over which densities are measured")] = 64,
+    output: Annotated[Path, typer.Option("-o", metavar="PATH", help="the network file that is written")] = Path("network.yaml"),
+    tensors: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="write the tensors of one sample too: a workload for each layer, with actual data"),
+    ] = None,
+) -> None:
+    """Import a model as a network: its layers, the patterns of its weights, and densities as measured on data.
+
+    The file is what `compare` and `map` read. Operators that multiply tensors and are no layers are listed.
+    """
+    from sparseloom import document
+    from sparseloom.prune_command import import_network
+
+    document.require_writable(output)
+    import_network(target, data, samples, output, tensors)
 
 
 @app.command()

@@ -22,8 +22,8 @@ from sparseloom.workload.network import Network
 def compare_designs(
     network: str,
     designs: list[str],
-    weights: str,
-    activations: str,
+    weights: str | None,
+    activations: str | None,
     objective: str,
     budget_s: float,
     node_nm: float,

@@ -48,3 +48,23 @@ def prune_model(settings: Settings, folder: Path, json_path: Path | None) -> int
     if json_path is not None:
         record.to_json(json_path)
     return 0
+
+
+def import_network(target: str, data: str, samples: int, output: Path, tensors: Path | None) -> None:
+    """Import, print, write."""
+    require_torch()
+    from sparseloom import document
+    from sparseloom.prune.imported import write_tensors
+    from sparseloom.prune.source import imported
+    from sparseloom.report.importing import text as words
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
+        bar = progress.add_task("samples", total=samples)
+        found = imported(target, data, samples, tensors is not None, lambda done: progress.update(bar, completed=done))
+    document.write(output, found.text)
+    print(words(found))
+    print(f"\nthe network is {output}", file=sys.stderr)
+    if tensors is not None:
+        files = write_tensors(found, tensors)
+        print(f"{len(files)} workloads with the tensors of one sample: {tensors}", file=sys.stderr)

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from sparseloom import __version__
 from sparseloom.errors import Fault, InputError
 
 RECORD: Final = "run.json"
@@ -84,7 +83,6 @@ class Record:
     weights: tuple[PrunedWeight, ...]
     accuracies: Mapping[str, Mapping[str, float]]
     history: tuple[Mapping[str, Any], ...] = ()
-    version: str = __version__
 
     @property
     def density(self) -> float:
@@ -111,9 +109,7 @@ def read(folder: Path) -> Record:
     try:
         value = json.loads(path.read_text("utf-8"))
         weights = tuple(PrunedWeight(**{k: _frozen(v) for k, v in weight.items()}) for weight in value["weights"])
-        return Record(
-            Settings(**value["settings"]), weights, value["accuracies"], tuple(value["history"]), value["version"]
-        )
+        return Record(Settings(**value["settings"]), weights, value["accuracies"], tuple(value["history"]))
     except (ValueError, KeyError, TypeError) as error:
         what = f"this is no record of a pruning: {type(error).__name__}: {error}"
         raise InputError(Fault(what, where=str(path), fix="prune again, into another folder")) from error

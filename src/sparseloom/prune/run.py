@@ -338,7 +338,9 @@ def _write_whole(path: Path, write: Callable[[Any], object]) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        raise InputError(Fault(f"cannot write {path}: {error.strerror}", fix="name a folder that can be written")) from error
+        raise InputError(
+            Fault(f"cannot write {path}: {error.strerror}", fix="name a folder that can be written")
+        ) from error
 
 
 def trained(folder: Path) -> tuple[Record, nn.Module]:

@@ -16,7 +16,7 @@ from sparseloom.errors import Fault, InputError, SparseloomError, gathered
 from sparseloom.fibertree.sparsity import Sparsity
 from sparseloom.report.mapped import finite
 from sparseloom.results.table import number, table
-from sparseloom.search.comparison import Contender, Outcome, Refusal, Run, runs
+from sparseloom.search.comparison import Contender, Outcome, Refusal, Run, as_stated, runs
 from sparseloom.search.found import Found
 from sparseloom.search.sweep import FAMILY, heaviest, ladder
 from sparseloom.workload import zoo
@@ -349,8 +349,8 @@ def _why(error: SparseloomError) -> str:
 def compare(
     network: str | Network,
     designs: Sequence[str | Path | Contender],
-    weights: str | float | Sparsity = "dense",
-    activations: str | float | Sparsity = "dense",
+    weights: str | float | Sparsity | None = None,
+    activations: str | float | Sparsity | None = None,
     *,
     objective: str = "edp",
     budget_s: float = 30.0,
@@ -363,12 +363,12 @@ def compare(
     """Every layer of a network mapped at its best on every design, all designs estimated at one technology.
 
     ``network`` and ``designs`` are names of published ones, or values; ``designs`` may be files too, which hold a design of one's
-    own and its constraints. ``weights`` and ``activations`` say how sparse the operands
-    are: a density (nonzeros anywhere), ``"dense"``, or a pattern along the rank that is reduced (``"C1(2:4)->C0(2:4)"``); each
-    design sees of them what it supports. Mappings that come with the package are evaluated again and not searched, unless
-    ``fresh``. ``budget_s`` seconds are searched at most for a layer, by ``jobs`` processes; ``watch`` is told what there is after
-    each layer, and how many are still to come. An interrupt ends the search with what there is. ``sweep`` compares the layers with
-    most computes for weights of other densities too.
+    own and its constraints. ``weights`` and ``activations`` say how sparse the operands are: a density (nonzeros anywhere),
+    ``"dense"``, or a pattern along the rank that is reduced (``"C1(2:4)->C0(2:4)"``); None: what each layer of the network states,
+    dense where it does not. Each design sees of them what it supports. Mappings that come with the package are evaluated again
+    and not searched, unless ``fresh``. ``budget_s`` seconds are searched at most for a layer, by ``jobs`` processes; ``watch`` is
+    told what there is after each layer, and how many are still to come. An interrupt ends the search with what there is. ``sweep``
+    compares the layers with most computes for weights of other densities too.
 
     Raises InputError with every fault before anything is searched: unknown names, faults of files, two designs of one name, a
     sparsity that cannot be read, designs that do not say what they are made of.
@@ -378,13 +378,15 @@ def compare(
     with gathered(faults):
         whole = zoo.load(network) if isinstance(network, str) else network
     with gathered(faults):
-        weights = weights if isinstance(weights, Sparsity) else Sparsity.parse(str(weights))
+        weights = None if weights is None else _sparsity(weights)
     with gathered(faults):
-        activations = activations if isinstance(activations, Sparsity) else Sparsity.parse(str(activations))
+        activations = None if activations is None else _sparsity(activations)
     with gathered(faults):
         contenders = set_up(designs, technology)
     if faults:
         raise InputError(faults)
+    weights = as_stated(whole, True) if weights is None else _sparsity(weights)
+    activations = as_stated(whole, False) if activations is None else _sparsity(activations)
     todo = asked(whole, contenders, weights, activations, objective, budget_s, technology, sweep)
     found = [comparison for comparison, _ in todo]
     kinds = [(number, orders) for number, (_, own) in enumerate(todo) for orders in own]
@@ -398,6 +400,10 @@ def compare(
     except KeyboardInterrupt:
         interrupted = True
     return replace(found[0], sweep=tuple(found[1:]), interrupted=interrupted)
+
+
+def _sparsity(given: str | float | Sparsity) -> Sparsity:
+    return given if isinstance(given, Sparsity) else Sparsity.parse(str(given))
 
 
 def asked(

@@ -32,7 +32,9 @@ def _row(weight: PrunedWeight) -> tuple[str, ...]:
 def _dead(weight: PrunedWeight) -> list[str]:
     kinds = (("outputs", weight.dead_outputs), ("inputs", weight.dead_inputs))
     return [
-        f"  {weight.name}: {what} {', '.join(str(a) if a == b else f'{a}..{b}' for a, b in runs)}" for what, runs in kinds if runs
+        f"  {weight.name}: {what} {', '.join(str(a) if a == b else f'{a}..{b}' for a, b in runs)}"
+        for what, runs in kinds
+        if runs
     ]
 
 

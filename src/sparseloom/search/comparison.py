@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from math import inf, prod
 from typing import Final
 
 from sparseloom.arch.area import Area, area
@@ -13,7 +13,7 @@ from sparseloom.arch.energy import estimated
 from sparseloom.arch.support import set_ups
 from sparseloom.arch.technology import Technology
 from sparseloom.errors import ArchitectureError, Fault, InputError, SparseloomError
-from sparseloom.fibertree.sparsity import Sparsity
+from sparseloom.fibertree.sparsity import Sparsity, pattern_of
 from sparseloom.mapping.constraints import Constraints
 from sparseloom.mapping.mapping import Mapping as LoopNest
 from sparseloom.model.breakdown import Charge, breakdown
@@ -88,6 +88,26 @@ class Outcome:
     charges: tuple[Charge, ...]
 
 
+@dataclass(frozen=True)
+class AsMeasured(Sparsity):
+    """Of each layer its own sparsity, as the network states it; dense where it does not. ``density`` is the mean over points."""
+
+    def __str__(self) -> str:
+        return f"of each layer its own (density {self.density:.3g} on average)"
+
+
+def as_stated(network: Network, constant: bool) -> Sparsity:
+    """The sparsity of the weights of a network (``constant``), or of the other operands, that layers state; dense if none does."""
+    points, nonzeros = 0, 0.0
+    for layer in network.layers:
+        sizes = dict(layer.shape)
+        for tensor in layer.einsum.operands:
+            if (tensor.name == layer.constant) == constant:
+                own = layer.count * prod(tensor.shape(sizes))
+                points, nonzeros = points + own, nonzeros + own * layer.densities.get(tensor.name, 1.0)
+    return Sparsity() if nonzeros == points else AsMeasured(nonzeros / points)
+
+
 def runs(
     network: Network, contender: Contender, weights: Sparsity, activations: Sparsity, goal: str, budget_s: float
 ) -> tuple[list[list[Run]], list[Refusal]]:
@@ -98,11 +118,12 @@ def runs(
     for layer in network.layers:
         orders = list[Run]()
         try:
-            formed = form(replace(layer, densities={}), contender.design)
+            bare = form(replace(layer, densities={}, chains={}), contender.design)
+            stated = form(layer, contender.design)
             faults = list[SparseloomError]()
             for swapped in (False, True) if contender.design.swaps else (False,):
                 try:
-                    orders += _ways(formed, layer, contender, weights, activations, goal, budget_s, swapped)
+                    orders += _ways(bare, stated, layer, contender, weights, activations, goal, budget_s, swapped)
                 except ArchitectureError as error:
                     faults.append(error)
             if not orders:
@@ -117,13 +138,17 @@ def runs(
 
 
 def _ways(
-    layer: Layer, given: Layer, contender: Contender, weights: Sparsity, activations: Sparsity, goal: str, budget_s: float,
-    swapped: bool,
+    layer: Layer, stated: Layer, given: Layer, contender: Contender, weights: Sparsity, activations: Sparsity, goal: str,
+    budget_s: float, swapped: bool,
 ) -> Iterator[Run]:  # fmt: skip
     if swapped:
-        layer = layer.swapped()
+        layer, stated = layer.swapped(), stated.swapped()
     operands = [tensor.name for tensor in layer.einsum.operands]
-    sparsities = {tensor: weights if tensor == layer.constant else activations for tensor in operands}
+    asked = {tensor: weights if tensor == layer.constant else activations for tensor in operands}
+    sparsities = {
+        tensor: _stated(tensor, layer, stated) if isinstance(each, AsMeasured) else each
+        for tensor, each in asked.items()
+    }
     for ready in set_ups(contender.design, sparsities):
         setting = Setting(ready.design, contender.constraints, goal, budget_s=budget_s)
         seen = replace(
@@ -140,6 +165,13 @@ def _ways(
                 contender.name, (given.name,), (layer.count,), whole, given.total_computes // layer.count, setting, swapped,
                 dict(ready.sparsities),
             )  # fmt: skip
+
+
+def _stated(tensor: str, bare: Layer, stated: Layer) -> Sparsity:
+    """What a layer says of a tensor, without the places that the form of the design added."""
+    density = stated.densities.get(tensor, 1.0) / (bare.densities.get(tensor, 1.0) or 1.0)
+    chain = stated.chains.get(tensor, ())
+    return Sparsity(float(pattern_of(chain, "K").degrees()[0]) if chain else density, chain)
 
 
 MOST_PADDING: Final = 0.15

@@ -360,6 +360,10 @@ def _faults(layer: Layer) -> list[Fault]:
             faults.append(Fault(what, path=path, fix=suggest(name, tensors)))
         elif not 0 <= density <= 1:
             faults.append(Fault(f"density {density} is not between 0 and 1", path=path, fix="give nonzeros / points"))
+    for name in layer.chains:
+        if name not in operands:
+            what = f"{layer.name} has no operand {name}, it has {', '.join(operands)}"
+            faults.append(Fault(what, path=f"patterns.{name}", fix=suggest(name, operands)))
     if layer.constant and layer.constant not in operands:
         what = f"the constant {layer.constant} is no operand of {layer.einsum}"
         faults.append(Fault(what, path="constant", fix=suggest(layer.constant, operands)))

@@ -23,7 +23,8 @@ from sparseloom.document_model import (
     section,
     validate,
 )
-from sparseloom.errors import Fault, InputError
+from sparseloom.errors import Fault, InputError, PatternError
+from sparseloom.fibertree.sparsity import Chain, Sparsity
 from sparseloom.workload.layer import Layer, Sides
 from sparseloom.workload.network import Network, Published, faults_of
 
@@ -113,6 +114,10 @@ class LayerModel(FileModel):
     linear: LinearModel | None = None
     product: ProductModel | None = None
     densities: dict[Name, Fraction] = Field(default_factory=dict, description="nonzeros / points, by tensor")
+    patterns: dict[Name, Name] = Field(
+        default_factory=dict,
+        description="rules along the rank that is reduced, by tensor, as 'C1(3:4)->C0(2:4)'; its density need not be given",
+    )
     count: Count = Field(default=1, description="instances that are alike in one inference")
 
 
@@ -173,9 +178,21 @@ def _layer(node: Node, model: LayerModel) -> Layer:
     faults: list[Fault] = []
     with gather(faults, node.at((key,))):
         layer = kind.layer(model.name)
+    chains, densities = dict[str, Chain](), dict[str, float]()
+    for tensor, text in model.patterns.items():
+        with gather(faults, node.at(("patterns", tensor))):
+            sparsity = Sparsity.parse(text)
+            chains[tensor], densities[tensor] = sparsity.chain, sparsity.density
+            if not sparsity.chain:
+                fix = "give unstructured tensors a density, and leave dense ones out"
+                raise PatternError(Fault(f"'{text}' has no rules along a rank", fix=fix))
     if faults:
         raise InputError(faults)
-    return replace(layer, densities=model.densities, count=model.count)
+    with gather(faults, node):
+        layer = replace(layer, densities=densities | model.densities, count=model.count, chains=chains)
+    if faults:
+        raise InputError(faults)
+    return layer
 
 
 def _sides(sizes: tuple[int, ...]) -> Sides:
