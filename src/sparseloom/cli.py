@@ -367,7 +367,7 @@ def prune(
     data: Annotated[
         str,
         typer.Option(help="a function that returns its splits, as mydata.py:loaders; digits; mnist:FOLDER, cifar10:, images:"),
-    ] = "digits",
+    ] = "",
     epochs: Annotated[int, typer.Option(help="with pruning")] = 10,
     pretrain: Annotated[
         int | None, typer.Option(help="epochs before it; by default 30 for a model of ours without --weights, else 0")
@@ -387,6 +387,9 @@ def prune(
     lr: Annotated[float, typer.Option(help="the learning rate at the start; it falls along half a cosine")] = 1e-3,
     optimiser: Annotated[str, typer.Option(help="adamw or sgd")] = "adamw",
     weight_decay: Annotated[float, typer.Option(min=0)] = 1e-4,
+    int8: Annotated[
+        int | None, typer.Option(metavar="EPOCHS", help="quantise to 8 bits and fine-tune so long (0: calibrate alone)")
+    ] = None,
     batch: Annotated[int, typer.Option(help="samples a batch, of data that are not cut into batches already")] = 64,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     output: Annotated[
@@ -405,11 +408,14 @@ def prune(
 
     document.require_writable(json)
     require_torch()
+    from sparseloom.prune.models import DATA
+
+    data = data or ("digits" if ":" in model else DATA.get(model, "digits"))
     if pretrain is None:
         pretrain = 30 if ":" not in model and weights is None and schedule != "fixed" else 0
     settings = Settings(
         model, data, str(weights or ""), pattern, density, pretrain, epochs, lr, optimiser, weight_decay, batch, seed, schedule,
-        prune_epochs, penalty, importance, norm, first, only, skip, pad,
+        prune_epochs, penalty, importance, norm, first, only, skip, pad, int8,
     )  # fmt: skip
     code = prune_model(settings, output, json)
     if code:

@@ -22,7 +22,7 @@ from sparseloom.prune.reference import resolve
 Batch = tuple[Any, Tensor]
 """Inputs (a tensor, or a tuple or mapping of arguments of the model) and targets, the first axis counting the samples."""
 
-KINDS: Final = ("digits", "mnist:FOLDER", "cifar10:FOLDER", "images:FOLDER", "file.py:function")
+KINDS: Final = ("digits", "digits:SIDE", "mnist:FOLDER", "cifar10:FOLDER", "images:FOLDER", "file.py:function")
 SPLITS: Final = ("train", "validation", "test")
 _SPLIT_SEED: Final = 0
 """Splits are the same for all seeds of a training, so that losses can be compared in pairs."""
@@ -66,8 +66,8 @@ class Data:
 def load(text: str, batch: int = 64) -> Data:
     """The data that ``text`` names, one of :data:`KINDS`. Raises InputError for files and functions that do not give it."""
     kind, _, rest = text.partition(":")
-    if text == "digits":
-        return digits(batch)
+    if kind == "digits" and (not rest or rest.isdigit()):
+        return digits(batch, int(rest or 8))
     if kind == "mnist" and rest:
         return _labelled(text, _mnist(Path(rest)), batch)
     if kind == "cifar10" and rest:
@@ -92,7 +92,7 @@ def digits(batch: int = 64, side: int = 8) -> Data:
     rest, test = train_test_split(every, test_size=360, random_state=_SPLIT_SEED, stratify=bunch.target)
     train, validation = train_test_split(rest, test_size=360, random_state=_SPLIT_SEED, stratify=bunch.target[rest])
     parts = [(inputs[picked], targets[picked]) for picked in (train, validation, test)]
-    return _of_parts("digits", parts, batch)
+    return _of_parts("digits" if side == 8 else f"digits:{side}", parts, batch)
 
 
 def given(name: str, value: object, batch: int = 64) -> Data:

@@ -12,8 +12,8 @@ from torch.nn import functional
 
 
 class LeNet5(nn.Module):
-    """LeNet-5 (LeCun et al., 1998) with ReLU and max pooling: two convolutions of 5 x 5, three linear layers; pictures of
-    any size are enlarged to 32 x 32."""
+    """LeNet-5 (LeCun et al., 1998) with ReLU and max pooling: two convolutions of 5 x 5 and three linear layers, for pictures of
+    32 x 32."""
 
     def __init__(self, channels: int = 1, classes: int = 10) -> None:
         super().__init__()
@@ -24,8 +24,6 @@ class LeNet5(nn.Module):
         self.fc3 = nn.Linear(84, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        if images.shape[-1] != 32:
-            images = functional.interpolate(images, size=(32, 32), mode="bilinear", align_corners=False)
         x = functional.max_pool2d(functional.relu(self.conv1(images)), 2)
         x = functional.max_pool2d(functional.relu(self.conv2(x)), 2)
         x = functional.relu(self.fc1(x.flatten(1)))
@@ -91,3 +89,5 @@ class Block(nn.Module):
 
 
 MODELS: Final[dict[str, Callable[[], nn.Module]]] = {"lenet5": LeNet5, "convnet": ConvNet, "vit": ViT}
+DATA: Final = {"lenet5": "digits:32"}
+"""The data that the models start with, where it is not ``digits``."""

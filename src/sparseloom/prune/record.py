@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +14,14 @@ RECORD: Final = "run.json"
 WEIGHTS: Final = "weights.pt"
 MASKS: Final = "masks.npz"
 CHECKPOINT: Final = "checkpoint.pt"
+INTEGERS: Final = "int8"
+QUANTISED: Final = "int8.pt"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides the result of a run."""
+    """All that decides the result of a run. ``int8``: epochs of fine-tuning in 8 bits; None: the model stays in floating
+    point."""
 
     model: str
     data: str = "digits"
@@ -41,6 +44,7 @@ class Settings:
     only: str = ""
     skip: str = ""
     pad: bool = True
+    int8: int | None = None
 
     def differences(self, other: Settings) -> list[str]:
         """The settings in which another run differs, with both values."""
@@ -76,13 +80,15 @@ class PrunedWeight:
 
 @dataclass(frozen=True)
 class Record:
-    """A finished run: the weights, accuracies by state (``dense``, ``pruned``) and split, and the mean loss and
-    validation accuracy of each epoch."""
+    """A finished run: the weights, accuracies by state (``dense``, ``pruned``, ``int8``) and split, and the mean loss and
+    validation accuracy of each epoch. ``bits``: what each weight takes in 8 bits, by encoding."""
 
     settings: Settings
     weights: tuple[PrunedWeight, ...]
     accuracies: Mapping[str, Mapping[str, float]]
     history: tuple[Mapping[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+    bits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def density(self) -> float:
@@ -109,7 +115,8 @@ def read(folder: Path) -> Record:
     try:
         value = json.loads(path.read_text("utf-8"))
         weights = tuple(PrunedWeight(**{k: _frozen(v) for k, v in weight.items()}) for weight in value["weights"])
-        return Record(Settings(**value["settings"]), weights, value["accuracies"], tuple(value["history"]))
+        rest = {"history": tuple(value["history"]), "notes": tuple(value["notes"]), "bits": value["bits"]}
+        return Record(Settings(**value["settings"]), weights, value["accuracies"], **rest)
     except (ValueError, KeyError, TypeError) as error:
         what = f"this is no record of a pruning: {type(error).__name__}: {error}"
         raise InputError(Fault(what, where=str(path), fix="prune again, into another folder")) from error

@@ -14,18 +14,28 @@ import numpy as np
 import torch
 from torch import nn
 
-from sparseloom.errors import Fault, InputError, gathered, suggest
+from sparseloom.errors import Fault, InputError, SparseloomError, gathered, suggest
 from sparseloom.fibertree.alternative import Norm
 from sparseloom.fibertree.density import BoolArray
 from sparseloom.fibertree.pattern import Pattern
 from sparseloom.prune import data as data_of
-from sparseloom.prune import record
+from sparseloom.prune import packed, record
 from sparseloom.prune.data import Data
 from sparseloom.prune.importance import fisher, hessian
 from sparseloom.prune.model import original
 from sparseloom.prune.models import MODELS
 from sparseloom.prune.placement import Choice, Placement
-from sparseloom.prune.record import CHECKPOINT, MASKS, RECORD, WEIGHTS, PrunedWeight, Record, Settings
+from sparseloom.prune.record import (
+    CHECKPOINT,
+    INTEGERS,
+    MASKS,
+    QUANTISED,
+    RECORD,
+    WEIGHTS,
+    PrunedWeight,
+    Record,
+    Settings,
+)
 from sparseloom.prune.reference import resolve
 from sparseloom.prune.schedule import Schedule
 from sparseloom.prune.sparsifier import Scores, Sparsifier
@@ -33,7 +43,10 @@ from sparseloom.prune.train import Recipe, accuracy, start_from, train_epoch
 
 IMPORTANCES: Final = ("magnitude", "fisher", "hessian")
 NORMS: Final = ("mean", "rms", "l1", "l2", "variance", "variance-whole")
-PHASES: Final = ("dense", "pruned")
+PHASES: Final = ("dense", "pruned", "int8")
+INT8_RATE: Final = 0.1
+"""The learning rate of fine-tuning in 8 bits, of that before."""
+
 PART: Final = ".part"
 """Ends the names of files that are being written."""
 
@@ -144,7 +157,7 @@ def prune(settings: Settings, folder: Path, watch: Watch | None = None) -> Recor
 
 
 class _Run:
-    """One run under way."""
+    """One run under way. ``model`` is what is trained: the user's, then its form in 8 bits."""
 
     def __init__(
         self, settings: Settings, folder: Path, model: nn.Module, data: Data, sparsifier: Sparsifier, state: _State,
@@ -152,30 +165,34 @@ class _Run:
     ) -> None:  # fmt: skip
         self.settings, self.folder, self.model, self.data = settings, folder, model, data
         self.sparsifier, self.state, self.watch = sparsifier, state, watch
+        self.notes = list[str]()
+        self.bits = dict[str, dict[str, int]]()
 
     def all(self) -> None:
-        state, epochs = self.state, (self.settings.pretrain, self.settings.epochs)
-        for phase in range(state.phase, len(PHASES)):
-            if phase == 1:
-                self.sparsifier.prepare()
-            self._phase(phase, epochs[phase])
-        self._write()
+        settings = self.settings
+        if self.state.phase <= 0:
+            self._phase(0, settings.pretrain)
+        if self.state.phase <= 1:
+            self.sparsifier.prepare()
+            self._phase(1, settings.epochs)
+            self._write_pruned()
+        weights = tuple(_pruned_weight(self.sparsifier.model, placement) for placement in self.sparsifier.placements)
+        if settings.int8 is not None:
+            self._quantise()
+            self._phase(2, settings.int8)
+            self._write_integers()
+        state = self.state
+        found = Record(settings, weights, state.accuracies, tuple(state.history), tuple(self.notes), self.bits)
+        found.to_json(self.folder / RECORD)
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
 
     def _phase(self, phase: int, epochs: int) -> None:
         """What is left of the epochs of a phase; a phase of no epochs still masks."""
         settings, state = self.settings, self.state
-        recipe = Recipe(
-            epochs, settings.learning_rate, settings.optimiser, settings.weight_decay, seed=settings.seed
-        )  # fmt: skip
+        rate = settings.learning_rate * (INT8_RATE if phase == 2 else 1.0)
+        recipe = Recipe(epochs, rate, settings.optimiser, settings.weight_decay, seed=settings.seed)
         optimiser = recipe.optimiser_of(self.model)
-        first = 0
-        if state.model is not None and state.phase == phase:
-            self.model.load_state_dict(state.model)
-            if state.optimiser is not None:
-                optimiser.load_state_dict(dict(state.optimiser))
-            if state.sparsifier is not None:
-                self.sparsifier.load_state_dict(state.sparsifier)
-            first = state.epoch
+        first = self._restore(optimiser) if state.model is not None and state.phase == phase else 0
         if phase == 1 and epochs == 0:
             self.sparsifier.step()
         for epoch in range(first, epochs):
@@ -193,27 +210,59 @@ class _Run:
         if phase == 0:
             self._keep(1, 0, None)
 
+    def _restore(self, optimiser: torch.optim.Optimizer) -> int:
+        """Put a phase where its checkpoint left it; the number of its epochs that are done."""
+        state = self.state
+        assert state.model is not None
+        self.model.load_state_dict(state.model)
+        if state.optimiser is not None:
+            optimiser.load_state_dict(dict(state.optimiser))
+        if state.sparsifier is not None:
+            self.sparsifier.load_state_dict(state.sparsifier)
+        return state.epoch
+
     def _keep(self, phase: int, epoch: int, optimiser: torch.optim.Optimizer | None) -> None:
         """Write how far the run is."""
         state = self.state
         state.phase, state.epoch = phase, epoch
-        model = self.model.state_dict()
         kept = {
-            "settings": asdict(self.settings), "phase": phase, "epoch": epoch, "model": model,
+            "settings": asdict(self.settings), "phase": phase, "epoch": epoch, "model": self.model.state_dict(),
             "optimiser": None if optimiser is None else optimiser.state_dict(),
             "sparsifier": self.sparsifier.state_dict() if phase == 1 and epoch else None,
             "history": state.history, "accuracies": state.accuracies,
         }  # fmt: skip
         _save(self.folder / CHECKPOINT, kept)
 
-    def _write(self) -> None:
-        """The weights and masks, then the record; the checkpoint goes last."""
+    def _write_pruned(self) -> None:
         masks = self.sparsifier.squash()
-        weights = tuple(_pruned_weight(self.model, placement) for placement in self.sparsifier.placements)
-        _save(self.folder / WEIGHTS, self.model.state_dict())
         _write_whole(self.folder / MASKS, lambda file: np.savez_compressed(file, allow_pickle=False, **masks))
-        Record(self.settings, weights, self.state.accuracies, tuple(self.state.history)).to_json(self.folder / RECORD)
-        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+        _save(self.folder / WEIGHTS, self.model.state_dict())
+
+    def _quantise(self) -> None:
+        """The pruned model in 8 bits, as its files have it."""
+        from sparseloom.prune.quantise import quantise
+
+        load_weights(self.model, self.folder / WEIGHTS)
+        with np.load(self.folder / MASKS, allow_pickle=False) as masks:
+            start_from(self.settings.seed, 0, 2, batches=self.data.train)
+            self.model = quantise(self.model, self.data.train, dict(masks))
+        if self.state.phase < 2:
+            self._keep(2, 0, None)
+
+    def _write_integers(self) -> None:
+        """The state in floating point, and the graph of integers where all steps have an integer form."""
+        from sparseloom.prune.quantise import QuantisedModel
+
+        assert isinstance(self.model, QuantisedModel)
+        _save(self.folder / QUANTISED, self.model.state_dict())
+        try:
+            graph = self.model.integers()
+        except SparseloomError as error:
+            self.notes += [f"no graph of integers: {fault.what}" for fault in error.faults]
+            return
+        graph.write(self.folder / INTEGERS)
+        packed.write(packed.packed_weights(graph, self.sparsifier.placements), self.folder / INTEGERS / packed.PACKED)
+        self.bits = packed.bits_of(graph, self.sparsifier.placements)
 
 
 def _checked(settings: Settings) -> tuple[Pattern, Schedule, Choice]:
@@ -232,6 +281,7 @@ def _checked(settings: Settings) -> tuple[Pattern, Schedule, Choice]:
     with gathered(faults):
         Recipe(settings.epochs, settings.learning_rate, settings.optimiser)
         Recipe(settings.pretrain)
+        Recipe(settings.int8 or 0)
     if settings.batch < 1:
         faults.append(Fault(f"batches of {settings.batch}", path="batch", fix="give 1 or more"))
     for value, known, what in ((settings.importance, IMPORTANCES, "importance"), (settings.norm, NORMS, "norm")):

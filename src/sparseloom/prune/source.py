@@ -24,6 +24,7 @@ def imported(
     """
     from sparseloom.prune import data as data_of
     from sparseloom.prune.exported import traced
+    from sparseloom.prune.models import DATA
     from sparseloom.prune.run import build, trained
 
     if samples < 1:
@@ -43,7 +44,7 @@ def imported(
             raise InputError(
                 Fault("no data are named to run the model on", path="data", fix="as --data mydata.py:loaders")
             )
-        data = data or "digits"
+        data = data or DATA.get(target, "digits")
     inputs = data_of.load(data, batch=1).samples(samples)
     if not inputs:
         raise InputError(Fault(f"the validation split of {data} has no samples", fix="give at least one batch"))

@@ -19,6 +19,10 @@ def text(record: Record) -> str:
     if dead:
         parts.append("\n".join(("dead channels", *dead)))
     parts.append("\n".join(("accuracy", *_accuracies(record))))
+    if record.bits:
+        parts.append(_bits(record))
+    if record.notes:
+        parts.append("\n".join(("notes", *(f"  {note}" for note in record.notes))))
     return "\n\n".join(parts)
 
 
@@ -27,6 +31,16 @@ def _row(weight: PrunedWeight) -> tuple[str, ...]:
         shorten(weight.name, _NAME), " x ".join(str(size) for size in weight.shape), shorten(weight.pattern, _PATTERN),
         f"{weight.density:.4f}", number(weight.nonzeros), number(weight.points), weight.rule,
     )  # fmt: skip
+
+
+def _bits(record: Record) -> str:
+    """What the weights take in 8 bits, by encoding, and what is left of the dense ones."""
+    head = tuple(next(iter(record.bits.values())))
+    sums = {encoding: sum(bits[encoding] for bits in record.bits.values()) for encoding in head}
+    rows = [(shorten(name, _NAME), *(number(bits[encoding]) for encoding in head)) for name, bits in record.bits.items()]
+    rows.append(("all", *(number(sums[encoding]) for encoding in head)))
+    rows.append(("smaller by", *(f"{sums['dense'] / sums[encoding]:.2f}x" for encoding in head)))
+    return table(("bits of", *head), rows, 1)
 
 
 def _dead(weight: PrunedWeight) -> list[str]:
