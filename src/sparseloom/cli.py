@@ -318,7 +318,9 @@ def compare(
     designs: Annotated[str, typer.Option(help="published designs, or files of your own, as tc,stc,mine.yaml")],
     weights: Annotated[
         str | None,
-        typer.Option(help="a density, dense, or a pattern, as 'C1(2:4)->C0(2:4)'; by default what the layers state, else dense"),
+        typer.Option(
+            help="a density, dense, or a pattern, as 'C1(2:4)->C0(2:4)'; by default what the layers state, else dense"
+        ),
     ] = None,
     activations: Annotated[str | None, typer.Option(help="the same of the activations")] = None,
     objective: Annotated[str, typer.Option(help="edp, energy or cycles: what mappings are the best by")] = "edp",
@@ -361,12 +363,20 @@ def compare(
 
 @app.command()
 def prune(
-    model: Annotated[str, typer.Argument(help="a function that returns a model, as mymodel.py:build; or lenet5, convnet, vit")],
+    model: Annotated[
+        str, typer.Argument(help="a function that returns a model, as mymodel.py:build; or lenet5, convnet, vit")
+    ],
     pattern: Annotated[str, typer.Option(help="by ranks M, C, R, S, as 'C1(3:4)->C0(2:4)', 'block(M:8, C:8)', dense")],
     density: Annotated[float | None, typer.Option(min=0, max=1, help="where the pattern admits several")] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=PATTERN", help="of one weight, as fc=C0(2:4) or fc=unstructured@0.3; repeat"),
+    ] = None,
     data: Annotated[
         str,
-        typer.Option(help="a function that returns its splits, as mydata.py:loaders; digits; mnist:FOLDER, cifar10:, images:"),
+        typer.Option(
+            help="a function that returns its splits, as mydata.py:loaders; digits; mnist:FOLDER, cifar10:, images:"
+        ),
     ] = "",
     epochs: Annotated[int, typer.Option(help="with pruning")] = 10,
     pretrain: Annotated[
@@ -382,7 +392,8 @@ def prune(
     only: Annotated[str, typer.Option(metavar="REGEX", help="prune no others than weights of these names")] = "",
     skip: Annotated[str, typer.Option(metavar="REGEX", help="leave weights of these names dense")] = "",
     pad: Annotated[
-        bool, typer.Option("--pad/--no-pad", help="pad ranks that the pattern does not divide, or leave their layers dense")
+        bool,
+        typer.Option("--pad/--no-pad", help="pad ranks that the pattern does not divide, or leave their layers dense"),
     ] = True,
     lr: Annotated[float, typer.Option(help="the learning rate at the start; it falls along half a cosine")] = 1e-3,
     optimiser: Annotated[str, typer.Option(help="adamw or sgd")] = "adamw",
@@ -416,23 +427,46 @@ def prune(
     settings = Settings(
         model, data, str(weights or ""), pattern, density, pretrain, epochs, lr, optimiser, weight_decay, batch, seed, schedule,
         prune_epochs, penalty, importance, norm, first, only, skip, pad, int8,
+        tuple(_layer_pattern(each) for each in layer or ()),
     )  # fmt: skip
     code = prune_model(settings, output, json)
     if code:
         raise typer.Exit(code)
 
 
+def _layer_pattern(text: str) -> tuple[str, str, float | None]:
+    """A weight, its pattern and its density, of ``fc=C0(2:4)`` or ``fc=unstructured@0.3``."""
+    name, equals, pattern = text.partition("=")
+    pattern, at, density = pattern.partition("@")
+    try:
+        share = float(density) if at else None
+    except ValueError:
+        share = -1.0
+    if not equals or not name or not pattern or (share is not None and not 0 <= share <= 1):
+        raise InputError(
+            Fault(f"'{text}' is no pattern of a weight", path="layer", fix="write fc=C0(2:4), or fc=unstructured@0.3")
+        )
+    return name, pattern, share
+
+
 @app.command("import")
 def import_(
     target: Annotated[
-        str, typer.Argument(help="a folder of `prune`, a function that returns a model, as mymodel.py:build, or lenet5 ...")
+        str,
+        typer.Argument(help="a folder of `prune`, a function that returns a model, as mymodel.py:build, or lenet5 ..."),
     ],
     data: Annotated[str, typer.Option(help="what to run it on, as for `prune`; by default the data of the run")] = "",
-    samples: Annotated[int, typer.Option(help="samples of the validation split over which densities are measured")] = 64,
-    output: Annotated[Path, typer.Option("-o", metavar="PATH", help="the network file that is written")] = Path("network.yaml"),
+    samples: Annotated[
+        int, typer.Option(help="samples of the validation split over which densities are measured")
+    ] = 64,
+    output: Annotated[Path, typer.Option("-o", metavar="PATH", help="the network file that is written")] = Path(
+        "network.yaml"
+    ),
     tensors: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="write the tensors of one sample too: a workload for each layer, with actual data"),
+        typer.Option(
+            metavar="FOLDER", help="write the tensors of one sample too: a workload for each layer, with actual data"
+        ),
     ] = None,
 ) -> None:
     """Import a model as a network: its layers, the patterns of its weights, and densities as measured on data.

@@ -21,7 +21,7 @@ QUANTISED: Final = "int8.pt"
 @dataclass(frozen=True)
 class Settings:
     """All that decides the result of a run. ``int8``: epochs of fine-tuning in 8 bits; None: the model stays in floating
-    point."""
+    point. ``layers`` are weights with a pattern of their own, whatever the rules say: name, pattern, density where that is free."""
 
     model: str
     data: str = "digits"
@@ -45,6 +45,10 @@ class Settings:
     skip: str = ""
     pad: bool = True
     int8: int | None = None
+    layers: tuple[tuple[str, str, float | None], ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple((name, text, density) for name, text, density in self.layers))
 
     def differences(self, other: Settings) -> list[str]:
         """The settings in which another run differs, with both values."""

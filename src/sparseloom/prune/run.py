@@ -24,7 +24,7 @@ from sparseloom.prune.data import Data
 from sparseloom.prune.importance import fisher, hessian
 from sparseloom.prune.model import original
 from sparseloom.prune.models import MODELS
-from sparseloom.prune.placement import Choice, Placement
+from sparseloom.prune.placement import Asked, Choice, Placement
 from sparseloom.prune.record import (
     CHECKPOINT,
     INTEGERS,
@@ -132,7 +132,7 @@ def prune(settings: Settings, folder: Path, watch: Watch | None = None) -> Recor
     Raises InputError for settings, a model or data that are at fault, all of them together where they say nothing about each
     other, and for a folder that holds another run. Nothing is overwritten then.
     """
-    pattern, schedule, choice = _checked(settings)
+    pattern, schedule, choice, layers = _checked(settings)
     kept = _kept(settings, folder)
     if isinstance(kept, Record):
         return kept
@@ -150,7 +150,7 @@ def prune(settings: Settings, folder: Path, watch: Watch | None = None) -> Recor
     example = _example(data)
     sparsifier = Sparsifier(
         model, pattern, settings.density, schedule=schedule, choice=choice, importance=_scores(settings, data),
-        norm=cast(Norm, settings.norm), seed=settings.seed, example=example,
+        layers=layers, norm=cast(Norm, settings.norm), seed=settings.seed, example=example,
     )  # fmt: skip
     _Run(settings, folder, model, data, sparsifier, kept, watch).all()
     return record.read(folder)
@@ -265,7 +265,7 @@ class _Run:
         self.bits = packed.bits_of(graph, self.sparsifier.placements)
 
 
-def _checked(settings: Settings) -> tuple[Pattern, Schedule, Choice]:
+def _checked(settings: Settings) -> tuple[Pattern, Schedule, Choice, dict[str, Asked]]:
     """What the settings say. Raises InputError with all their faults."""
     faults = list[Fault]()
     pattern, schedule = None, None
@@ -287,9 +287,15 @@ def _checked(settings: Settings) -> tuple[Pattern, Schedule, Choice]:
     for value, known, what in ((settings.importance, IMPORTANCES, "importance"), (settings.norm, NORMS, "norm")):
         if value not in known:
             faults.append(Fault(f"no {what} is called '{value}'", path=what, fix=suggest(value, known)))
+    layers = dict[str, Asked]()
+    for name, text, density in settings.layers:
+        with gathered(faults):
+            own = Pattern.parse(text)
+            own.choices(density)
+            layers[name] = (own, density)
     if faults or pattern is None or schedule is None:
         raise InputError(faults)
-    return pattern, schedule, Choice(settings.first, settings.only, settings.skip, settings.pad)
+    return pattern, schedule, Choice(settings.first, settings.only, settings.skip, settings.pad), layers
 
 
 def _scores(settings: Settings, data: Data) -> Scores | None:
