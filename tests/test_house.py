@@ -18,7 +18,9 @@ from sparseloom.results.file import read
 from sparseloom.workload.network_file import read as read_network
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("matplotlib", "numba", "numpy", "plotly", "polars", "pydantic", "rich", "ruamel.yaml", "scipy")
+HEAVY = (
+    "keras", "matplotlib", "numba", "numpy", "plotly", "polars", "pydantic", "rich", "ruamel.yaml", "scipy", "sklearn", "torch",
+)  # fmt: skip
 
 
 def _loaded(statement: str) -> set[str]:
@@ -76,11 +78,16 @@ def _imports(path: Path) -> set[str]:
     return found
 
 
+_IMPORTED_AS = {"scikit-learn": "sklearn", "pillow": "PIL"}
+
+
 def _declared() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     # what users may add; the other groups are for work on the project itself
-    offered = project["optional-dependencies"]["hwcomponents"]
-    return {re.split(r"[.<>=~]", requirement)[0] for requirement in [*project["dependencies"], *offered]}
+    groups = project["optional-dependencies"]
+    offered = [requirement for name in ("hwcomponents", "prune", "onnx", "keras") for requirement in groups[name]]
+    names = {re.split(r"[.<>=~]", requirement)[0] for requirement in [*project["dependencies"], *offered]}
+    return {_IMPORTED_AS.get(name, name) for name in names}
 
 
 def test_make_help_lists_every_target() -> None:

@@ -419,11 +419,8 @@ def prune(
 
     document.require_writable(json)
     require_torch()
-    from sparseloom.prune.models import DATA
-
-    data = data or ("digits" if ":" in model else DATA.get(model, "digits"))
-    if pretrain is None:
-        pretrain = 30 if ":" not in model and weights is None and schedule != "fixed" else 0
+    data = _data_of(model, data)
+    pretrain = 0 if pretrain is None and schedule == "fixed" else _pretrain(model, weights, pretrain)
     settings = Settings(
         model, data, str(weights or ""), pattern, density, pretrain, epochs, lr, optimiser, weight_decay, batch, seed, schedule,
         prune_epochs, penalty, importance, norm, first, only, skip, pad, int8,
@@ -478,6 +475,89 @@ def import_(
 
     document.require_writable(output)
     import_network(target, data, samples, output, tensors)
+
+
+@app.command()
+def frontier(
+    model: Annotated[str, typer.Argument(help="a function that returns a model, as mymodel.py:build; or lenet5, convnet, vit")],
+    designs: Annotated[
+        str, typer.Option(help="published designs, or files of your own, as tc,stc,mine.yaml")
+    ] = "tc,stc,dstc,highlight",
+    patterns: Annotated[
+        str | None, typer.Option(help="separated by semicolons, as 'C0(2:4); unstructured@0.3'; by default those of the thesis")
+    ] = None,
+    data: Annotated[str, typer.Option(help="as for `prune`")] = "",
+    epochs: Annotated[int, typer.Option(help="with each pattern")] = 10,
+    pretrain: Annotated[
+        int | None, typer.Option(help="epochs before it; by default 30 for a model of ours without --weights, else 0")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="a state dict to start from")] = None,
+    budgets: Annotated[str, typer.Option(help="accuracy that may be lost, in points")] = "0,0.25,0.5,1,2",
+    candidates: Annotated[int, typer.Option(min=0, help="models with a pattern per layer, for each design at most")] = 6,
+    lr: Annotated[float, typer.Option(help="the learning rate at the start; it falls along half a cosine")] = 1e-3,
+    optimiser: Annotated[str, typer.Option(help="adamw or sgd")] = "adamw",
+    batch: Annotated[int, typer.Option(help="samples a batch, of data that are not cut into batches already")] = 64,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    budget: Annotated[str, typer.Option(help="how long to search a layer on a design at most")] = "30s",
+    node: Annotated[float, typer.Option(help="nm: energies and areas of all designs are estimated for this node")] = 45,
+    runs: Annotated[Path, typer.Option(metavar="FOLDER", help="where the trained models are kept")] = Path("frontier"),
+    output: Annotated[
+        Path | None, typer.Option("-o", metavar="PATH", help="write a page to this HTML file, which opens offline")
+    ] = None,
+    json: JsonPath = None,
+    jobs: Annotated[int, typer.Option(min=0, help="processes of the search; 0: as many as there are processors")] = 0,
+) -> None:
+    """Lay accuracy against EDP: a model pruned by many patterns on several designs, then with a pattern for each layer.
+
+    A pattern per layer is chosen by what pruning a layer alone does to the loss and by what the design gains. Budgets are chosen on
+    the validation split; the test split is reported. Models that were trained are not trained again.
+    """
+    from sparseloom import document
+    from sparseloom.prune.record import Settings
+    from sparseloom.prune_command import frontier_of, require_torch
+    from sparseloom.report.frontier import PATTERNS
+
+    document.require_writable(json, output)
+    require_torch()
+    settings = Settings(
+        model, _data_of(model, data), str(weights or ""), pretrain=_pretrain(model, weights, pretrain), epochs=epochs,
+        learning_rate=lr, optimiser=optimiser, batch=batch, seed=seed,
+    )  # fmt: skip
+    _announce_compilation()
+    code = frontier_of(
+        settings, [name.strip() for name in designs.split(",") if name.strip()],
+        list(PATTERNS) if patterns is None else [each.strip() for each in patterns.split(";") if each.strip()],
+        [_points(each) for each in budgets.split(",")], candidates, node, _seconds(budget), jobs, runs, output, json,
+    )  # fmt: skip
+    if code:
+        raise typer.Exit(code)
+
+
+def _data_of(model: str, data: str) -> str:
+    """The data of a model, where none are named: those that ours start with."""
+    from sparseloom.prune.models import DATA
+
+    if not data and ":" in model:
+        raise InputError(Fault("no data are named for a model of your own", path="data", fix="as --data mydata.py:loaders"))
+    return data or DATA.get(model, "digits")
+
+
+def _pretrain(model: str, weights: Path | None, epochs: int | None) -> int:
+    """Epochs of dense training: models of ours are untrained."""
+    if epochs is not None:
+        return epochs
+    return 0 if ":" in model or weights is not None else 30
+
+
+def _points(text: str) -> float:
+    """A share of samples, of a number of points."""
+    try:
+        share = float(text) / 100
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise InputError(Fault(f"'{text.strip()}' is no accuracy that may be lost", path="budgets", fix="write points, as 0,0.5,1"))
+    return share
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -68,3 +69,33 @@ def import_network(target: str, data: str, samples: int, output: Path, tensors: 
     if tensors is not None:
         files = write_tensors(found, tensors)
         print(f"{len(files)} workloads with the tensors of one sample: {tensors}", file=sys.stderr)
+
+
+def frontier_of(
+    settings: Settings, designs: list[str], patterns: list[str], budgets: list[float], candidates: int, node_nm: float,
+    budget_s: float, jobs: int, folder: Path, output: Path | None, json_path: Path | None,
+) -> int:  # fmt: skip
+    """Train, search, print, write; an exit code."""
+    require_torch()
+    from sparseloom.arch.technology import Technology
+    from sparseloom.report.frontier import frontier
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not sys.stderr.isatty(), transient=True) as progress:
+        bar = progress.add_task("starting", total=None)
+        try:
+            found = frontier(
+                settings, designs, folder, patterns=patterns, budgets=budgets, candidates=candidates,
+                technology=Technology(node_nm), budget_s=budget_s, jobs=jobs or os.cpu_count() or 1,
+                watch=lambda what, done, total: progress.update(bar, description=what, completed=done, total=total),
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            print(f"interrupted: the same command goes on, models that were trained are in {folder}", file=sys.stderr)
+            return INTERRUPTED
+    if json_path is not None:
+        found.to_json(json_path)
+    if output is not None:
+        found.to_html(output)
+        print(f"the page is {output}", file=sys.stderr)
+    print(found)
+    return 0

@@ -117,7 +117,7 @@ def import_model(
         ImportedLayer(
             layer, operation.kind, dict(operation.sizes),
             {o.tensor: nonzeros[layer, o.tensor] / max(points[layer, o.tensor], 1) for o in operation.operands},
-            _chain(patterns.get(named(layer))), named(layer) if operation.weight is not None else "", masks.get(layer),
+            chain_text(patterns.get(named(layer))), named(layer) if operation.weight is not None else "", masks.get(layer),
         )
         for layer, operation in seen.items()
     )  # fmt: skip
@@ -186,7 +186,7 @@ def _array(value: Any) -> NDArray[Any]:
     return np.asarray(tensor.float().numpy() if tensor.is_floating_point() else tensor.numpy())
 
 
-def _chain(pattern: Pattern | None) -> str:
+def chain_text(pattern: Pattern | None) -> str:
     """A pattern as hardware knows it: rules along the channels; "" for others, of which a density is left."""
     if pattern is None or len(pattern.alternatives) > 1:
         return ""

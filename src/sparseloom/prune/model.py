@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import torch
@@ -23,18 +24,19 @@ _PROJECTIONS: Final = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_pr
 def weights_of(model: nn.Module, example: object = None) -> tuple[Weight, ...]:
     """The weights of convolutions, linear layers and attention's projections. With an ``example`` of the inputs (one, or a
     tuple or mapping of arguments) in the order in which the model first uses them, else in that of their registration."""
-    found = dict[int, Weight]()
+    found = dict[int, int]()
     names = {id(parameter): name for name, parameter in _parameters(model)}
     weights = list[Weight]()
     for path, module in _ordered(model, example):
         for parameter, kind, stored, groups in _of(module):
             tensor = original(module, parameter)
-            first = found.get(id(tensor))
             own = f"{path}.{parameter}" if path else parameter
-            tied = first.name if first else names[id(tensor)] if names[id(tensor)] != own else ""
-            weight = Weight(path, parameter, kind, stored, tuple(tensor.shape), groups, tied)
-            found.setdefault(id(tensor), weight)
-            weights.append(weight)
+            first = found.setdefault(id(tensor), len(weights))
+            tied = names[id(tensor)] if names[id(tensor)] != own else ""
+            if first < len(weights):  # neither can be masked without the other
+                tied = weights[first].name
+                weights[first] = replace(weights[first], tied=weights[first].tied or own)
+            weights.append(Weight(path, parameter, kind, stored, tuple(tensor.shape), groups, tied))
     return tuple(weights)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from sparseloom.fibertree.pattern import Pattern
 from sparseloom.prune.model import original, weights_of
 from sparseloom.prune.placement import USUAL, Asked, Choice, Placement, plan
 from sparseloom.prune.schedule import ONCE, Schedule
+from sparseloom.prune.weight import Weight
 
 Scores = Callable[[nn.Module], Mapping[str, Tensor]]
 """The importance of every point of the weights of a model, by the weights' names; see :mod:`sparseloom.prune.importance`."""
@@ -69,7 +70,7 @@ class Sparsifier:
         self.model = model
         self.schedule, self.importance, self.norm, self.seed = schedule, importance, norm, seed
         parsed = Pattern.parse(pattern) if isinstance(pattern, str) else pattern
-        self.placements = plan(weights_of(model, example), (parsed, density), choice, layers)
+        self.placements = plan(self._weights(example), (parsed, density), choice, layers)
         self.epoch = 0
         self._shares: dict[str, float] = {}
 
@@ -77,7 +78,7 @@ class Sparsifier:
     def pruned(self) -> tuple[Placement, ...]:
         return tuple(placement for placement in self.placements if placement.pattern is not None)
 
-    def prepare(self) -> Sparsifier:
+    def prepare(self) -> Self:
         """Mask every weight that is pruned, with nothing removed yet. Raises InputError for values that are not finite."""
         faults = []
         for placement in self.pruned:
@@ -88,9 +89,7 @@ class Sparsifier:
         if faults:
             raise InputError(faults)
         for placement in self.pruned:
-            weight = placement.weight
-            module = self.model.get_submodule(weight.module)
-            parametrize.register_parametrization(module, weight.parameter, Masked(getattr(module, weight.parameter)))
+            self._attach(placement)
         return self
 
     def step(self) -> None:
@@ -105,7 +104,7 @@ class Sparsifier:
         self._shares = shares
         if not changed:
             return
-        scores = self.importance(self.model) if self.importance and self.schedule.way != "fixed" else {}
+        scores = self._scores(changed)
         rng = np.random.default_rng(self.seed)
         for placement in changed:
             name = placement.weight.name
@@ -120,17 +119,7 @@ class Sparsifier:
         """What to add to the loss: the group lasso of the schedule ``penalty`` on the units that would be removed now, each
         by its Euclidean norm times the root of its points; else 0."""
         total = torch.zeros((), device=next(self.model.parameters()).device)
-        if self.schedule.way != "penalty" or self.epoch > self.schedule.epochs:
-            return total
-        for placement in self.pruned:
-            tensor = self._original(placement)
-            units = torch.from_numpy(placement.units().ravel()).to(tensor.device)
-            removed = torch.from_numpy(~self._mask(placement, 1.0, None).ravel()).to(tensor.device)
-            squares = torch.zeros(int(units.max()) + 1, dtype=tensor.dtype, device=tensor.device)
-            squares = squares.index_add(0, units[removed], tensor.reshape(-1)[removed] ** 2)
-            size = units.numel() / squares.numel()
-            total = total + size**0.5 * (squares[squares > 0] + 1e-12).sqrt().sum()
-        return self.schedule.penalty * total
+        return sum((self._lasso(placement) for placement in self.pruned), total)
 
     @property
     def masks(self) -> dict[str, BoolArray]:
@@ -141,8 +130,7 @@ class Sparsifier:
         """Take the parametrizations away: what was masked is zero. The masks, by the name of the weight."""
         masks = self.masks
         for placement in self.pruned:
-            module = self.model.get_submodule(placement.weight.module)
-            parametrize.remove_parametrizations(module, placement.weight.parameter, leave_parametrized=True)
+            self._detach(placement)
         return masks
 
     def state_dict(self) -> dict[str, Any]:
@@ -152,15 +140,53 @@ class Sparsifier:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.epoch, self._shares = int(state["epoch"]), dict(state["shares"])
 
+    def _scores(self, placements: list[Placement]) -> Mapping[str, Tensor]:
+        """The importance of points, where it is not their magnitude. Raises InputError where it is missing for a weight."""
+        if self.importance is None or self.schedule.way == "fixed":
+            return {}
+        found = self.importance(self.model)
+        missing = [placement.weight.name for placement in placements if placement.weight.name not in found]
+        if missing:
+            what = f"the importance of {', '.join(missing[:4])} is missing"
+            raise InputError(Fault(what, path="importance", fix="return a tensor for each weight, by its name"))
+        return found
+
     def _mask(self, placement: Placement, share: float, scores: Tensor | None) -> BoolArray:
-        values = self._original(placement).detach().cpu().numpy()
-        own = None if scores is None else scores.detach().cpu().numpy()
+        values = _array(self._original(placement))
+        own = None if scores is None else _array(scores)
         if share == 0:
             return np.ones_like(values, dtype=np.bool_)
         if self.schedule.way != "incremental" or share == 1:
             return placement.mask(values, self.norm, own, share)
         final = placement.mask(values, self.norm, own)
         return final | _most_important(np.abs(values if own is None else own), ~final, placement.units(), 1 - share)
+
+    def _lasso(self, placement: Placement) -> Tensor:
+        """The part of :meth:`penalty` of one weight."""
+        tensor = self._original(placement)
+        if self.schedule.way != "penalty" or self.epoch > self.schedule.epochs:
+            return torch.zeros((), device=tensor.device)
+        units = torch.tensor(placement.units().ravel(), device=tensor.device)
+        removed = torch.from_numpy(~self._mask(placement, 1.0, None).ravel()).to(tensor.device)
+        squares = torch.zeros(int(units.max()) + 1, dtype=tensor.dtype, device=tensor.device)
+        squares = squares.index_add(0, units[removed], tensor.reshape(-1)[removed] ** 2)
+        size = units.numel() / squares.numel()
+        lasso: Tensor = size**0.5 * (squares[squares > 0] + 1e-12).sqrt().sum()
+        return self.schedule.penalty * lasso
+
+    def _weights(self, example: object) -> tuple[Weight, ...]:
+        return weights_of(self.model, example)
+
+    def _attach(self, placement: Placement) -> None:
+        """Let the model read a weight through a mask."""
+        weight = placement.weight
+        module = self.model.get_submodule(weight.module)
+        parametrize.register_parametrization(module, weight.parameter, Masked(getattr(module, weight.parameter)))
+
+    def _detach(self, placement: Placement) -> None:
+        """Make what was masked zero, and take the mask away."""
+        module = self.model.get_submodule(placement.weight.module)
+        parametrize.remove_parametrizations(module, placement.weight.parameter, leave_parametrized=True)
 
     def _original(self, placement: Placement) -> Tensor:
         return original(self.model.get_submodule(placement.weight.module), placement.weight.parameter)
@@ -169,6 +195,11 @@ class Sparsifier:
         module = self.model.get_submodule(placement.weight.module)
         found: Masked = module.parametrizations[placement.weight.parameter][0]  # type: ignore[index, assignment]
         return found
+
+
+def _array(tensor: Tensor) -> Any:
+    """A tensor of any floating-point type, on any device, in NumPy."""
+    return tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32)).cpu().numpy()
 
 
 def _most_important(importance: Any, among: BoolArray, units: Any, share: float) -> BoolArray:

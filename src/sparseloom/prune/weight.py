@@ -19,8 +19,9 @@ KERNEL: Final = ("R", "S")
 class Weight:
     """A weight tensor: ``stored`` names its ranks in the order of its axes, ``sizes`` their coordinates.
 
-    M counts filters or outputs, C channels or inputs, R and S (T too, of a volume) the places of a kernel. With ``groups``,
-    M and C are those of one group and M is stored group by group. ``tied`` names another parameter that is the same tensor.
+    M counts filters or outputs, C channels or inputs, R and S (T too, of a volume) the places of a kernel. A rank may be
+    stored as several axes, ``C1`` outside ``C0``. With ``groups``, M and C are those of one group; M is stored group by group,
+    unless G is an axis of its own. ``tied`` names another parameter that is the same tensor.
 
     >>> linear = Weight("fc", "weight", "linear", ("M", "C"), (10, 84))
     >>> linear.ranks, linear.shape
@@ -50,9 +51,10 @@ class Weight:
     @property
     def shape(self) -> tuple[int, ...]:
         """Coordinates of :attr:`ranks`."""
-        size = {"R": 1, "S": 1, **dict(zip(self.stored, self.sizes, strict=True)), "G": self.groups}
-        size["M"] //= self.groups
-        return tuple(size[rank] for rank in self.ranks)
+        size = {rank: prod(self.sizes[axis] for axis in self._axes(rank)) for rank in self.ranks}
+        if self.groups > 1 and not self._axes("G"):
+            size |= {"G": self.groups, "M": size["M"] // self.groups}
+        return tuple(size.values())
 
     @property
     def points(self) -> int:
@@ -65,11 +67,18 @@ class Weight:
 
     def seen(self, tensor: NDArray[np.generic]) -> NDArray[np.generic]:
         """A tensor as it is stored, by :attr:`ranks`."""
-        order = [self.stored.index(rank) for rank in self.ranks if rank in self.stored]
-        return tensor.transpose(order).reshape(self.shape)
+        return tensor.transpose(self._order).reshape(self.shape)
 
     def as_stored(self, tensor: NDArray[np.generic]) -> NDArray[np.generic]:
         """The inverse of :meth:`seen`."""
-        order = [rank for rank in self.ranks if rank in self.stored]
-        size = dict(zip(self.stored, self.sizes, strict=True))
-        return tensor.reshape([size[rank] for rank in order]).transpose([order.index(rank) for rank in self.stored])
+        return tensor.reshape([self.sizes[axis] for axis in self._order]).transpose(np.argsort(self._order))
+
+    @property
+    def _order(self) -> list[int]:
+        """The stored axes, in the order of :attr:`ranks`."""
+        return [axis for rank in dict.fromkeys(("G", *self.ranks)) for axis in self._axes(rank)]
+
+    def _axes(self, rank: str) -> list[int]:
+        """The stored axes of a rank, outermost first."""
+        split = {int(own[1:] or 0): axis for axis, own in enumerate(self.stored) if own[0] == rank}
+        return [split[number] for number in sorted(split, reverse=True)]
