@@ -200,8 +200,20 @@ class Reshape(Node):
         return values[0].reshape(len(values[0]), *self.shape)
 
 
+@dataclass(frozen=True, eq=False)
+class Pad(Node):
+    """Zeros around the last ranks: (before, after) of each, the last rank first."""
+
+    ends: tuple[int, ...] = ()
+    kind: ClassVar[str] = "pad"
+
+    def run(self, values: Sequence[IntArray], positions: Sequence[int]) -> IntArray:
+        pairs = [(self.ends[n], self.ends[n + 1]) for n in range(0, len(self.ends), 2)]
+        return np.pad(values[0], [(0, 0)] * (values[0].ndim - len(pairs)) + pairs[::-1])
+
+
 KINDS: Final[dict[str, type[Node]]] = {
-    node.kind: node for node in (Input, Conv, Linear, Add, Concat, MaxPool, AveragePool, Relu, Reshape)
+    node.kind: node for node in (Input, Conv, Linear, Add, Concat, MaxPool, AveragePool, Relu, Reshape, Pad)
 }
 
 

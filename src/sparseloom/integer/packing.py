@@ -39,9 +39,11 @@ class PackedBlocks:
 
     def unpacked(self) -> NDArray[np.int64]:
         """The tensor."""
+        if not self.bound:
+            return np.zeros((*self.masks.shape[:-1], self.size), np.int64)
         there = (self.masks[..., None] >> np.arange(self.block, dtype=np.uint64)) & np.uint64(1) != 0
         place = np.cumsum(there, axis=-1) - 1
-        values = np.take_along_axis(self.values.astype(np.int64), np.clip(place, 0, max(self.bound - 1, 0)), axis=-1)
+        values = np.take_along_axis(self.values.astype(np.int64), np.clip(place, 0, self.bound - 1), axis=-1)
         whole = np.where(there, values, 0)
         return np.asarray(whole.reshape(*whole.shape[:-2], -1)[..., : self.size])
 

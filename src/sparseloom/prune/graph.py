@@ -101,6 +101,17 @@ def average(values: Tensor, window: tuple[int, int], stride: tuple[int, int], pa
     return functional.avg_pool2d(values, window, stride, padding, divisor_override=1) * (factor * 2.0**-shift)
 
 
+def zeros_around(node: fx.Node) -> tuple[int, ...] | None:
+    """The numbers of zeros that a node adds at the ends of ranks, the last rank first; None if it is no padding with zeros."""
+    if operator(node) not in ("pad", "constant_pad_nd"):
+        return None
+    mode = [argument for argument in node.args[2:] if isinstance(argument, str)]
+    value = [argument for argument in node.args[2:] if isinstance(argument, int | float)]
+    ends = [int(end) for end in node.args[1]]  # type: ignore[union-attr, arg-type]
+    plain = mode in ([], ["constant"]) and not any(value) and min(ends) >= 0
+    return tuple(ends) if plain else None
+
+
 def held(model: fx.GraphModule, node: Any) -> Tensor | None:
     """The tensor of a node that takes one from the model; None for others."""
     if not isinstance(node, fx.Node) or node.op != "get_attr":

@@ -12,9 +12,22 @@ from numpy.typing import NDArray
 from torch import fx
 
 from sparseloom.errors import Fault, InputError
-from sparseloom.integer.graph import Add, AveragePool, Concat, Conv, Graph, Input, Linear, MaxPool, Node, Relu, Reshape
+from sparseloom.integer.graph import (
+    Add,
+    AveragePool,
+    Concat,
+    Conv,
+    Graph,
+    Input,
+    Linear,
+    MaxPool,
+    Node,
+    Pad,
+    Relu,
+    Reshape,
+)
 from sparseloom.integer.position import quantised
-from sparseloom.prune.graph import bound, held, is_tensor, operator, sides
+from sparseloom.prune.graph import bound, held, is_tensor, operator, sides, zeros_around
 from sparseloom.prune.quantiser import Quantiser
 
 
@@ -118,7 +131,9 @@ class _Reading:
         sources = [source for source in node.all_input_nodes if is_tensor(source) and not _holds(source)]
         if not sources:
             return
-        reader = self._bound if bound(node) else self.readers.get(operator(node))
+        reader = (
+            self._bound if bound(node) else self._padding if zeros_around(node) else self.readers.get(operator(node))
+        )
         if reader is None or not self._ends_rounded(node):
             self.without[operator(node)] += 1
             self.names[node] = node.name
@@ -188,6 +203,9 @@ class _Reading:
         limit = bound(node)
         assert limit is not None
         self._keep(Relu(node.name, inputs, self.positions[node], limit.most), node)
+
+    def _padding(self, node: fx.Node, inputs: tuple[str, ...]) -> None:
+        self._keep(Pad(node.name, inputs, self.positions[node], zeros_around(node) or ()), node)
 
     def _reshape(self, node: fx.Node, inputs: tuple[str, ...]) -> None:
         shape = tuple(int(size) for size in node.meta["val"].shape[1:])

@@ -19,7 +19,7 @@ from sparseloom.fibertree.density import BoolArray
 from sparseloom.integer.arithmetic import SHIFT_CUT, bias_shifts
 from sparseloom.integer.graph import Graph
 from sparseloom.prune.data import Batch
-from sparseloom.prune.graph import WEIGHTED, bound, cleaned, exported, is_tensor, operator
+from sparseloom.prune.graph import WEIGHTED, bound, cleaned, exported, is_tensor, operator, zeros_around
 from sparseloom.prune.integers import integers, positions_of, quantiser_behind, quantiser_of
 from sparseloom.prune.quantiser import Quantiser
 
@@ -149,7 +149,9 @@ class _Insertion:
                 self._after(node)
             elif kind in ("add", "cat", "average") and self._all_rounded(node):
                 self._after(node)
-            elif (kind in _SHAPES or kind == "max_pool2d" or bound(node)) and self._all_rounded(node):
+            elif (kind in _SHAPES or kind == "max_pool2d" or bound(node) or zeros_around(node)) and self._all_rounded(
+                node
+            ):
                 self.rounded.add(node)
         self.graph.lint()
         self.model.recompile()
