@@ -66,11 +66,11 @@ def traced(model: nn.Module, example: Any) -> Traced:
     except (
         Exception
     ) as error:  # of many kinds: control flow by values, types of outputs, operators without a shape rule
-        return _ByDispatch(model, _line(error)[:160])
-    return _ByExport(program)
+        return ByDispatch(model, _line(error)[:160])
+    return ByExport(program)
 
 
-class _ByExport(Traced):
+class ByExport(Traced):
     """By the graph of ``torch.export``."""
 
     way = "export"
@@ -128,7 +128,7 @@ class _ByExport(Traced):
 
 
 class _Interpreter(fx.Interpreter):
-    def __init__(self, traced: _ByExport, see: See) -> None:
+    def __init__(self, traced: ByExport, see: See) -> None:
         super().__init__(traced._module)
         self._traced, self._show = traced, see
 
@@ -142,7 +142,7 @@ class _Interpreter(fx.Interpreter):
         return super().run_node(node)
 
 
-class _ByDispatch(Traced):
+class ByDispatch(Traced):
     """By the operators that the model calls when it runs."""
 
     way = "trace"
@@ -163,7 +163,7 @@ class _ByDispatch(Traced):
 
 
 class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    def __init__(self, traced: _ByDispatch, model: nn.Module, see: See) -> None:
+    def __init__(self, traced: ByDispatch, model: nn.Module, see: See) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._traced, self._show = traced, see
         self._taken = Counter[str]()

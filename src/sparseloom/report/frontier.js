@@ -26,7 +26,7 @@ function front(points) {
     if (!found.length || point.edp < found[found.length - 1].edp) found.push(point);
   return found;
 }
-const axis = extra => ({ gridcolor: css("--line"), linecolor: css("--soft"), zeroline: false, ticks: "", fixedrange: true,
+const axis = extra => ({ gridcolor: css("--line"), linecolor: css("--soft"), zeroline: false, ticks: "",
   automargin: true, tickfont: { size: 12 }, ...extra, title: { text: extra.title, font: { size: 13 }, standoff: 10 } });
 
 function draw() {
@@ -43,7 +43,7 @@ function draw() {
     line: { color: css("--ink"), width: 1.5, dash: "dot", shape: "hv" } };
   Plotly.react(at("front-plot"), [line, ...traces], {
     height: 460, font: { family, size: 12, color: css("--ink") }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    dragmode: false, hovermode: "closest", margin: { l: 64, r: 16, t: 12, b: 48 },
+    dragmode: "zoom", hovermode: "closest", margin: { l: 64, r: 16, t: 12, b: 48 },
     hoverlabel: { bgcolor: css("--card"), bordercolor: css("--soft"), align: "left", font: { color: css("--ink"), size: 12, family } },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--soft"), activecolor: css("--ink") },
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 13 } },

@@ -23,7 +23,7 @@ from sparseloom.prune.record import WEIGHTS, Record, Settings
 from sparseloom.report.comparison import Comparison, compare, set_up
 from sparseloom.results.table import table
 from sparseloom.search.comparison import Contender
-from sparseloom.search.frontier import Assignment, Budgeted, Cost, Losses, Point, budgeted, chain, edp, front
+from sparseloom.search.frontier import Assignment, Budgeted, Cost, Losses, Point, budgeted, chain, edp, front, next_step
 
 PATTERNS: Final = (
     "C0(2:4)", "C1(2:3)->C0(2:4)", "C1(2:4)->C0(2:4)", "C1(2:6)->C0(2:4)", "C1(2:8)->C0(2:4)", "C0(4:8)", "C0(2:8)",
@@ -38,6 +38,9 @@ DENSE: Final = "dense"
 SPLITS: Final = ("validation", "test")
 VARIANT: Final = " | "
 """Between the name of a layer and that of its pattern."""
+
+ByDesign = Mapping[str, Mapping[str, Mapping[str, Cost]]]
+"""What layers take, by design, layer and pattern."""
 
 Watch = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and of how much."""
@@ -55,7 +58,7 @@ class Frontier:
     points: tuple[Point, ...]
     budgets: tuple[Budgeted, ...]
     losses: Losses
-    costs: Mapping[str, Mapping[str, Mapping[str, Cost]]]
+    costs: ByDesign
     refused: tuple[str, ...]
     patterns: tuple[str, ...]
 
@@ -152,8 +155,8 @@ def frontier(
     jobs: int = 1,
     watch: Watch | None = None,
 ) -> Frontier:
-    """Train and prune a model by each of the ``patterns`` and by up to so many ``candidates`` for each design with a pattern
-    per layer, and evaluate all on the designs.
+    """Train and prune a model by each of the ``patterns``, and with a pattern per layer: so many ``candidates`` for each design from
+    the least EDP to the least loss, then as many that are one step from the best within a budget; evaluate all on the designs.
 
     ``settings`` say the model, data and training; its pattern is not used. Every model starts from the same dense one and is
     trained as long as the dense one it is compared with. Candidates are chosen by what pruning a layer alone adds to the
@@ -177,13 +180,9 @@ def frontier(
     comparison = work.compare(contenders, technology, budget_s, jobs)
     costs = {contender.name: work.costs(comparison, contender.name) for contender in contenders}
     losses = work.losses()
-    work.train_per_layer(costs, losses, candidates)
-    points = [
-        Point(label, design, assignment, work.accuracy(label), edp(own, assignment), label in (DENSE, *asked))
-        for label, assignment in work.assignments.items()
-        for design, own in costs.items()
-        if isfinite(edp(own, assignment))
-    ]
+    work.train_chains(costs, losses, candidates)
+    work.refine(costs, losses, candidates, budgets)
+    points = work.points(costs)
     held = tuple(budgeted(points, work.accuracy(DENSE)["validation"], budgets))
     return Frontier(
         settings, tuple(costs), str(technology), work.accuracy(DENSE), tuple(points), held, losses, costs,
@@ -297,20 +296,55 @@ class _Work:
         by_weight = sensitivities(model, data.validation, plans)
         return {layer.name: by_weight.get(layer.weight, {DENSE: 0.0}) for layer in self.layers}
 
-    def train_per_layer(self, costs: Mapping[str, Mapping[str, Mapping[str, Cost]]], losses: Losses, most: int) -> None:
+    def train_chains(self, costs: ByDesign, losses: Losses, most: int) -> None:
         """For each design, models with a pattern for each layer, from the least EDP to the least loss."""
-        wanted = dict[str, Assignment]()
-        for design, own in costs.items():
+        wanted = list[Assignment]()
+        for own in costs.values():
             if all(own.values()):
-                for number, assignment in enumerate(chain(own, losses, most), start=1):
-                    if assignment not in [*self.assignments.values(), *wanted.values()]:
-                        wanted[f"per layer {number} ({design})"] = assignment
+                wanted += [
+                    each for each in chain(own, losses, most) if each not in [*self.assignments.values(), *wanted]
+                ]
+        for number, assignment in enumerate(wanted):
+            self.tell("per layer", number, len(wanted))
+            self._train(assignment)
+
+    def refine(self, costs: ByDesign, losses: Losses, most: int, budgets: Sequence[float]) -> None:
+        """For each design so many models more, each one step in one layer from the best that was found within some budget."""
+        number = 0
+        for design, own in costs.items():
+            left = most if all(own.values()) else 0
+            while left:
+                held = budgeted(self.points({design: own}), self.accuracy(DENSE)["validation"], budgets)
+                bests = {each.best.name: each.best for each in held if each.best is not None}
+                steps = [
+                    next_step(own, losses, best.assignment, list(self.assignments.values())) for best in bests.values()
+                ]
+                fresh = [step for number, step in enumerate(steps) if step is not None and step not in steps[:number]][
+                    :left
+                ]
+                if not fresh:
+                    break
+                for step in fresh:
+                    self.tell(f"steps for {design}", number, most * len(costs))
+                    self._train(step)
+                    number += 1
+                left -= len(fresh)
+
+    def _train(self, assignment: Assignment) -> None:
         weights = {layer.name: layer.weight for layer in self.layers}
-        for number, (label, chosen) in enumerate(wanted.items()):
-            self.tell(label, number, len(wanted))
-            layers = tuple((weights[layer], *self.asked[pattern]) for layer, pattern in chosen.items() if pattern != DENSE)
-            self.records[label], _ = self._run("per-layer", pattern=DENSE, density=None, layers=layers)
-            self.assignments[label] = chosen
+        layers = tuple((weights[layer], *self.asked[label]) for layer, label in assignment.items() if label != DENSE)
+        name = f"per layer {len(self.assignments) - len(self.asked)}"
+        self.records[name], _ = self._run("per-layer", pattern=DENSE, density=None, layers=layers)
+        self.assignments[name] = assignment
+
+    def points(self, costs: ByDesign) -> list[Point]:
+        """Every trained model on every design that runs all its layers."""
+        return [
+            Point(label, design, assignment, self.accuracy(label), edp(own, assignment), label in (DENSE, *self.asked))
+            for label, assignment in self.assignments.items()
+            for design, own in costs.items()
+            if isfinite(edp(own, assignment))
+        ]
 
     def accuracy(self, label: str) -> Mapping[str, float]:
         return self.records[label].accuracies["pruned"]

@@ -5,9 +5,9 @@ Source of the picture: Wu, thesis (2023), Fig. 6-11; a pattern per layer goes be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, log
 from typing import Final
 
 import numpy as np
@@ -120,6 +120,23 @@ def chain(costs: Costs, losses: Losses, most: int) -> list[dict[str, str]]:
     wanted = np.linspace(logs[0], logs[-1], most)
     picked = sorted({int(np.abs(logs - each).argmin()) for each in wanted})
     return [known[number] for number in picked]
+
+
+def next_step(
+    costs: Costs, losses: Losses, assignment: Assignment, tried: Collection[Assignment]
+) -> dict[str, str] | None:
+    """The assignment that differs in one layer, has less EDP and was not tried, with the most gain in ln EDP for what it
+    adds to the loss; None if there is none."""
+    here = edp(costs, assignment)
+    steps = list[tuple[float, dict[str, str]]]()
+    for layer, own in costs.items():
+        for pattern in own:
+            there = {**assignment, layer: pattern}
+            gain = log(here / edp(costs, there)) if here < inf else 0.0
+            if gain > 1e-9 and there not in tried:
+                added = losses[layer].get(pattern, 0.0) - losses[layer].get(assignment[layer], 0.0)
+                steps.append((gain / max(added, 1e-6), there))
+    return max(steps, key=lambda step: step[0])[1] if steps else None
 
 
 def front(points: Sequence[Point], split: str = "validation") -> list[Point]:
