@@ -450,7 +450,7 @@ def _layer_pattern(text: str) -> tuple[str, str, float | None]:
 def import_(
     target: Annotated[
         str,
-        typer.Argument(help="a folder of `prune`, a function that returns a model, as mymodel.py:build, or lenet5 ..."),
+        typer.Argument(help="a folder of `prune`, an ONNX file, a function that returns a model, as mymodel.py:build, lenet5 ..."),
     ],
     data: Annotated[str, typer.Option(help="what to run it on, as for `prune`; by default the data of the run")] = "",
     samples: Annotated[

@@ -14,15 +14,15 @@ from sparseloom.prune.record import Settings
 from sparseloom.report.pruning import text
 
 
-def require_torch() -> None:
-    """Raises InputError where PyTorch is not installed."""
+def require_torch(*more: str) -> None:
+    """Raises InputError where PyTorch, or a library that is needed with it, is not installed."""
     import importlib.util
 
-    missing = [name for name in ("torch", "sklearn") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("torch", "sklearn", *more) if importlib.util.find_spec(name) is None]
     if missing:
-        what = f"pruning needs {' and '.join(missing)}, not installed here"
-        fix = "pip install 'sparseloom[prune]' (on a machine without a GPU install the CPU build of torch first)"
-        raise InputError(Fault(what, fix=fix))
+        extras = "prune,onnx" if more else "prune"
+        fix = f"pip install 'sparseloom[{extras}]' (on a machine without a GPU install the CPU build of torch first)"
+        raise InputError(Fault(f"this needs {' and '.join(missing)}, not installed here", fix=fix))
 
 
 def prune_model(settings: Settings, folder: Path, json_path: Path | None) -> int:
@@ -53,7 +53,7 @@ def prune_model(settings: Settings, folder: Path, json_path: Path | None) -> int
 
 def import_network(target: str, data: str, samples: int, output: Path, tensors: Path | None) -> None:
     """Import, print, write."""
-    require_torch()
+    require_torch(*(("onnx", "onnxruntime") if target.endswith(".onnx") else ()))
     from sparseloom import document
     from sparseloom.prune.imported import write_tensors
     from sparseloom.prune.source import imported

@@ -126,12 +126,12 @@ def import_model(
 
 def write_tensors(imported: Imported, folder: Path) -> list[Path]:
     """A workload file for each layer whose tensors were kept, and the masks beside it, for the density model of actual data."""
-    written = []
+    written, taken = list[Path](), set[str]()
     folder.mkdir(parents=True, exist_ok=True)
     for layer, made in zip(imported.layers, imported.network.layers, strict=True):
         if not layer.masks:
             continue
-        stem = re.sub(r"[^\w.-]", "_", layer.name)
+        stem = _stem(layer.name, taken)
         tensors = []
         for tensor, mask in layer.masks.items():
             path = folder / f"{stem}.{tensor}.npy"
@@ -151,6 +151,17 @@ def write_tensors(imported: Imported, folder: Path) -> list[Path]:
     return written
 
 
+def _stem(name: str, taken: set[str]) -> str:
+    """A file name for a layer that no other has."""
+    bare = stem = re.sub(r"[^\w.-]", "_", name)
+    number = 1
+    while stem.lower() in taken:
+        number += 1
+        stem = f"{bare}-{number}"
+    taken.add(stem.lower())
+    return stem
+
+
 def _as_tensor(layer: Layer, tensor: str, mask: BoolArray, imported: ImportedLayer) -> BoolArray:
     """A mask by the ranks that the layer's einsum gives the tensor: inputs of a convolution with their padding, as far as
     windows reach."""
@@ -164,9 +175,7 @@ def _as_tensor(layer: Layer, tensor: str, mask: BoolArray, imported: ImportedLay
         grown = [max(0, wanted - there) for wanted, there in zip((rows, columns), padded.shape[2:], strict=True)]
         padded = np.pad(padded, ((0, 0), (0, 0), (0, grown[0]), (0, grown[1])))
         return padded[:, :, :rows, :columns].reshape(shape)
-    if tensor == "W" and mask.shape != tuple(shape) and mask.T.shape == tuple(shape):
-        return mask.T.copy()
-    return np.broadcast_to(mask, shape).copy() if mask.size != np.prod(shape) else mask.reshape(shape)
+    return np.ascontiguousarray(mask.reshape(shape))
 
 
 def _counted(operand: Operand, keep: bool) -> tuple[float, int, BoolArray | None]:
@@ -176,7 +185,7 @@ def _counted(operand: Operand, keep: bool) -> tuple[float, int, BoolArray | None
     array = _array(operand.value)
     # masks are true where scores stay, or numbers that are added to them, far below zero where they do not
     shown = array > -1e4 if operand.mask and array.dtype != np.bool_ else array != 0
-    return float(np.count_nonzero(shown)), shown.size, shown if keep and not operand.mask else None
+    return float(np.count_nonzero(shown)), shown.size, operand.view(shown) if keep and not operand.mask else None
 
 
 def _array(value: Any) -> NDArray[Any]:

@@ -8,18 +8,23 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Operand:
     """A tensor of a layer: its name there, and the argument that it is. The shares of an attention are none: what its
-    ``mask``, the argument, leaves of them, or their ``density``."""
+    ``mask``, the argument, leaves of them, or their ``density``. ``view`` lays an array of the argument's shape out as the layer
+    has the tensor."""
 
     tensor: str
     value: Any = None
     density: float | None = None
     mask: bool = False
+    view: Callable[[NDArray[Any]], NDArray[Any]] = field(default=lambda array: array)
 
 
 @dataclass(frozen=True)
@@ -104,22 +109,26 @@ def _linear(call: Call) -> list[Operation]:
     source, weight = call.values["input"], call.values["weight"]
     if not call.constant(weight):
         return _product(source, weight, transposed=True)
-    return [_fully_connected(source, weight, weight.shape[1], weight.shape[0], call.get("bias") is not None)]
+    return [_fully_connected(source, weight, call.get("bias") is not None)]
 
 
-def _fully_connected(source: Any, weight: Any, inputs: int, outputs: int, bias: bool) -> Operation:
-    rows = prod(source.shape) // inputs
-    sizes = {"rows": rows, "inputs": inputs, "outputs": outputs, "bias": bias}
-    return Operation("linear", sizes, (Operand("I", source), Operand("W", weight)), weight)
+def _fully_connected(source: Any, weight: Any, bias: bool, transposed: bool = False) -> Operation:
+    """A layer with weights [outputs, inputs], or the other way round."""
+    outputs, inputs = weight.shape[::-1] if transposed else weight.shape
+    if not prod(weight.shape):
+        raise Unsupported(f"weights of {outputs} x {inputs}")
+    sizes = {"rows": prod(source.shape) // inputs, "inputs": inputs, "outputs": outputs, "bias": bias}
+    weights = Operand("W", weight, view=np.transpose) if transposed else Operand("W", weight)
+    return Operation("linear", sizes, (Operand("I", source), weights), weight)
 
 
 def _matmul(call: Call, bias: bool = False) -> list[Operation]:
     left, right = call.values["input"], call.values["other"]
     if call.constant(right) and len(right.shape) == 2:
-        return [_fully_connected(left, right, right.shape[0], right.shape[1], bias)]
+        return [_fully_connected(left, right, bias, transposed=True)]
     if call.constant(left) and len(left.shape) == 2:
         # the weights stand on the left: the same product, transposed
-        return [_fully_connected(right, left, left.shape[1], left.shape[0], bias)]
+        return [_fully_connected(right, left, bias)]
     return _product(left, right)
 
 
@@ -128,9 +137,21 @@ def _product(left: Any, right: Any, transposed: bool = False) -> list[Operation]
     a = (1, *a) if len(a) == 1 else a
     b = (*b, 1) if len(b) == 1 else b
     n, k = (b[-2], b[-1]) if transposed else (b[-1], b[-2])
-    batch = prod(_broadcast(a[:-2], b[:-2]))
-    sizes = {"batch": batch, "m": a[-2], "k": k, "n": n}
-    return [Operation("product", sizes, (Operand("A", left), Operand("B", right)))]
+    lead = _broadcast(a[:-2], b[:-2])
+    sizes = {"batch": prod(lead), "m": a[-2], "k": k, "n": n}
+    first, second = _matrices(lead, False, (a[-2], k)), _matrices(lead, transposed, (k, n))
+    return [Operation("product", sizes, (Operand("A", left, view=first), Operand("B", right, view=second)))]
+
+
+def _matrices(lead: Shape, transposed: bool, matrix: tuple[int, int]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Arrays of matrices as [batch, rows, columns], those that several share repeated."""
+
+    def view(array: NDArray[Any]) -> NDArray[Any]:
+        stored = matrix[::-1] if transposed else matrix
+        whole = np.broadcast_to(array.reshape(*array.shape[:-2], *stored), (*lead, *stored)).reshape(-1, *stored)
+        return whole.swapaxes(-1, -2) if transposed else whole
+
+    return view
 
 
 def _broadcast(a: Shape, b: Shape) -> Shape:
@@ -151,12 +172,17 @@ def _attention(call: Call) -> list[Operation]:
         shown = sum(min(row + 1, length) for row in range(rows)) / (rows * length)
     elif call.get("attn_mask") is not None:
         shown = None
+    lead = tuple(batch)
+    rows_of, keys_of = _matrices(lead, False, (rows, width)), _matrices(lead, True, (width, length))
+    values_of = _matrices(lead, False, (length, wide))
     scores = {"batch": heads, "m": rows, "k": width, "n": length}
     shares = {"batch": heads, "m": rows, "k": length, "n": wide}
     shares_of = Operand("A", call.get("attn_mask"), shown, mask=True)
     return [
-        Operation("product", scores, (Operand("A", query), Operand("B", key)), suffix="scores"),
-        Operation("product", shares, (shares_of, Operand("B", value)), suffix="values"),
+        Operation(
+            "product", scores, (Operand("A", query, view=rows_of), Operand("B", key, view=keys_of)), suffix="scores"
+        ),
+        Operation("product", shares, (shares_of, Operand("B", value, view=values_of)), suffix="values"),
     ]
 
 
@@ -166,22 +192,46 @@ def _einsum(call: Call) -> list[Operation]:
         raise Unsupported(f"einsum '{equation}' of {len(operands)} operands")
     inputs, output = equation.split("->")
     names = inputs.split(",")
-    sizes = {
-        rank: size
-        for name, operand in zip(names, operands, strict=True)
-        for rank, size in zip(name, operand.shape, strict=True)
-    }
+    sizes = dict[str, int]()
+    for name, operand in zip(names, operands, strict=True):
+        for rank, size in zip(name, operand.shape, strict=True):
+            sizes[rank] = max(size, sizes.get(rank, 1))  # one coordinate is broadcast
     left, right = (set(name) for name in names)
-    parts = dict.fromkeys(("batch", "m", "k", "n"), 1)
-    for rank, size in sizes.items():
-        key = "k" if rank not in output else "batch" if rank in left & right else "m" if rank in left else "n"
-        parts[key] *= size
-    if parts["k"] == 1 and all(rank in output for rank in sizes):
+    alone = [rank for rank in sizes if rank not in output and rank not in left & right]
+    if alone:
+        raise Unsupported(f"einsum '{equation}', which sums {', '.join(alone)} of one operand")
+    role = {
+        rank: "k" if rank not in output else "batch" if rank in left & right else "m" if rank in left else "n"
+        for rank in sizes
+    }
+    if "k" not in role.values():
         return []  # nothing is summed: elementwise, or an outer product
+    parts = {key: prod(size for rank, size in sizes.items() if role[rank] == key) for key in ("batch", "m", "k", "n")}
+    first, second = (
+        _by_role(name, role, sizes, order)
+        for name, order in zip(names, (("batch", "m", "k"), ("batch", "k", "n")), strict=True)
+    )
     if call.constant(operands[1]) and parts["batch"] == 1:
         shape = {"rows": parts["m"], "inputs": parts["k"], "outputs": parts["n"], "bias": False}
-        return [Operation("linear", shape, (Operand("I", operands[0]), Operand("W", operands[1])), operands[1])]
-    return [Operation("product", parts, (Operand("A", operands[0]), Operand("B", operands[1])))]
+        weights = Operand("W", operands[1], view=lambda array: second(array)[0].T)
+        return [Operation("linear", shape, (Operand("I", operands[0], view=first), weights), operands[1])]
+    return [
+        Operation("product", parts, (Operand("A", operands[0], view=first), Operand("B", operands[1], view=second)))
+    ]
+
+
+def _by_role(
+    name: str, role: Mapping[str, str], sizes: Mapping[str, int], order: tuple[str, ...]
+) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Arrays with the ranks of ``name`` as [batch, rows, columns], ranks of one role flattened in the order of ``sizes``."""
+    ranks = [[rank for rank in sizes if role[rank] == key and rank in name] for key in order]
+
+    def view(array: NDArray[Any]) -> NDArray[Any]:
+        moved = array.transpose([name.index(rank) for group in ranks for rank in group])
+        whole = np.broadcast_to(moved, [sizes[rank] for group in ranks for rank in group])
+        return whole.reshape([prod(sizes[rank] for rank in group) for group in ranks])
+
+    return view
 
 
 def _added(call: Call) -> list[Operation]:

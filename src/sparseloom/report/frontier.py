@@ -155,8 +155,9 @@ def frontier(
     jobs: int = 1,
     watch: Watch | None = None,
 ) -> Frontier:
-    """Train and prune a model by each of the ``patterns``, and with a pattern per layer: so many ``candidates`` for each design from
-    the least EDP to the least loss, then as many that are one step from the best within a budget; evaluate all on the designs.
+    """Train and prune a model by each of the ``patterns``, and with a pattern per layer: so many ``candidates`` for each design
+    from the least EDP to the least loss, then as many that are one step from the best within a budget; evaluate all on the
+    designs.
 
     ``settings`` say the model, data and training; its pattern is not used. Every model starts from the same dense one and is
     trained as long as the dense one it is compared with. Candidates are chosen by what pruning a layer alone adds to the
