@@ -31,7 +31,7 @@ class Alternative(ABC):
 
     @abstractmethod
     def mask(self, importance: Importance, ranks: Sequence[str], density: float | None, norm: Norm) -> BoolArray:
-        """Keep the most important points that the pattern allows; ``importance`` has the sign of the values. Of one density,
+        """Keep the most important points that the pattern allows; ``importance`` may have a sign. Of one density,
         or with ``density`` where free."""
 
     @abstractmethod

@@ -183,7 +183,7 @@ def _of_payloads(left: Importance, depth: int, norm: Norm, centre: float) -> Imp
     """The importance of the payload of each coordinate down to ``depth``, or what orders them alike."""
     points = tuple(range(depth + 1, left.ndim))
     if norm in ("mean", "l1"):
-        return np.asarray(np.abs(left).mean(axis=points))
+        return np.asarray(left.mean(axis=points))
     if norm in ("rms", "l2"):
         return np.asarray((left**2).mean(axis=points))
     own = norm == "variance" and math.prod(left.shape[depth + 1 :]) > 1

@@ -98,6 +98,8 @@ class Pattern:
         squares. Raises PatternError for values that are not finite.
         """
         weights = np.asarray(values if importance is None else importance, dtype=np.float64)
+        if importance is None and not norm.startswith("variance"):
+            weights = np.abs(weights)
         if weights.shape != np.shape(values):
             what = f"importance has shape {weights.shape}, the values have {np.shape(values)}"
             raise PatternError(Fault(what, path="importance", fix="give one importance for each value"))

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from sparseloom.errors import Fault, InputError
 from sparseloom.prune.reference import resolve
@@ -102,6 +104,10 @@ def given(name: str, value: object, batch: int = 64) -> Data:
     if isinstance(value, Data):
         return value
     if isinstance(value, Mapping):
+        missing = [split for split in SPLITS[:2] if split not in value]
+        if missing:
+            fix = "return a mapping with train, validation and, if there is one, test"
+            raise InputError([Fault(f"{name} returned no {split} split", fix=fix) for split in missing])
         value = [value[split] for split in SPLITS if split in value]
     if not isinstance(value, tuple | list) or len(value) not in (2, 3):
         what = f"{name} returned {_described(value)}"
@@ -123,7 +129,9 @@ def images(folder: Path, batch: int = 64, side: int = 224) -> Data:
     missing = [split for split in ("train", "validation") if roots[split] is None]
     if missing:
         fix = "put the pictures into train/CLASS/ and val/CLASS/"
-        raise InputError([Fault(f"{folder} has no folder {'or '.join(_FOLDERS[split])}", fix=fix) for split in missing])
+        raise InputError(
+            [Fault(f"{folder} has no folder {' or '.join(_FOLDERS[split])}", fix=fix) for split in missing]
+        )
     classes = sorted(path.name for path in roots["train"].iterdir() if path.is_dir())  # type: ignore[union-attr]
     sets = {split: Pictures(root, classes, side) for split, root in roots.items() if root is not None}
     if "test" not in sets:
@@ -161,10 +169,17 @@ class Pictures(Dataset[tuple[Tensor, int]]):
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
 
         path, number = self.files[index]
-        with Image.open(path) as picture:
+        try:
+            picture = Image.open(path)
+            picture.load()
+        except (UnidentifiedImageError, OSError) as error:
+            raise InputError(
+                Fault("cannot read the picture", where=str(path), fix="take it again, or remove it")
+            ) from error
+        with picture:
             scale = self.side * 8 / 7 / min(picture.size)
             large = picture.convert("RGB").resize(
                 (round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BILINEAR
@@ -207,15 +222,21 @@ def _idx(folder: Path, name: str, ranks: int) -> NDArray[np.uint8]:
         raise InputError(
             Fault(f"there is no {name} (or {name}.gz) in {folder}", fix="name the folder of MNIST's four files")
         )
-    raw = gzip.decompress(found.read_bytes()) if found.suffix == ".gz" else found.read_bytes()
+    try:
+        raw = gzip.decompress(found.read_bytes()) if found.suffix == ".gz" else found.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        what = f"cannot unpack it: {error}"
+        raise InputError(
+            Fault(what, where=str(found), fix="the file is cut short or damaged: take it again")
+        ) from error
     head = 4 + 4 * ranks
     if len(raw) < head or raw[:4] != bytes((0, 0, 8, ranks)):
         raise InputError(
             Fault("this is no IDX file of bytes", where=str(found), fix="take the file as it was published")
         )
     shape = struct.unpack(f">{ranks}I", raw[4:head])
-    if len(raw) - head != int(np.prod(shape)):
-        what = f"the header says {int(np.prod(shape)):,} bytes, {len(raw) - head:,} follow"
+    if len(raw) - head != prod(shape):
+        what = f"the header says {prod(shape):,} bytes, {len(raw) - head:,} follow"
         raise InputError(Fault(what, where=str(found), fix="the file is cut short or damaged: take it again"))
     return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
 
@@ -262,9 +283,11 @@ def _batches(name: str, split: str, part: Any, batch: int) -> Iterable[Batch]:
             what = f"{name}: the {split} split has {len(inputs):,} inputs and {len(targets):,} targets"
             raise InputError(Fault(what, fix="give one target for each input"))
         return Batches(inputs, targets, batch, split == "train")
+    if isinstance(part, IterableDataset):
+        return DataLoader(part, batch)
     if isinstance(part, Dataset):
         return DataLoader(part, batch, shuffle=split == "train")
-    if hasattr(part, "__next__") or not hasattr(part, "__iter__"):
+    if hasattr(part, "__next__") or not hasattr(part, "__iter__") or isinstance(part, str | bytes):
         once = "an iterator that is used up after one epoch" if hasattr(part, "__next__") else _described(part)
         fix = "give a loader, a list of (inputs, targets), a dataset, or a pair of arrays"
         raise InputError(Fault(f"{name}: the {split} split is {once}", fix=fix))

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sparseloom.errors import Fault, InputError
 from sparseloom.prune.data import Batch
@@ -44,11 +45,14 @@ def hessian(
     for inputs, targets in batches:
         if seen >= samples:
             break
-        loss = functional.cross_entropy(logits(model, inputs, targets), targets)
-        gradients = _gradients(loss, weights, graph=True)
+        with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention have no second derivative
+            loss = functional.cross_entropy(logits(model, inputs, targets), targets)
+            gradients = _gradients(loss, weights, graph=True)
+        used = [number for number, gradient in enumerate(gradients) if gradient.requires_grad]
         for _ in range(draws):
             signs = [torch.randint(0, 2, weight.shape, generator=generator).to(weight) * 2 - 1 for weight in weights]
-            products = torch.autograd.grad(gradients, weights, signs, retain_graph=True, allow_unused=True)
+            seeds = [gradients[number] for number in used], weights, [signs[number] for number in used]
+            products = torch.autograd.grad(*seeds, retain_graph=True, allow_unused=True)
             for total, sign, product in zip(diagonal, signs, products, strict=True):
                 if product is not None:
                     total += sign * product.detach() * len(targets) / draws

@@ -67,7 +67,7 @@ def _of(module: nn.Module) -> Iterator[tuple[str, Kind, tuple[str, ...], int]]:
         if isinstance(module, kind):
             yield "weight", of, stored, getattr(module, "groups", 1)
             return
-    if type(module).__name__ == "Conv1D" and isinstance(
+    if type(module).__name__ in ("Conv1D", "ParametrizedConv1D") and isinstance(
         getattr(module, "nf", None), int
     ):  # of transformers: GPT-2's projections
         yield "weight", "linear", ("C", "M"), 1

@@ -45,8 +45,11 @@ class Placement:
         pattern, density = self.pattern, self.density
         if share < 1:
             pattern, density = pattern.eased(share, density)
-        weights = self._padded(values if importance is None else importance, norm)
-        return self._cropped(pattern.mask(weights, self.weight.ranks, density, norm=norm))
+        given = values if importance is None else importance
+        if importance is None and not norm.startswith("variance"):
+            given = np.abs(given)
+        padded = self._padded(given, norm)
+        return self._cropped(pattern.mask(padded, self.weight.ranks, density, padded, norm))
 
     def drawn(self, rng: np.random.Generator) -> BoolArray:
         """A random mask with the pattern, as the weight is stored."""
@@ -74,17 +77,23 @@ class Placement:
         return bool((self._cropped(whole) == nonzero).all()) and self.pattern.obeys(whole, self.weight.ranks)
 
     def _padded(self, values: Array, norm: Norm) -> Array:
-        """By ranks, with what is added as important as the rest of its unit is on average, so that a unit at the edge is
-        judged by its own points; zero in units that have none."""
-        seen = cast(Array, self.weight.seen(values))
+        """By ranks, with what is added such that a unit at the edge is judged by its own points: as large as these are on
+        average, by the norm; zero in units that have none."""
+        seen = cast(Array, self.weight.seen(values)).astype(np.float64)
         if self.padded == seen.shape:
             return seen
-        units, inside, power = self._padded_units, self._inside, 2 if norm in ("rms", "l2") else 1
-        size = int(units.max()) + 1
-        points = np.bincount(units[inside].ravel(), minlength=size)
-        total = np.bincount(units[inside].ravel(), (np.abs(seen) ** power).ravel(), minlength=size)
-        padded = ((total / np.maximum(points, 1)) ** (1 / power))[units]
-        padded[inside] = seen
+        units = self._padded_units
+        own, size = units[self._inside].ravel(), int(units.max()) + 1
+        points, whole = np.bincount(own, minlength=size), np.bincount(units.ravel(), minlength=size)
+        some = np.maximum(points, 1)
+        mean = np.bincount(own, seen.ravel(), size) / some
+        square = np.bincount(own, seen.ravel() ** 2, size) / some
+        if norm.startswith("variance"):
+            filled = mean + np.sqrt(np.maximum(square - mean**2, 0) * whole / some)
+        else:
+            filled = np.sqrt(square) if norm in ("rms", "l2") else mean
+        padded = filled[units]
+        padded[self._inside] = seen
         return cast(Array, padded)
 
     @property

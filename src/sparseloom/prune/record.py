@@ -121,7 +121,7 @@ def read(folder: Path) -> Record:
         weights = tuple(PrunedWeight(**{k: _frozen(v) for k, v in weight.items()}) for weight in value["weights"])
         rest = {"history": tuple(value["history"]), "notes": tuple(value["notes"]), "bits": value["bits"]}
         return Record(Settings(**value["settings"]), weights, value["accuracies"], **rest)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"this is no record of a pruning: {type(error).__name__}: {error}"
         raise InputError(Fault(what, where=str(path), fix="prune again, into another folder")) from error
 

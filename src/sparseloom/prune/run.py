@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import groupby
@@ -39,7 +40,7 @@ from sparseloom.prune.record import (
 from sparseloom.prune.reference import resolve
 from sparseloom.prune.schedule import Schedule
 from sparseloom.prune.sparsifier import Scores, Sparsifier
-from sparseloom.prune.train import Recipe, accuracy, start_from, train_epoch
+from sparseloom.prune.train import Recipe, accuracy, logits, one_line, pairs, start_from, train_epoch
 
 IMPORTANCES: Final = ("magnitude", "fisher", "hessian")
 NORMS: Final = ("mean", "rms", "l1", "l2", "variance", "variance-whole")
@@ -80,12 +81,14 @@ def load_weights(model: nn.Module, path: Path) -> None:
         raise InputError(Fault("this is no state dict of tensors", where=str(path), fix="save model.state_dict()"))
     own = model.state_dict()
     faults = [
-        Fault(f"the model's {key} is missing", where=str(path), fix=suggest(key, [k for k in state if k not in own]))
+        Fault(
+            f"the model's {key} is missing", where=str(path), fix=suggest(key, [str(k) for k in state if k not in own])
+        )
         for key in own
         if key not in state
     ]
     faults += [
-        Fault(f"{key} is not of this model", where=str(path), fix=suggest(key, [k for k in own if k not in state]))
+        Fault(f"{key} is not of this model", where=str(path), fix=suggest(str(key), [k for k in own if k not in state]))
         for key in state
         if key not in own
     ]
@@ -107,7 +110,7 @@ def _loaded(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of many kinds: a pickle that wants to run code, text, a file that is cut short
-        what = f"cannot load it as plain tensors: {str(error).strip().splitlines()[0][:200]}"
+        what = f"cannot load it as plain tensors: {one_line(error)[:200]}"
         fix = "save a state dict of tensors, torch.save(model.state_dict(), path): other objects could run code and are not loaded"
         raise InputError(Fault(what, where=str(path), fix=fix)) from None
 
@@ -147,11 +150,12 @@ def prune(settings: Settings, folder: Path, watch: Watch | None = None) -> Recor
         data = data_of.load(settings.data, settings.batch)
     if faults or data is None:
         raise InputError(faults)
-    example = _example(data)
+    example = _example(model, data)
     sparsifier = Sparsifier(
         model, pattern, settings.density, schedule=schedule, choice=choice, importance=_scores(settings, data),
         layers=layers, norm=cast(Norm, settings.norm), seed=settings.seed, example=example,
     )  # fmt: skip
+    sparsifier.require_finite()
     _Run(settings, folder, model, data, sparsifier, kept, watch).all()
     return record.read(folder)
 
@@ -169,13 +173,17 @@ class _Run:
         self.bits = dict[str, dict[str, int]]()
 
     def all(self) -> None:
+        """What is left of the run. A checkpoint is of the plain model before the first epoch with masks, then of the masked
+        one, then of that in 8 bits; of none between these two, where the files of the pruned model are."""
         settings = self.settings
-        if self.state.phase <= 0:
+        if self.state.phase == 0:
             self._phase(0, settings.pretrain)
-        if self.state.phase <= 1:
+        if self.state.phase == 1:
+            if self.state.epoch == 0:
+                self._restore()
             self.sparsifier.prepare()
             self._phase(1, settings.epochs)
-            self._write_pruned()
+        load_weights(self.model, self.folder / WEIGHTS)
         weights = tuple(_pruned_weight(self.sparsifier.model, placement) for placement in self.sparsifier.placements)
         if settings.int8 is not None:
             self._quantise()
@@ -192,9 +200,7 @@ class _Run:
         rate = settings.learning_rate * (INT8_RATE if phase == 2 else 1.0)
         recipe = Recipe(epochs, rate, settings.optimiser, settings.weight_decay, seed=settings.seed)
         optimiser = recipe.optimiser_of(self.model)
-        first = self._restore(optimiser) if state.model is not None and state.phase == phase else 0
-        if phase == 1 and epochs == 0:
-            self.sparsifier.step()
+        first = self._restore(optimiser)
         for epoch in range(first, epochs):
             if phase == 1:
                 self.sparsifier.step()
@@ -204,19 +210,30 @@ class _Run:
             found = accuracy(self.model, self.data.validation)
             state.history.append({"phase": PHASES[phase], "epoch": epoch + 1, "loss": loss, "validation": found})
             self._keep(phase, epoch + 1, optimiser)
+        if phase == 1 and not self.sparsifier.whole:
+            self.sparsifier.step()  # a schedule that removes behind its last epoch, or no epochs at all
         state.accuracies[PHASES[phase]] = {"validation": accuracy(self.model, self.data.validation)}
         if self.data.test is not None:
             state.accuracies[PHASES[phase]]["test"] = accuracy(self.model, self.data.test)
-        if phase == 0:
-            self._keep(1, 0, None)
+        if phase == 1:
+            self._write_pruned()
+        if phase < 2:
+            self._keep(phase + 1, 0, None)
 
-    def _restore(self, optimiser: torch.optim.Optimizer) -> int:
-        """Put a phase where its checkpoint left it; the number of its epochs that are done."""
-        state = self.state
-        assert state.model is not None
-        self.model.load_state_dict(state.model)
-        if state.optimiser is not None:
-            optimiser.load_state_dict(dict(state.optimiser))
+    def _restore(self, optimiser: torch.optim.Optimizer | None = None) -> int:
+        """Put the model, once, where the checkpoint left it; the number of the phase's epochs that are done."""
+        state, kept = self.state, self.state.model
+        if kept is None:
+            return 0
+        state.model = None
+        try:
+            self.model.load_state_dict(kept)
+            if optimiser is not None and state.optimiser is not None:
+                optimiser.load_state_dict(dict(state.optimiser))
+        except (RuntimeError, ValueError) as error:
+            what = f"the model is not the one that was cut: {one_line(error)}"
+            fix = "go on with that model, or name another folder"
+            raise InputError(Fault(what, where=str(self.folder / CHECKPOINT), fix=fix)) from error
         if state.sparsifier is not None:
             self.sparsifier.load_state_dict(state.sparsifier)
         return state.epoch
@@ -225,8 +242,10 @@ class _Run:
         """Write how far the run is."""
         state = self.state
         state.phase, state.epoch = phase, epoch
+        in_files = (phase, epoch) == (2, 0)
         kept = {
-            "settings": asdict(self.settings), "phase": phase, "epoch": epoch, "model": self.model.state_dict(),
+            "settings": asdict(self.settings), "phase": phase, "epoch": epoch,
+            "model": None if in_files else self.model.state_dict(),
             "optimiser": None if optimiser is None else optimiser.state_dict(),
             "sparsifier": self.sparsifier.state_dict() if phase == 1 and epoch else None,
             "history": state.history, "accuracies": state.accuracies,
@@ -235,19 +254,16 @@ class _Run:
 
     def _write_pruned(self) -> None:
         masks = self.sparsifier.squash()
-        _write_whole(self.folder / MASKS, lambda file: np.savez_compressed(file, allow_pickle=False, **masks))
+        _write_whole(self.folder / MASKS, lambda file: _write_arrays(file, masks))
         _save(self.folder / WEIGHTS, self.model.state_dict())
 
     def _quantise(self) -> None:
         """The pruned model in 8 bits, as its files have it."""
         from sparseloom.prune.quantise import quantise
 
-        load_weights(self.model, self.folder / WEIGHTS)
         with np.load(self.folder / MASKS, allow_pickle=False) as masks:
             start_from(self.settings.seed, 0, 2, batches=self.data.train)
             self.model = quantise(self.model, self.data.train, dict(masks))
-        if self.state.phase < 2:
-            self._keep(2, 0, None)
 
     def _write_integers(self) -> None:
         """The state in floating point, and the graph of integers where all steps have an integer form."""
@@ -279,7 +295,7 @@ def _checked(settings: Settings) -> tuple[Pattern, Schedule, Choice, dict[str, A
             what = f"{settings.schedule} pruning takes {epochs} epochs, there are {settings.epochs}"
             faults.append(Fault(what, path="prune_epochs", fix="give more --epochs, or fewer --prune-epochs"))
     with gathered(faults):
-        Recipe(settings.epochs, settings.learning_rate, settings.optimiser)
+        Recipe(settings.epochs, settings.learning_rate, settings.optimiser, settings.weight_decay, seed=settings.seed)
         Recipe(settings.pretrain)
         Recipe(settings.int8 or 0)
     if settings.batch < 1:
@@ -342,11 +358,14 @@ def _require_same(settings: Settings, other: Settings, folder: Path, how: str) -
         raise InputError(Fault(what, fix="name another folder, or give the settings of that run"))
 
 
-def _example(data: Data) -> Any:
-    found = data.samples(1)
-    if not found:
-        raise InputError(Fault(f"the validation split of {data.name} has no samples", fix="give at least one batch"))
-    return found[0]
+def _example(model: nn.Module, data: Data) -> Any:
+    """The inputs of the first sample. Raises InputError for data that the model cannot take."""
+    model.eval()
+    for inputs, targets in pairs(data.validation):
+        with torch.no_grad():
+            logits(model, inputs, targets)
+        return data_of.one(inputs, 0)
+    raise InputError(Fault(f"the validation split of {data.name} has no samples", fix="give at least one batch"))
 
 
 def _pruned_weight(model: nn.Module, placement: Placement) -> PrunedWeight:
@@ -359,15 +378,17 @@ def described(placement: Placement, nonzero: BoolArray) -> PrunedWeight:
     """What a placement and the nonzeros of its weight, as it is stored, come to."""
     weight = placement.weight
     seen = weight.seen(nonzero)
-    filters, channels = weight.ranks.index("M"), weight.ranks.index("C")
-    alone = () if placement.pattern is None else (filters, channels)
-    dead = [
-        _runs(np.flatnonzero(~seen.any(axis=tuple(r for r in range(seen.ndim) if r != rank)))) for rank in alone
-    ] or [(), ()]
+    alone = ("M", "C") if placement.pattern is not None else ()
+    dead = [_runs(np.flatnonzero(~_any(seen, weight.ranks, ("G", rank)))) for rank in alone] or [(), ()]
     return PrunedWeight(
         weight.name, weight.module, weight.parameter, weight.kind, weight.ranks, weight.shape, str(placement.pattern or "dense"),
         float(nonzero.mean()), int(nonzero.sum()), nonzero.size, placement.padded, placement.rule, dead[0], dead[1],
     )  # fmt: skip
+
+
+def _any(seen: Any, ranks: Sequence[str], kept: Sequence[str]) -> Any:
+    """For each coordinate of the ``kept`` ranks, those of groups side by side, whether there is a nonzero."""
+    return seen.any(axis=tuple(number for number, rank in enumerate(ranks) if rank not in kept)).ravel()
 
 
 def _runs(numbers: Any) -> tuple[tuple[int, int], ...]:
@@ -381,6 +402,14 @@ def _runs(numbers: Any) -> tuple[tuple[int, int], ...]:
 
 def _save(path: Path, value: object) -> None:
     _write_whole(path, lambda file: torch.save(value, file))
+
+
+def _write_arrays(file: Any, arrays: Mapping[str, BoolArray]) -> None:
+    """An NPZ file, whatever the arrays are called (``np.savez`` takes names for arguments)."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
 
 def _write_whole(path: Path, write: Callable[[Any], object]) -> None:

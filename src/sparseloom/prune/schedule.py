@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from sparseloom.errors import Fault, InputError, suggest
@@ -45,7 +46,7 @@ class Schedule:
         if self.spreads and self.epochs < 1:
             what = f"{self.way} pruning over {self.epochs} epochs"
             faults.append(Fault(what, path="prune_epochs", fix="give 1 or more"))
-        if self.penalty < 0:
+        if not 0 <= self.penalty < inf:
             faults.append(Fault(f"the penalty is {self.penalty:g}", path="penalty", fix="give 0 or more"))
         if faults:
             raise InputError(faults)

@@ -73,6 +73,8 @@ class Sparsifier:
         self.placements = plan(self._weights(example), (parsed, density), choice, layers)
         self.epoch = 0
         self._shares: dict[str, float] = {}
+        self._condemned: dict[str, Tensor] = {}
+        self._order: dict[str, list[str]] = {}
 
     @property
     def pruned(self) -> tuple[Placement, ...]:
@@ -80,6 +82,13 @@ class Sparsifier:
 
     def prepare(self) -> Self:
         """Mask every weight that is pruned, with nothing removed yet. Raises InputError for values that are not finite."""
+        self.require_finite()
+        for placement in self.pruned:
+            self._attach(placement)
+        return self
+
+    def require_finite(self) -> None:
+        """Raises InputError that names the weights with values that are not finite."""
         faults = []
         for placement in self.pruned:
             wrong = int((~torch.isfinite(self._original(placement))).sum())
@@ -88,9 +97,11 @@ class Sparsifier:
                 faults.append(Fault(what, fix="load weights that are finite: what is no number has no importance"))
         if faults:
             raise InputError(faults)
-        for placement in self.pruned:
-            self._attach(placement)
-        return self
+
+    @property
+    def whole(self) -> bool:
+        """All of the pruning is in force."""
+        return all(self._shares.get(placement.weight.name) == 1 for placement in self.pruned)
 
     def step(self) -> None:
         """Set the masks of the next epoch. Call it before each; once the pruning is whole, masks stay."""
@@ -102,6 +113,7 @@ class Sparsifier:
         self.epoch += 1
         changed = [p for p in placements if shares[p.weight.name] != self._shares.get(p.weight.name, 0.0)]
         self._shares = shares
+        self._condemn()
         if not changed:
             return
         scores = self._scores(changed)
@@ -116,8 +128,8 @@ class Sparsifier:
             self._parametrization(placement).mask.copy_(torch.from_numpy(np.ascontiguousarray(mask)))
 
     def penalty(self) -> Tensor:
-        """What to add to the loss: the group lasso of the schedule ``penalty`` on the units that would be removed now, each
-        by its Euclidean norm times the root of its points; else 0."""
+        """What to add to the loss: the group lasso of the schedule ``penalty`` on the units that would have been removed at the
+        start of the epoch, each by its Euclidean norm times the root of its points; else 0."""
         total = torch.zeros((), device=next(self.model.parameters()).device)
         return sum((self._lasso(placement) for placement in self.pruned), total)
 
@@ -161,17 +173,29 @@ class Sparsifier:
         final = placement.mask(values, self.norm, own)
         return final | _most_important(np.abs(values if own is None else own), ~final, placement.units(), 1 - share)
 
+    def _condemn(self) -> None:
+        """What the schedule ``penalty`` would remove now: a number for each point, that of its unit, -1 for what stays."""
+        self._condemned = {}
+        if self.schedule.way != "penalty" or self.epoch > self.schedule.epochs:
+            return
+        scores = self._scores(list(self.pruned))
+        for placement in self.pruned:
+            stays = self._mask(placement, 1.0, scores.get(placement.weight.name))
+            self._condemned[placement.weight.name] = torch.from_numpy(np.where(stays, -1, placement.units()).ravel())
+
     def _lasso(self, placement: Placement) -> Tensor:
         """The part of :meth:`penalty` of one weight."""
         tensor = self._original(placement)
-        if self.schedule.way != "penalty" or self.epoch > self.schedule.epochs:
+        units = self._condemned.get(placement.weight.name)
+        if units is None:
             return torch.zeros((), device=tensor.device)
-        units = torch.tensor(placement.units().ravel(), device=tensor.device)
-        removed = torch.from_numpy(~self._mask(placement, 1.0, None).ravel()).to(tensor.device)
-        squares = torch.zeros(int(units.max()) + 1, dtype=tensor.dtype, device=tensor.device)
+        units = units.to(tensor.device)
+        removed = units >= 0
+        points = torch.bincount(units[removed])
+        squares = torch.zeros(len(points), dtype=tensor.dtype, device=tensor.device)
         squares = squares.index_add(0, units[removed], tensor.reshape(-1)[removed] ** 2)
-        size = units.numel() / squares.numel()
-        lasso: Tensor = size**0.5 * (squares[squares > 0] + 1e-12).sqrt().sum()
+        there = squares > 0
+        lasso: Tensor = (points[there] * (squares[there] + 1e-12)).sqrt().sum()
         return self.schedule.penalty * lasso
 
     def _weights(self, example: object) -> tuple[Weight, ...]:
@@ -181,12 +205,20 @@ class Sparsifier:
         """Let the model read a weight through a mask."""
         weight = placement.weight
         module = self.model.get_submodule(weight.module)
+        if parametrize.is_parametrized(module, weight.parameter):
+            what = f"{weight.name} is parametrized already"
+            raise InputError(Fault(what, fix="prepare a model once, and remove other parametrizations first"))
+        self._order.setdefault(weight.module, list(module._parameters))
         parametrize.register_parametrization(module, weight.parameter, Masked(getattr(module, weight.parameter)))
 
     def _detach(self, placement: Placement) -> None:
         """Make what was masked zero, and take the mask away."""
         module = self.model.get_submodule(placement.weight.module)
         parametrize.remove_parametrizations(module, placement.weight.parameter, leave_parametrized=True)
+        own = module._parameters  # in the order that they had: the state of an optimiser counts them
+        for name in self._order[placement.weight.module]:
+            if name in own:
+                own[name] = own.pop(name)
 
     def _original(self, placement: Placement) -> Tensor:
         return original(self.model.get_submodule(placement.weight.module), placement.weight.parameter)

@@ -39,6 +39,12 @@ class Recipe:
         faults = []
         if self.epochs < 0:
             faults.append(Fault(f"{self.epochs} epochs", path="epochs", fix="give 0 or more"))
+        if not (self.weight_decay >= 0 and isfinite(self.weight_decay)):
+            faults.append(
+                Fault(f"the weight decay is {self.weight_decay:g}", path="weight_decay", fix="give 0 or more")
+            )
+        if self.seed < 0:
+            faults.append(Fault(f"the seed is {self.seed}", path="seed", fix="give 0 or more"))
         if not (self.learning_rate > 0 and isfinite(self.learning_rate)):
             faults.append(
                 Fault(f"the learning rate is {self.learning_rate:g}", path="lr", fix="give more than 0, as 1e-3")
@@ -79,17 +85,17 @@ def train_epoch(
     model.train()
     size = len(batches) if isinstance(batches, Sized) else None
     total, samples = 0.0, 0
-    for number, (inputs, targets) in enumerate(_pairs(batches)):
+    for number, (inputs, targets) in enumerate(pairs(batches)):
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate(epoch, number / size if size else 0.0)
         optimiser.zero_grad(set_to_none=True)
-        loss = functional.cross_entropy(logits(model, inputs, targets), targets)
+        loss = functional.cross_entropy(logits(model, inputs, targets), targets.long())
         whole = loss if penalty is None else loss + penalty()
         whole.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         total, samples = total + float(loss.detach()) * len(targets), samples + len(targets)
         if not isfinite(total):
-            what = f"the loss is {float(loss):g} in epoch {epoch + 1}, batch {number + 1}"
+            what = f"the loss is {float(loss.detach()):g} in epoch {epoch + 1}, batch {number + 1}"
             raise InputError(Fault(what, fix="lower the learning rate, and see that the data are finite"))
         if watch is not None:
             watch(number + 1, size)
@@ -103,7 +109,7 @@ def accuracy(model: nn.Module, batches: Iterable[Batch]) -> float:
     model.eval()
     right, samples = 0, 0
     with torch.no_grad():
-        for inputs, targets in _pairs(batches):
+        for inputs, targets in pairs(batches):
             right += int((logits(model, inputs, targets).argmax(-1) == targets).sum())
             samples += len(targets)
     if not samples:
@@ -117,7 +123,7 @@ def logits(model: nn.Module, inputs: object, targets: Tensor) -> Tensor:
         outputs = call(model, inputs)
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         shapes = _shapes(inputs)
-        what = f"the model cannot take inputs of shape {shapes}: {_line(error)}"
+        what = f"the model cannot take inputs of shape {shapes}: {one_line(error)}"
         raise InputError(
             Fault(what, fix="give batches that fit the model's forward(), the first axis counting samples")
         ) from error
@@ -129,6 +135,8 @@ def logits(model: nn.Module, inputs: object, targets: Tensor) -> Tensor:
     if targets.ndim != 1 or targets.is_floating_point():
         what = f"targets are of shape {tuple(targets.shape)} and type {str(targets.dtype).removeprefix('torch.')}"
         raise InputError(Fault(what, fix="give the number of a class for each sample"))
+    if not len(targets):
+        raise InputError(Fault("a batch has no samples", fix="give at least one"))
     if int(targets.min()) < 0 or int(targets.max()) >= outputs.shape[1]:
         what = (
             f"targets run from {int(targets.min())} to {int(targets.max())}, the model has {outputs.shape[1]} classes"
@@ -149,7 +157,8 @@ def start_from(*numbers: int, batches: object = None) -> None:
             generator.manual_seed(number)
 
 
-def _pairs(batches: Iterable[object]) -> Iterable[Batch]:
+def pairs(batches: Iterable[object]) -> Iterable[Batch]:
+    """The batches, each of which has to be inputs and a tensor of targets. Raises InputError for one that is not."""
     for batch in batches:
         if not isinstance(batch, tuple | list) or len(batch) != 2 or not isinstance(batch[1], Tensor):
             what = f"a batch is a {type(batch).__name__} of {len(batch) if isinstance(batch, Sized) else 'no'} parts"
@@ -165,5 +174,6 @@ def _shapes(inputs: object) -> str:
     return str(tuple(inputs.shape)) if isinstance(inputs, Tensor) else type(inputs).__name__
 
 
-def _line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """The first line of what an error says, or its type."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
