@@ -15,6 +15,13 @@ def test_the_blocks_of_a_page_run_in_their_order_and_print_what_it_states(name: 
     assert len(printed) >= 2
 
 
+def test_the_loop_of_the_page_on_pruning_runs(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    use, _, _ = (ROOT / "docs" / "pruning.md").read_text("utf-8").partition("## The data and its way")
+    printed = run(use, tmp_path)
+    assert printed == ["96 of 256\n"]
+
+
 def test_only_the_installation_is_not_run() -> None:
     pages = [(ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in RUN]
     read = [text for page in pages for language, text in blocks(page) if language == "console"]
