@@ -44,7 +44,7 @@ class QuantisedModel(nn.Module):
         self.shape = tuple(example.shape[1:])
         _Insertion(self.body).all()
         for name, mask in (masks or {}).items():
-            self._weight_quantiser(name).mask = torch.from_numpy(np.ascontiguousarray(mask))
+            self._weight_quantiser(name).mask = torch.from_numpy(mask.astype(np.float32))
 
     def forward(self, inputs: Tensor) -> Tensor:
         found = self.body(inputs)
