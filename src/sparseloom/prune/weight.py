@@ -9,6 +9,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sparseloom.workload.network import Network
+
 Kind = Literal["conv", "linear", "attention"]
 
 KERNEL: Final = ("R", "S")
@@ -82,3 +84,21 @@ class Weight:
         """The stored axes of a rank, outermost first."""
         split = {int(own[1:] or 0): axis for axis, own in enumerate(self.stored) if own[0] == rank}
         return [split[number] for number in sorted(split, reverse=True)]
+
+
+def weights_of(network: Network) -> tuple[Weight, ...]:
+    """The weights of a network's layers, one for each of the ``count`` instances that are alike, as a model with these layers has
+    them."""
+    found = list[Weight]()
+    for layer in network.layers:
+        if layer.constant != "W":
+            continue
+        size = dict(layer.shape)
+        groups = size.get("G", 1)
+        matrix = "R" not in size
+        stored = ("M", "C") if matrix else ("M", "C", "R", "S")
+        sizes = tuple(size[rank] * (groups if rank == "M" else 1) for rank in stored)
+        for number in range(layer.count):
+            name = layer.name if layer.count == 1 else f"{layer.name}#{number + 1}"
+            found.append(Weight(name, "weight", "linear" if matrix else "conv", stored, sizes, groups))
+    return tuple(found)
