@@ -221,6 +221,13 @@ def test_a_given_importance_takes_the_place_of_the_magnitude() -> None:
     assert found[0].tolist() == [False, False, True, True]
 
 
+def test_a_given_importance_below_zero_is_the_least() -> None:
+    """Only a value has a magnitude; an importance stands as it is given."""
+    importance = np.array([[-5.0, 1.0, 2.0, 3.0]])
+    found = Pattern.parse("C0(2:4)").mask(np.ones((1, 4)), MATRIX, importance=importance)
+    assert found[0].tolist() == [False, False, True, True]
+
+
 PATTERNS: tuple[tuple[str, tuple[int, ...], float | None], ...] = (
     ("C0(2:4)", (2, 8, 3, 3), None),
     ("C1(3:4)->C0(2:4)", (2, 16, 1, 3), None),

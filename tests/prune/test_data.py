@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from sparseloom.errors import InputError
 from sparseloom.prune.data import Batches, Data, digits, given, images, load, one
@@ -155,6 +155,29 @@ def test_a_wrong_magic_number_is_no_idx_file(tmp_path: Path, change: Callable[[b
     assert "this is no IDX file of bytes" in broken(change, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"hello",
+        gzip.compress(bytes((0, 0, 8, 3)) + bytes(100))[:20],  # cut short
+        gzip.compress(bytes(500))[:12] + b"\xff" * 20,  # damaged behind the head
+    ],
+)
+def test_a_packed_file_that_is_broken_is_refused(tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(raw)
+    with pytest.raises(InputError, match="cannot unpack it") as caught:
+        load(f"mnist:{tmp_path}")
+    assert "train-images-idx3-ubyte.gz" in caught.value.faults[0].where
+
+
+def test_sizes_whose_product_overflows_64_bits_are_refused(tmp_path: Path) -> None:
+    """It is 2^64, so that 64 bits have 0 for it, and 0 bytes follow."""
+    head = bytes((0, 0, 8, 3)) + struct.pack(">3I", 2**31, 2**31, 4)
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(head)
+    with pytest.raises(InputError, match="the header says 18,446,744,073,709,551,616 bytes, 0 follow"):
+        load(f"mnist:{tmp_path}")
+
+
 def test_pictures_and_labels_that_differ_in_number_are_refused(tmp_path: Path) -> None:
     text = broken(lambda raw: idx(np.zeros(4, np.uint8)), tmp_path, "train-labels-idx1-ubyte")
     assert "train has 30 pictures and 4 labels" in text
@@ -274,7 +297,7 @@ def test_folders_that_are_missing_are_named_together(tmp_path: Path) -> None:
         load(f"images:{tmp_path}")
     first, second = (fault.what for fault in caught.value.faults)
     assert first == f"{tmp_path} has no folder train"
-    assert "validation" in second
+    assert second == f"{tmp_path} has no folder val or validation"
 
 
 def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
@@ -282,6 +305,16 @@ def test_folders_without_pictures_are_refused(tmp_path: Path) -> None:
         (tmp_path / name).mkdir(parents=True)
     with pytest.raises(InputError, match="has no pictures of the 1 classes"):
         load(f"images:{tmp_path}")
+
+
+def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    for name in ("train/a", "val/a"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "x.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match="cannot read the picture") as caught:
+        list(images(tmp_path).train)
+    assert caught.value.faults[0].where == str(tmp_path / "train" / "a" / "x.png")
 
 
 # functions of users
@@ -352,9 +385,11 @@ def test_batches_have_the_size_asked_for_and_their_targets() -> None:
         ([], "f returned 0 values"),
         ((pair(),), "f returned 1 values"),
         ((pair(),) * 4, "f returned 4 values"),
-        ({"train": pair()}, "f returned 1 values"),
+        ({"train": pair()}, "f returned no validation split"),
+        ({"train": pair(), "test": pair()}, "f returned no validation split"),
         ((1, 2), "the train split is a int"),
         ((pair(), None), "the validation split is a NoneType"),
+        (("abc", "def"), "the train split is a str"),
     ],
 )
 def test_a_function_that_returns_something_else_is_told_what_to_return(value: object, said: str) -> None:
@@ -362,6 +397,14 @@ def test_a_function_that_returns_something_else_is_told_what_to_return(value: ob
         given("f", value)
     assert said in caught.value.faults[0].what
     assert caught.value.faults[0].fix
+
+
+def test_a_mapping_without_both_splits_names_both() -> None:
+    with pytest.raises(InputError) as caught:
+        given("f", {"test": pair()})
+    assert [fault.what for fault in caught.value.faults] == [
+        f"f returned no {s} split" for s in ("train", "validation")
+    ]
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
@@ -388,6 +431,24 @@ class Squares(Dataset[tuple[Tensor, int]]):
         if index >= 5:
             raise IndexError(index)
         return torch.tensor([float(index**2)]), index % 2
+
+
+class Stream(IterableDataset[tuple[Tensor, int]]):
+    """Samples in a row, without a length."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+        return ((torch.full((2,), float(n)), n % 2) for n in range(5))
+
+
+def test_a_dataset_without_a_length_gives_batches_in_its_order_each_epoch() -> None:
+    found = given("f", (Stream(), Stream()), batch=2)
+    assert isinstance(found, Data)
+    for _ in range(2):  # two epochs
+        batches = list(found.train)
+        assert [tuple(inputs.shape) for inputs, _ in batches] == [(2, 2), (2, 2), (1, 2)]
+        inputs, targets = whole(batches)
+        assert inputs[:, 0].tolist() == [0, 1, 2, 3, 4]
+        assert targets.tolist() == [0, 1, 0, 1, 0]
 
 
 def test_samples_are_the_first_of_the_validation_split_one_by_one() -> None:

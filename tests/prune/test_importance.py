@@ -204,7 +204,8 @@ def test_importances_are_taken_without_dropout(score: Any) -> None:
     assert torch.equal(score(model, data())["0"], score(plain, data())["0"])
 
 
-def test_a_weight_that_does_nothing_has_no_fisher_information() -> None:
+@pytest.mark.parametrize("score", [fisher, hessian])
+def test_a_weight_that_does_nothing_has_no_importance(score: Any) -> None:
     class Idle(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -213,7 +214,7 @@ def test_a_weight_that_does_nothing_has_no_fisher_information() -> None:
         def forward(self, inputs: Tensor) -> Tensor:
             return self.used(inputs)  # type: ignore[no-any-return]
 
-    found = fisher(Idle(), data())
+    found = score(Idle(), data())
     assert (found["idle"] == 0).all()
     assert (found["used"] > 0).any()
 

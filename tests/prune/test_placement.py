@@ -240,6 +240,17 @@ def test_the_edge_is_judged_by_its_own_squares_under_norms_of_squares(norm: str)
     assert only(weight, "block(M:1, C:4)", 0.5).mask(values).tolist() == [[True] * 4 + [False] * 2]
 
 
+def test_a_block_at_the_edge_is_judged_by_its_own_variance() -> None:
+    weight = linear("a", 4, 6)
+    values = np.zeros(weight.sizes)
+    values[:, :4] = np.sqrt(0.9) * np.where(np.arange(4) % 2, 1, -1)
+    values[:, 4:] = [1, -1]
+    mask = only(weight, "block(M:4, C:4)", 0.5).mask(values, "variance")
+    assert mask.tolist() == [[False] * 4 + [True] * 2] * 4
+    values[:, 4:] *= 0.9
+    assert only(weight, "block(M:4, C:4)", 0.5).mask(values, "variance")[:, :4].all()
+
+
 def test_a_set_of_patterns_takes_the_first_that_divides() -> None:
     assert str(only(linear("a", 4, 16), "C1(2:{2<=H<=8})->C0(2:{2<=H<=4})", 0.25).pattern) == "C1(2:4)->C0(2:4)"
     assert str(only(linear("a", 4, 24), "C0(2:4); C0(3:6)", 0.5).pattern) == "C0(2:4)"

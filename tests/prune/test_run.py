@@ -27,7 +27,7 @@ from sparseloom.errors import InputError
 from sparseloom.fibertree.pattern import Pattern
 from sparseloom.prune import record
 from sparseloom.prune.placement import Choice, plan
-from sparseloom.prune.record import CHECKPOINT, MASKS, RECORD, WEIGHTS, Record, Settings
+from sparseloom.prune.record import CHECKPOINT, MASKS, QUANTISED, RECORD, WEIGHTS, Record, Settings
 from sparseloom.prune.run import build, described, load_weights, prune, trained
 from sparseloom.prune.weight import Weight
 
@@ -77,6 +77,9 @@ class Killing:
 def killing_data():
     return Killing(), part(1)
 """
+
+NARROWER = USERS.replace("nn.Linear(16, 16)", "nn.Linear(16, 12)").replace("16, 4", "12, 4")
+"""Another model under the same name."""
 
 CHILD = """
 import json, os, signal, sys
@@ -237,6 +240,42 @@ def test_importance_by_a_loss_can_be_asked_for(users: Path, importance: str) -> 
     assert [weight.density for weight in found.weights] == [1.0, 0.5, 0.5]
 
 
+def test_the_vision_transformer_of_the_package_takes_hessian(users: Path) -> None:
+    """The fused kernels of attention have no second derivative."""
+    (users / "users_pictures.py").write_text("""
+import torch
+def data(): return ((torch.randn(16, 1, 8, 8), torch.arange(16) % 10),) * 2
+""")
+    settings = settings_of(users, model="vit", data=f"{users / 'users_pictures.py'}:data", importance="hessian")
+    found = prune(replace(settings, epochs=0), users / "out")
+    pruned = [weight for weight in found.weights if weight.pattern != "dense"]
+    assert len(pruned) > 1
+    assert {weight.density for weight in pruned} == {0.5}
+
+
+@pytest.mark.parametrize("change", [{"epochs": 1}, {"epochs": 2, "prune_epochs": 2}])
+def test_a_penalty_up_to_the_last_epoch_removes_behind_it(users: Path, change: dict[str, int]) -> None:
+    settings = settings_of(users, schedule="penalty", pattern="block(M:4, C:4)", density=0.5, **change)
+    found = prune(settings, users / "out")
+    assert [weight.density for weight in found.weights] == [1.0, 0.5, 0.5]
+    assert [int((weights_in(users / "out")[f"{n}.weight"] != 0).sum()) for n in (0, 2, 4)] == [128, 128, 32]
+
+
+def test_targets_of_32_bits_train_as_those_of_64(users: Path) -> None:
+    file = users / "users_short.py"
+    file.write_text(f"""{USERS}
+def short():
+    return [(inputs, targets.int()) for inputs, targets in data()]
+""")
+    long, short = (
+        prune(settings_of(users, data=f"{file}:{name}", pretrain=1), users / name) for name in ("data", "short")
+    )
+    expected, found = weights_in(users / "data"), weights_in(users / "short")
+    assert list(found) == list(expected)
+    assert all(torch.equal(value, expected[name]) for name, value in found.items())
+    assert (short.history, short.accuracies) == (long.history, long.accuracies)
+
+
 @pytest.mark.parametrize("model", ["build", "build_with_dropout"])
 def test_the_same_settings_give_the_same_files_and_another_seed_others(users: Path, model: str) -> None:
     settings = settings_of(users, model=f"{users / 'users_model.py'}:{model}", pretrain=1, epochs=1)
@@ -282,6 +321,18 @@ def test_the_record_names_dead_filters_and_channels_by_their_first_and_last(poin
         assert all(after[0] > before[1] + 1 for before, after in pairwise(runs))
     assert found.nonzeros == nonzero.sum()
     assert found.density == pytest.approx(nonzero.mean())
+
+
+def test_dead_filters_and_channels_of_groups_are_named_by_their_place_in_the_whole_layer() -> None:
+    weight = Weight("a", "weight", "conv", ("M", "C", "R", "S"), (8, 4, 1, 1), 2)
+    (placement,) = plan([weight], (Pattern.parse("unstructured"), 0.5), Choice(first=True))
+    nonzero = np.ones((8, 4, 1, 1), bool)
+    nonzero[5] = False
+    nonzero[:4, 2] = False  # the third channel of the first group
+    nonzero[4:, 3] = False  # the last one of the second
+    found = described(placement, nonzero)
+    assert found.dead_outputs == ((5, 5),)
+    assert found.dead_inputs == ((2, 2), (7, 7))
 
 
 @pytest.mark.parametrize("density", [0.1, 0.25, 0.5, 0.75, 1.0])
@@ -363,7 +414,9 @@ def test_an_empty_folder_is_written_to(users: Path) -> None:
 
 
 def test_a_record_that_cannot_be_read_is_refused(users: Path) -> None:
-    for text in ("", "{", "[]", "{}", '{"settings": {}}', '{"settings": {"model": "a", "colour": 1}, "weights": []}'):
+    weights = '{"settings": {"model": "a"}, "weights": ["x"], "accuracies": {}, "history": []}'
+    other = '{"settings": {"model": "a", "colour": 1}, "weights": []}'
+    for text in ("", "{", "[]", "{}", '{"settings": {}}', other, weights):
         (users / "out").mkdir(exist_ok=True)
         (users / "out" / RECORD).write_text(text)
         refused(settings_of(users), users / "out", "this is no record of a pruning")
@@ -412,6 +465,23 @@ CUTS = [("dense", 0), ("pruned", 1), ("pruned", 3)]
 @pytest.mark.parametrize("change", SCHEDULES, ids=lambda change: "-".join(map(str, change.values())))
 def test_a_run_that_is_cut_in_mid_epoch_ends_as_if_it_had_not_been(users: Path, change: dict[str, Any]) -> None:
     ends_as_if_not_cut(settings_of(users, pretrain=2, epochs=4, **change), users, CUTS)
+
+
+@pytest.mark.parametrize(("pretrain", "cut"), [(1, ("pruned", 0)), (2, ("pruned", 0)), (2, ("dense", 1))])
+def test_a_run_that_is_cut_in_the_first_pruned_epoch_or_a_later_dense_one_ends_as_if_it_had_not_been(
+    users: Path, pretrain: int, cut: tuple[str, int]
+) -> None:
+    ends_as_if_not_cut(settings_of(users, pretrain=pretrain, epochs=2), users, [cut])
+
+
+def test_a_run_in_8_bits_that_is_cut_ends_as_if_it_had_not_been(users: Path) -> None:
+    cuts = [("pruned", 1), ("int8", 0), ("int8", 1)]
+    ends_as_if_not_cut(settings_of(users, epochs=2, int8=2), users, cuts)
+    expected = torch.load(users / "straight" / QUANTISED, weights_only=True)
+    for phase, epoch in cuts:
+        found = torch.load(users / f"{phase}{epoch}" / QUANTISED, weights_only=True)
+        assert list(found) == list(expected)
+        assert all(torch.equal(value, expected[key]) for key, value in found.items())
 
 
 def test_a_run_with_dropout_and_running_statistics_that_is_cut_ends_as_if_it_had_not_been(users: Path) -> None:
@@ -556,6 +626,12 @@ def test_of_many_wrong_keys_ten_are_shown_and_the_others_counted(users: Path) ->
     assert len(error.faults) == 11
 
 
+def test_a_state_dict_with_numbers_for_keys_is_refused(users: Path) -> None:
+    path = weights_file(users, lambda state: {0: torch.zeros(1)})
+    error = refused(settings_of(users, weights=path), users / "out", "0 is not of this model")
+    assert len(error.faults) == 7  # the model's six are missing
+
+
 @pytest.mark.parametrize(
     "change", [lambda state: list(state.values()), lambda state: {"epoch": 3, **state}, lambda state: 3]
 )
@@ -563,7 +639,7 @@ def test_a_file_without_a_state_dict_of_tensors_is_refused(users: Path, change: 
     refused(settings_of(users, weights=weights_file(users, change)), users / "out", "no state dict of tensors")
 
 
-@pytest.mark.parametrize("content", [b"not a file of torch", b"PK\x03\x04" + b"\0" * 50])
+@pytest.mark.parametrize("content", [b"", b"not a file of torch", b"PK\x03\x04" + b"\0" * 50])
 def test_a_file_that_torch_did_not_write_is_refused(users: Path, content: bytes) -> None:
     (users / "w.pt").write_bytes(content)
     refused(settings_of(users, weights=str(users / "w.pt")), users / "out", "cannot load it as plain tensors")
@@ -597,6 +673,14 @@ def test_weights_that_are_no_numbers_are_refused_by_their_layer(users: Path) -> 
         prune(settings_of(users, weights=path), users / "out")
     assert not (users / "out" / RECORD).exists()
     assert not (users / "out" / WEIGHTS).exists()
+
+
+def test_weights_that_are_no_numbers_leave_nothing_behind_and_can_be_mended(users: Path) -> None:
+    path = weights_file(users, lambda state: {**state, "2.weight": torch.full((16, 16), float("nan"))})
+    settings = settings_of(users, weights=path)
+    refused(settings, users / "out", "NaN or infinite")
+    weights_file(users, lambda state: state)
+    assert [weight.density for weight in prune(settings, users / "out").weights] == [1.0, 0.5, 0.5]
 
 
 def test_a_model_and_data_that_are_at_fault_are_named_together(users: Path) -> None:
@@ -636,6 +720,10 @@ def test_all_settings_that_are_at_fault_are_named_together(users: Path) -> None:
         ({"learning_rate": float("nan")}, "the learning rate is nan"),
         ({"schedule": "gradual", "prune_epochs": 5}, "gradual pruning takes 5 epochs, there are 2"),
         ({"schedule": "penalty", "penalty": -1.0}, "the penalty is -1"),
+        ({"schedule": "penalty", "penalty": float("nan")}, "the penalty is nan"),
+        ({"weight_decay": -1.0}, "the weight decay is -1"),
+        ({"weight_decay": float("nan")}, "the weight decay is nan"),
+        ({"seed": -1}, "the seed is -1"),
         ({"pattern": "unstructured"}, "admits several densities"),
         ({"pattern": "C0({G<=2}:4)", "density": 0.3}, "has no density"),
         ({"density": float("nan")}, "is not between 0 and 1"),
@@ -665,6 +753,7 @@ def numbers(): return [(x, 3)], [(x, y)]
 def images(): return [(torch.zeros(32, 1, 8, 8), y)], [(x, y)]
 def nothing(): return [], [(x, y)]
 def no_validation(): return [(x, y)], []
+def empty(): return (x[:0], y[:0]), (x, y)
 """
 
 
@@ -680,6 +769,7 @@ def no_validation(): return [(x, y)], []
         ("images", r"shape \(32, 1, 8, 4\) for 32 samples"),
         ("nothing", "the training split has no batches"),
         ("no_validation", "the validation split of .* has no samples"),
+        ("empty", "a batch has no samples"),
     ],
 )
 def test_data_that_do_not_go_with_the_model_are_refused(users: Path, name: str, said: str) -> None:
@@ -690,11 +780,73 @@ def test_data_that_do_not_go_with_the_model_are_refused(users: Path, name: str, 
     assert not (users / "out" / RECORD).exists()
 
 
+ALIKE = """
+import torch
+x, y = torch.randn(32, 8), torch.arange(32) % 4
+def wide(): return (torch.zeros(32, 9), y), (torch.zeros(32, 9), y)
+def double(): return (x.double(), y), (x.double(), y)
+def three(): return [(x, y, y)], [(x, y, y)]
+def number(): return [(x, 3)], [(x, 3)]
+def text(): return "abc", "def"
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("wide", r"the model cannot take inputs of shape \(16, 9\)"),
+        ("double", r"the model cannot take inputs of shape \(16, 8\): .*dtype"),
+        ("three", "a batch is a tuple of 3 parts"),
+        ("number", "targets being a tensor"),
+        ("text", "the train split is a str"),
+    ],
+)
+def test_data_that_are_wrong_in_all_splits_are_refused_too(users: Path, name: str, said: str) -> None:
+    """The example that orders the layers is the first sample of the validation split."""
+    (users / "users_bad.py").write_text(ALIKE)
+    with pytest.raises(InputError, match=said) as caught:
+        prune(settings_of(users, data=f"{users / 'users_bad.py'}:{name}"), users / "out")
+    assert caught.value.faults[0].fix
+    assert not (users / "out" / RECORD).exists()
+
+
+def test_data_that_are_infinite_are_refused_without_a_warning_of_torch(users: Path) -> None:
+    (users / "users_bad.py").write_text("""
+import torch
+x, y = torch.randn(32, 8), torch.arange(32) % 4
+def infinite(): return [(x * float("inf"), y)], [(x, y)]
+""")
+    with pytest.raises(InputError, match="the loss is nan in epoch 1, batch 1"):
+        prune(settings_of(users, data=f"{users / 'users_bad.py'}:infinite"), users / "out")
+
+
+def test_a_layer_may_have_the_name_file(users: Path) -> None:
+    """That of the first argument of NumPy's savez."""
+    (users / "users_file.py").write_text(f"""{USERS}
+class Named(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.file = nn.Linear(8, 8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.file(self.first(x))
+""")
+    prune(settings_of(users, model=f"{users / 'users_file.py'}:Named"), users / "out")
+    with np.load(users / "out" / MASKS, allow_pickle=False) as masks:
+        assert masks.files == ["file"]
+        np.testing.assert_array_equal(masks["file"], weights_in(users / "out")["file.weight"].numpy() != 0)
+
+
+def test_a_run_whose_model_changed_since_it_was_cut_is_refused(users: Path) -> None:
+    settings = settings_of(users)
+    cut_run(settings, users / "out", "pruned", 1)
+    (users / "users_model.py").write_text(NARROWER)
+    refused(settings, users / "out", "the model is not the one that was cut")
+
+
 def test_a_finished_run_whose_model_changed_is_refused(users: Path) -> None:
     prune(settings_of(users, epochs=0), users / "out")
-    (users / "users_model.py").write_text(
-        USERS.replace("nn.Linear(16, 16)", "nn.Linear(16, 12)").replace("16, 4", "12, 4")
-    )
+    (users / "users_model.py").write_text(NARROWER)
     with pytest.raises(InputError, match=r"2\.weight has shape"):
         trained(users / "out")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
@@ -162,6 +162,26 @@ def test_an_example_puts_weights_into_the_order_of_their_use(example: object) ->
 def test_the_first_layer_is_the_one_used_first() -> None:
     placements = Sparsifier(Reversed(), "C0(2:4)", example=(torch.zeros(1, 8),) * 2).placements
     assert [(p.weight.name, p.rule) for p in placements if p.pattern is None] == [("first", "the first layer")]
+
+
+class Conv1D(nn.Module):
+    """As transformers has it for the projections of GPT-2: x W, with C rows and M columns."""
+
+    def __init__(self, outputs: int, inputs: int) -> None:
+        super().__init__()
+        self.nf, self.weight = outputs, nn.Parameter(torch.randn(inputs, outputs))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs @ self.weight
+
+
+def test_weights_of_a_prepared_model_are_those_of_the_plain_one() -> None:
+    """Else importances by a loss miss them."""
+    for model in (zoo(), nn.Sequential(Conv1D(16, 8), Conv1D(8, 16))):
+        before = weights_of(model)
+        sparsifier = Sparsifier(model, "C0(2:4)").prepare()
+        assert sparsifier.pruned
+        assert weights_of(model) == before
 
 
 class Tied(nn.Module):
@@ -445,6 +465,17 @@ def test_squash_leaves_plain_parameters_under_the_same_keys() -> None:
     fresh = zoo(1)
     fresh.load_state_dict(model.state_dict())
     assert torch.equal(fresh(torch.ones(1, 3, 4, 4)), model(torch.ones(1, 3, 4, 4)))
+
+
+@pytest.mark.parametrize("make", [mlp, zoo])
+def test_squash_leaves_parameters_in_their_order(make: Callable[[], nn.Module]) -> None:
+    """The state of an optimiser counts parameters: after a squash it has to mean the same ones."""
+    model = make()
+    names = [name for name, _ in model.named_parameters()]
+    sparsifier = Sparsifier(model, "C0(2:4)", choice=EVERY).prepare()
+    sparsifier.step()
+    sparsifier.squash()
+    assert [name for name, _ in model.named_parameters()] == names
 
 
 def test_weights_that_stay_dense_are_not_touched() -> None:
@@ -732,6 +763,31 @@ def test_a_penalty_on_single_points_is_the_sum_of_their_magnitudes() -> None:
     sparsifier = Sparsifier(model, "C0(2:4)", choice=EVERY, schedule=schedule).prepare()
     sparsifier.step()
     assert sparsifier.penalty().item() == pytest.approx(3.0)
+
+
+def test_a_penalty_is_on_what_the_given_importance_would_remove() -> None:
+    """The scores fall where the magnitudes rise."""
+    model = nn.Sequential(nn.Linear(8, 2, bias=False))
+    model[0].weight.data = torch.tensor([[1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0]] * 2)
+    scores = {"0": torch.tensor([[4.0, 4.0, 3.0, 3.0, 2.0, 2.0, 1.0, 1.0]] * 2)}
+    schedule = Schedule("penalty", 1, penalty=1.0)
+    sparsifier = Sparsifier(
+        model, "block(M:2, C:2)", 0.5, choice=EVERY, schedule=schedule, importance=lambda _: scores
+    ).prepare()
+    sparsifier.step()
+    assert sparsifier.penalty().item() == pytest.approx(2 * (6 + 8))  # roots of 4 points, norms of four 3 and four 4
+    sparsifier.step()
+    assert sparsifier.masks["0"].tolist() == [[True] * 4 + [False] * 4] * 2
+
+
+def test_a_penalty_on_a_block_at_the_edge_takes_the_root_of_its_own_points() -> None:
+    model = nn.Sequential(nn.Linear(8, 5, bias=False))
+    weight = model[0].weight.data
+    weight[:4, :4], weight[:4, 4:], weight[4:, :4], weight[4:, 4:] = 0.1, 1.0, 0.2, 1.0
+    schedule = Schedule("penalty", 2, penalty=1.0)
+    sparsifier = Sparsifier(model, "block(M:4, C:4)", 0.5, choice=EVERY, schedule=schedule).prepare()
+    sparsifier.step()
+    assert sparsifier.penalty().item() == pytest.approx(4 * 0.4 + 2 * 0.4, rel=1e-4)  # 16 points of 0.1, 4 of 0.2
 
 
 @pytest.mark.parametrize("way", ["once", "gradual", "incremental", "layerwise", "fixed"])

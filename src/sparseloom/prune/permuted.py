@@ -12,7 +12,7 @@ Sources: Deng et al., PermDNN, MICRO 2018; Deng et al., PermCNN, 2021. The same 
 from __future__ import annotations
 
 from math import prod
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from sparseloom.prune.permuted_product import by_column, correlate, multiply, pl
 Pair = int | tuple[int, int]
 """One number for both axes of a picture, or one for each."""
 
-Diagonals = ArrayLike | Tensor | None
+Diagonals: TypeAlias = ArrayLike | Tensor | None
 """k: one number for all blocks, one for each (an array of M/p by C/p), or None for the default."""
 
 _RANKS: Final = ("M", "C", "R", "S")
