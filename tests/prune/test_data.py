@@ -160,7 +160,7 @@ def test_a_wrong_magic_number_is_no_idx_file(tmp_path: Path, change: Callable[[b
     [
         b"hello",
         gzip.compress(bytes((0, 0, 8, 3)) + bytes(100))[:20],  # cut short
-        gzip.compress(bytes(500))[:12] + b"\xff" * 20,  # damaged behind the head
+        gzip.compress(bytes(500))[:10] + b"\xff" * 20,  # damaged behind the head
     ],
 )
 def test_a_packed_file_that_is_broken_is_refused(tmp_path: Path, raw: bytes) -> None:

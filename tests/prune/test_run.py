@@ -475,8 +475,9 @@ def test_a_run_that_is_cut_in_the_first_pruned_epoch_or_a_later_dense_one_ends_a
 
 
 def test_a_run_in_8_bits_that_is_cut_ends_as_if_it_had_not_been(users: Path) -> None:
+    """Of its 32 batches, shuffled, the first ten calibrate it."""
     cuts = [("pruned", 1), ("int8", 0), ("int8", 1)]
-    ends_as_if_not_cut(settings_of(users, epochs=2, int8=2), users, cuts)
+    ends_as_if_not_cut(settings_of(users, epochs=2, int8=2, batch=2), users, cuts)
     expected = torch.load(users / "straight" / QUANTISED, weights_only=True)
     for phase, epoch in cuts:
         found = torch.load(users / f"{phase}{epoch}" / QUANTISED, weights_only=True)

@@ -30,9 +30,11 @@ class Alternative(ABC):
         """Every pattern of one density, with that density, the preferred first; () where the density is free."""
 
     @abstractmethod
-    def mask(self, importance: Importance, ranks: Sequence[str], density: float | None, norm: Norm) -> BoolArray:
-        """Keep the most important points that the pattern allows; ``importance`` may have a sign. Of one density,
-        or with ``density`` where free."""
+    def mask(
+        self, importance: Importance, ranks: Sequence[str], density: float | None, norm: Norm, centre: float = 0.0
+    ) -> BoolArray:
+        """Keep the most important points that the pattern allows; ``importance`` may have a sign, and ``centre`` is its
+        mean. Of one density, or with ``density`` where free."""
 
     @abstractmethod
     def multiples(self, ranks: Sequence[str]) -> dict[str, int]:

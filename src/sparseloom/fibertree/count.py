@@ -1,7 +1,7 @@
 """Counting in boxes of a tensor that a format cuts into intervals, compiled: points, pieces, elements, fibers and units.
 
-Boxes are ``low``, ``high`` [A, N], half open, over A tensor ranks. Steps are those of :class:`sparseloom.fibertree.fiber.Geometry`
-as a table [P + 1, A], with 0 for a rank that is not cut.
+Boxes are ``low``, ``high`` [A, N], half open, over A tensor ranks. Steps are those of
+:class:`sparseloom.fibertree.fiber.Geometry` as a table [P + 1, A], with 0 for a rank that is not cut.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 U, UB, B, CP, RLE, UOP = range(6)
-"""Kinds of ranks, as :data:`sparseloom.fibertree.format.KINDS` has them; from B on a fiber exists for nonempty coordinates only."""
+"""Kinds of ranks, as :data:`sparseloom.fibertree.format.KINDS` has them; from B on a fiber exists for nonempty coordinates
+only."""
 
 
 @kernel

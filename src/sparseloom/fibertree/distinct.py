@@ -26,7 +26,8 @@ def distinct(columns: IntArray) -> tuple[IntArray, IntArray]:
 
 
 def kinds(tables: Sequence[IntArray]) -> tuple[list[IntArray], IntArray]:
-    """The different columns of tables [., N] put over one another, table by table, and for each column which of those it equals."""
+    """The different columns of tables [., N] put over one another, table by table, and for each column which of those it
+    equals."""
     if tables[0].shape[1] == 1:
         return list(tables), _ONE
     first, index = distinct(np.concatenate(tables))

@@ -109,7 +109,9 @@ class RankOrder(Alternative):
             return Uniform(tuple(shape), float(tree.density))
         return Hierarchical(tuple(shape), tree.levels)
 
-    def mask(self, importance: Importance, ranks: Sequence[str], density: float | None, norm: Norm) -> BoolArray:
+    def mask(
+        self, importance: Importance, ranks: Sequence[str], density: float | None, norm: Norm, centre: float = 0.0
+    ) -> BoolArray:
         """Lowest rank first: keep the coordinates whose payloads are the most important of what is left.
 
         Source: thesis, section 5.2.2. Of equals, the lower coordinate stays.
@@ -117,12 +119,12 @@ class RankOrder(Alternative):
         from sparseloom.fibertree.largest import largest
 
         tree = self.tree(ranks, importance.shape, density)
-        left, centre = tree.unfold(importance), importance.mean() if norm.startswith("variance") else 0.0
+        left = tree.unfold(importance)
         mask = np.ones(left.shape, dtype=np.bool_)
         for depth in reversed(range(len(tree.levels))):
             if not tree.levels[depth].prunes:
                 continue
-            payload = _of_payloads(left, depth, norm, float(centre))
+            payload = _of_payloads(left, depth, norm, centre)
             kept = largest(payload, tree.levels[depth].kept or 0)
             kept = kept.reshape(kept.shape + (1,) * (left.ndim - depth - 1))
             left, mask = left * kept, mask & kept

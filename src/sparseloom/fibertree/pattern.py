@@ -88,14 +88,16 @@ class Pattern:
         density: float | Fraction | None = None,
         importance: ArrayLike | None = None,
         norm: Norm = "mean",
+        centre: float | None = None,
     ) -> BoolArray:
         """Where to keep the values: the most important that the pattern allows, lower rank first (thesis, 5.2.2).
 
         The importance of a point is its magnitude, or given. That of a payload, by ``norm``, with w its points that are left,
         others 0: ``mean`` of abs(w) (the thesis's scaled L2 norm), ``rms``, ``l1``, ``l2``, ``variance`` about their own mean (of
-        a single point: about that of the tensor), ``variance-whole`` about that of the tensor. Payloads are equally large,
-        so that ``mean`` and ``l1`` choose alike, ``rms`` and ``l2`` too. Permuted diagonals are always chosen by their sums of
-        squares. Raises PatternError for values that are not finite.
+        a single point: about that of the tensor), ``variance-whole`` about that of the tensor (a given importance is about
+        0). Payloads are equally large, so that ``mean`` and ``l1`` choose alike, ``rms`` and ``l2`` too. Permuted diagonals
+        are always chosen by their sums of squares. ``centre`` is the mean of the tensor where what is given has more points.
+        Raises PatternError for values that are not finite.
         """
         weights = np.asarray(values if importance is None else importance, dtype=np.float64)
         if importance is None and not norm.startswith("variance"):
@@ -107,9 +109,9 @@ class Pattern:
             wrong = weights.size - int(np.isfinite(weights).sum())
             what = f"{wrong:,} of {weights.size:,} values are NaN or infinite"
             raise PatternError(Fault(what, fix="mend them first: what is no number has no importance"))
-        free = _plain(density)
+        free, mean = _plain(density), float(weights.mean()) if centre is None else centre
         fits = self._matching(density)
-        return _first_that_fits(fits, lambda alternative: alternative.mask(weights, ranks, free, norm))
+        return _first_that_fits(fits, lambda alternative: alternative.mask(weights, ranks, free, norm, mean))
 
     def choices(self, density: float | Fraction | None = None) -> tuple[Pattern, ...]:
         """The single patterns of this density, the preferred first."""

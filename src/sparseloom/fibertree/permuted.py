@@ -60,7 +60,9 @@ class DiagonalBlocks(Alternative):
         if unknown:
             raise PatternError([Fault(f"unknown rank {name} in {self}", fix=suggest(name, ranks)) for name in unknown])
 
-    def mask(self, importance: Importance, ranks: Sequence[str], density: float | None, norm: Norm) -> BoolArray:
+    def mask(
+        self, importance: Importance, ranks: Sequence[str], density: float | None, norm: Norm, centre: float = 0.0
+    ) -> BoolArray:
         """The nearest tensor with this pattern in the least-squares sense: best k for each block, where k is open."""
         model = self.density_model(ranks, importance.shape, density)
         k = self._given(model)

@@ -23,8 +23,8 @@ Chain = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Sparsity:
-    """Nonzeros / points of an operand, and the ``chain`` of rules that they follow along the rank that is reduced; without one they
-    lie anywhere."""
+    """Nonzeros / points of an operand, and the ``chain`` of rules that they follow along the rank that is reduced; without
+    one they lie anywhere."""
 
     density: float = 1.0
     chain: Chain = ()

@@ -90,8 +90,8 @@ class TreeDensity(Density):
         return mixture(parts).support()
 
     def most_nonempty(self, extents: IntArray, parts: IntArray) -> IntArray:
-        """As :meth:`Density.most_nonempty`, of all tiles of the aligned tiling; where parts are what lies below some levels of the
-        tree, by what the levels above keep."""
+        """As :meth:`Density.most_nonempty`, of all tiles of the aligned tiling; where parts are what lies below some levels
+        of the tree, by what the levels above keep."""
         first, index = distinct(np.concatenate([extents, parts]))
         tiles = zip(extents[:, first].T.tolist(), parts[:, first].T.tolist(), strict=True)
         return np.array([_most_nonempty(self, tuple(tile), tuple(part)) for tile, part in tiles], np.int64)[index]

@@ -7,13 +7,12 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sparseloom.errors import Fault, InputError
 from sparseloom.prune.data import Batch
 from sparseloom.prune.model import original, weights_of
-from sparseloom.prune.train import logits
+from sparseloom.prune.train import loss_of
 
 
 def fisher(model: nn.Module, batches: Iterable[Batch], samples: int = 128) -> dict[str, Tensor]:
@@ -23,7 +22,7 @@ def fisher(model: nn.Module, batches: Iterable[Batch], samples: int = 128) -> di
     squares = [torch.zeros_like(weight) for weight in weights]
     seen = 0
     for inputs, targets in _single(batches, samples):
-        loss = functional.cross_entropy(logits(model, inputs, targets), targets)
+        loss = loss_of(model, inputs, targets)
         for square, gradient in zip(squares, _gradients(loss, weights), strict=True):
             square += gradient**2
         seen += 1
@@ -46,7 +45,7 @@ def hessian(
         if seen >= samples:
             break
         with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention have no second derivative
-            loss = functional.cross_entropy(logits(model, inputs, targets), targets)
+            loss = loss_of(model, inputs, targets)
             gradients = _gradients(loss, weights, graph=True)
         used = [number for number, gradient in enumerate(gradients) if gradient.requires_grad]
         for _ in range(draws):

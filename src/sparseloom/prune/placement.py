@@ -48,8 +48,9 @@ class Placement:
         given = values if importance is None else importance
         if importance is None and not norm.startswith("variance"):
             given = np.abs(given)
-        padded = self._padded(given, norm)
-        return self._cropped(pattern.mask(padded, self.weight.ranks, density, padded, norm))
+        centre = float(given.mean())
+        padded = self._padded(given, norm, centre)
+        return self._cropped(pattern.mask(padded, self.weight.ranks, density, padded, norm, centre))
 
     def drawn(self, rng: np.random.Generator) -> BoolArray:
         """A random mask with the pattern, as the weight is stored."""
@@ -76,7 +77,7 @@ class Placement:
         whole = kept[self._padded_units]
         return bool((self._cropped(whole) == nonzero).all()) and self.pattern.obeys(whole, self.weight.ranks)
 
-    def _padded(self, values: Array, norm: Norm) -> Array:
+    def _padded(self, values: Array, norm: Norm, centre: float) -> Array:
         """By ranks, with what is added such that a unit at the edge is judged by its own points: as large as these are on
         average, by the norm; zero in units that have none."""
         seen = cast(Array, self.weight.seen(values)).astype(np.float64)
@@ -88,11 +89,15 @@ class Placement:
         some = np.maximum(points, 1)
         mean = np.bincount(own, seen.ravel(), size) / some
         square = np.bincount(own, seen.ravel() ** 2, size) / some
-        if norm.startswith("variance"):
+        if norm in ("mean", "l1"):
+            filled = mean
+        elif norm == "variance":
             filled = mean + np.sqrt(np.maximum(square - mean**2, 0) * whole / some)
+        elif norm == "variance-whole":
+            filled = centre + np.sqrt(np.maximum(square - 2 * centre * mean + centre**2, 0))
         else:
-            filled = np.sqrt(square) if norm in ("rms", "l2") else mean
-        padded = filled[units]
+            filled = np.sqrt(square)
+        padded = np.where(points > 0, filled, 0.0)[units]
         padded[self._inside] = seen
         return cast(Array, padded)
 

@@ -7,13 +7,12 @@ from typing import Final
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from sparseloom.fibertree.alternative import Norm
 from sparseloom.prune.data import Batch
 from sparseloom.prune.model import original
 from sparseloom.prune.placement import Placement
-from sparseloom.prune.train import logits
+from sparseloom.prune.train import loss_of
 
 DENSE: Final = "dense"
 
@@ -24,7 +23,7 @@ def mean_loss(model: nn.Module, batches: Iterable[Batch]) -> float:
     total, samples = 0.0, 0
     with torch.no_grad():
         for inputs, targets in batches:
-            total += float(functional.cross_entropy(logits(model, inputs, targets), targets, reduction="sum"))
+            total += float(loss_of(model, inputs, targets, "sum"))
             samples += len(targets)
     return total / max(samples, 1)
 

@@ -83,13 +83,13 @@ def train_epoch(
     """
     start_from(recipe.seed, epoch, batches=batches)
     model.train()
-    size = len(batches) if isinstance(batches, Sized) else None
+    size = _count(batches)
     total, samples = 0.0, 0
     for number, (inputs, targets) in enumerate(pairs(batches)):
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate(epoch, number / size if size else 0.0)
         optimiser.zero_grad(set_to_none=True)
-        loss = functional.cross_entropy(logits(model, inputs, targets), targets.long())
+        loss = loss_of(model, inputs, targets)
         whole = loss if penalty is None else loss + penalty()
         whole.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -115,6 +115,19 @@ def accuracy(model: nn.Module, batches: Iterable[Batch]) -> float:
     if not samples:
         raise InputError(Fault("a split has no batches to measure with", fix="give at least one"))
     return right / samples
+
+
+def loss_of(model: nn.Module, inputs: object, targets: Tensor, reduction: str = "mean") -> Tensor:
+    """The cross-entropy of a batch. Raises InputError as :func:`logits` does."""
+    return functional.cross_entropy(logits(model, inputs, targets), targets.long(), reduction=reduction)
+
+
+def _count(batches: object) -> int | None:
+    """How many batches there are; None where that is not known, as of a loader of a dataset without a length."""
+    try:
+        return len(batches) if isinstance(batches, Sized) else None
+    except TypeError:
+        return None
 
 
 def logits(model: nn.Module, inputs: object, targets: Tensor) -> Tensor:
